@@ -1,0 +1,26 @@
+/* dtype.h - the number formats that files hold, and the one widening from them to real_t. */
+#ifndef MOLE_CORE_DTYPE_H
+#define MOLE_CORE_DTYPE_H
+
+#include <stddef.h>
+
+#include "core/real.h"
+
+typedef enum { DTYPE_F64, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_I32, DTYPE_U8, DTYPE_BOOL } dtype_t;
+
+/* DTYPE_ of real_t in this build. */
+dtype_t dtype_real(void);
+/* Bytes of one number. */
+size_t dtype_size(dtype_t dtype);
+/* "F32", as safetensors spells it. */
+const char *dtype_name(dtype_t dtype);
+/* 0 and *dtype, or -1 for a name that is not among them. */
+int dtype_parse(const char *name, dtype_t *dtype);
+
+/* out[i] = in[i] for `count` numbers of any floating dtype, stored little endian and possibly unaligned.
+ * Widening is exact; F64 to a float real_t rounds to nearest, ties to even. */
+void dtype_to_real(real_t *out, const void *in, dtype_t dtype, size_t count);
+/* The same into double: exact for every dtype but I64 beyond 2^53. */
+void dtype_to_double(double *out, const void *in, dtype_t dtype, size_t count);
+
+#endif

@@ -1,0 +1,33 @@
+/* shape.c - see shape.h. */
+#include "core/shape.h"
+
+#include <stdio.h>
+
+bool shape_count_checked(shape_t shape, size_t *count) {
+    size_t product = 1;
+    for (int i = 0; i < shape.ndim; i++)
+        if (__builtin_mul_overflow(product, shape.dim[i], &product)) return false;
+    *count = product;
+    return true;
+}
+
+size_t shape_count(shape_t shape) {
+    size_t product = 1;
+    for (int i = 0; i < shape.ndim; i++) product *= shape.dim[i];
+    return product;
+}
+
+bool shape_equal(shape_t a, shape_t b) {
+    if (a.ndim != b.ndim) return false;
+    for (int i = 0; i < a.ndim; i++)
+        if (a.dim[i] != b.dim[i]) return false;
+    return true;
+}
+
+const char *shape_text(char text[SHAPE_TEXT], shape_t shape) {
+    size_t used = (size_t)snprintf(text, SHAPE_TEXT, "(");
+    for (int i = 0; i < shape.ndim; i++)
+        used += (size_t)snprintf(text + used, SHAPE_TEXT - used, i ? ", %zu" : "%zu", shape.dim[i]);
+    snprintf(text + used, SHAPE_TEXT - used, ")");
+    return text;
+}
