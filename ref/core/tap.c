@@ -19,14 +19,28 @@ void tap_suffix(tap_sink_t *sink, const char *name, real_t *x, view_t view, cons
     sink->tap(sink, full, x, view);
 }
 
+static void tap_with_prefix(tap_sink_t *self, const char *name, real_t *x, view_t view) {
+    const tap_prefix_t *prefix = (const tap_prefix_t *)self;
+    tap_suffix(prefix->to, prefix->prefix, x, view, "%s", name);
+}
+
+tap_prefix_t tap_prefix(tap_sink_t *to, const char *prefix) {
+    return (tap_prefix_t){{tap_with_prefix}, to, prefix};
+}
+
+tap_sink_t *tap_prefix_sink(tap_prefix_t *prefix) {
+    return prefix->to ? &prefix->sink : NULL;
+}
+
 /* A channels-last tensor as (B,P,C) in memory, (B,C,P) for the outside. Row-major ones have C = 1. */
 static void split(view_t view, size_t *B, size_t *C, size_t *P) {
-    size_t count = shape_count(view.shape);
+    const shape_t *shape = &view.shape;
     bool last = view.layout == LAYOUT_CHANNELS_LAST;
-    REQUIRE(!last || view.shape.ndim >= 3, "channels-last tensor of %d dimensions", view.shape.ndim);
-    *B = last ? view.shape.dim[0] : 1;
-    *C = last ? view.shape.dim[1] : 1;
-    *P = count && *B * *C ? count / (*B * *C) : 0;
+    REQUIRE(!last || shape->ndim >= 3, "channels-last tensor of %d dimensions", shape->ndim);
+    *B = last ? shape->dim[0] : 1;
+    *C = last ? shape->dim[1] : 1;
+    *P = 1;
+    for (int i = last ? 2 : 0; i < shape->ndim; i++) *P *= shape->dim[i];
 }
 
 void view_to_torch(real_t *out, const real_t *x, view_t view) {

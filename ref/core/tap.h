@@ -43,6 +43,16 @@ static inline void tap(tap_sink_t *sink, const char *name, real_t *x, view_t vie
 void tap_suffix(tap_sink_t *sink, const char *name, real_t *x, view_t view, const char *suffix, ...)
     __attribute__((format(printf, 5, 6)));
 
+/* A sink that puts `prefix` before every name and passes the tap on. Starts as tap_prefix(to, "..."). */
+typedef struct {
+    tap_sink_t sink;
+    tap_sink_t *to;
+    const char *prefix;
+} tap_prefix_t;
+tap_prefix_t tap_prefix(tap_sink_t *to, const char *prefix);
+/* The sink to hand on: NULL when there is nobody behind it. */
+tap_sink_t *tap_prefix_sink(tap_prefix_t *prefix);
+
 /* out (in the shape's own order, row-major) = x; both of shape_count(view.shape) numbers. */
 void view_to_torch(real_t *out, const real_t *x, view_t view);
 /* The inverse: x = in. */

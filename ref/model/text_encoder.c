@@ -3,9 +3,8 @@
 
 #include <math.h>
 #include <stdlib.h>
-#include <string.h>
 
-#include "io/json.h"
+#include "model/config.h"
 
 typedef struct {
     const char *name, *name_attn, *name_act, *name_mlp;
@@ -24,27 +23,23 @@ struct text_encoder {
 };
 
 static int config_read(text_encoder_config_t *c, const char *folder, err_t *err) {
-    json_file_t *file;
-    if (json_file_open(&file, folder, "config.json", err)) return -1;
-    const char *act = NULL;
-    int bad = json_size(file, "vocab_size", &c->vocab_size, 1, 1 << 24) ||
-              json_size(file, "hidden_size", &c->hidden_size, 1, 1 << 16) ||
-              json_size(file, "intermediate_size", &c->intermediate_size, 1, 1 << 20) ||
-              json_size(file, "num_hidden_layers", &c->num_hidden_layers, 1, 1000) ||
-              json_size(file, "num_attention_heads", &c->num_attention_heads, 1, 1 << 16) ||
-              json_size(file, "max_position_embeddings", &c->max_position_embeddings, 1, 1 << 20) ||
-              json_double(file, "layer_norm_eps", &c->layer_norm_eps) ||
-              json_string(file, "hidden_act", &act);
-    if (!bad && strcmp(act, "quick_gelu") == 0)
-        c->hidden_act = ACT_QUICK_GELU;
-    else if (!bad && strcmp(act, "gelu") == 0)
-        c->hidden_act = ACT_GELU;
-    else if (!bad)
-        bad = json_fail(file, "hidden_act", "quick_gelu or gelu");
-    if (!bad && c->hidden_size % c->num_attention_heads)
-        bad = json_fail(file, "num_attention_heads", "a divisor of hidden_size");
-    json_file_close(file);
-    return bad ? -1 : 0;
+    static const char *const acts[] = {"quick_gelu", "gelu", NULL};
+    size_t act = 0;
+    config_t *file;
+    if (config_open(&file, folder, "config.json", err)) return -1;
+    config_size(file, "vocab_size", &c->vocab_size, 1, 1 << 24);
+    config_size(file, "hidden_size", &c->hidden_size, 1, 1 << 16);
+    config_size(file, "intermediate_size", &c->intermediate_size, 1, 1 << 20);
+    config_size(file, "num_hidden_layers", &c->num_hidden_layers, 1, 1000);
+    config_size(file, "num_attention_heads", &c->num_attention_heads, 1, 1 << 16);
+    config_size_or(file, "max_position_embeddings", &c->max_position_embeddings, 77, 1 << 20);
+    config_double_or(file, "layer_norm_eps", &c->layer_norm_eps, 1e-5);
+    config_choice(file, "hidden_act", acts, &act);
+    c->hidden_act = act == 0 ? ACT_QUICK_GELU : ACT_GELU;
+    if (!(c->layer_norm_eps > 0)) config_fail(file, "layer_norm_eps", "a number above 0");
+    if (config_ok(file) && c->hidden_size % c->num_attention_heads)
+        config_fail(file, "num_attention_heads", "a divisor of hidden_size");
+    return config_close(file);
 }
 
 static void bind_layer(binder_t *b, text_layer_t *l, const text_encoder_config_t *c, size_t index) {

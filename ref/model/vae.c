@@ -39,17 +39,19 @@ static int config_read(vae_config_t *c, const char *folder, err_t *err) {
     config_size(file, "latent_channels", &c->latent_channels, 1, 1024);
     config_size(file, "out_channels", &c->out_channels, 1, 1024);
     config_sizes(file, "block_out_channels", c->block_out_channels, &c->levels, VAE_LEVELS);
-    config_size(file, "layers_per_block", &c->layers_per_block, 1, 16);
-    config_size(file, "norm_num_groups", &c->norm_num_groups, 1, 1 << 16);
-    config_double(file, "scaling_factor", &c->scaling_factor);
+    config_size(file, "layers_per_block", &c->layers_per_block, 1, 8);
+    config_size_or(file, "norm_num_groups", &c->norm_num_groups, 32, 1 << 16);
+    config_double_or(file, "scaling_factor", &c->scaling_factor, 0.18215);
     config_bool_or(file, "use_post_quant_conv", &c->use_post_quant_conv, true);
     config_expect_string(file, "act_fn", "silu");
-    config_expect_null_or_zero(file, "shift_factor");
+    config_expect_null(file, "shift_factor");
+    config_expect_null(file, "latents_mean");
     config_expect_bool(file, "mid_block_add_attention", true);
-    for (size_t i = 0; i < c->levels; i++)
-        if (c->norm_num_groups && c->block_out_channels[i] % c->norm_num_groups)
-            config_fail(file, "block_out_channels", "multiples of norm_num_groups");
+    if (c->norm_num_groups == 0) config_fail(file, "norm_num_groups", "a whole number above 0");
     if (!(c->scaling_factor > 0)) config_fail(file, "scaling_factor", "a number above 0");
+    for (size_t i = 0; config_ok(file) && i < c->levels; i++)
+        if (c->block_out_channels[i] % c->norm_num_groups)
+            config_fail(file, "block_out_channels", "multiples of norm_num_groups");
     return config_close(file);
 }
 
