@@ -17,7 +17,7 @@ static real_t *own(weights_t *weights, size_t count) {
     size_t bytes;
     if (__builtin_mul_overflow(count, sizeof(real_t), &bytes) || bytes > SIZE_MAX - ALIGNMENT)
         return NULL;
-    bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+    bytes = (bytes + (bytes == 0) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (bytes > weights->block_left) {
         size_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
         char *block = aligned_alloc(ALIGNMENT, size);
