@@ -20,10 +20,11 @@ int err_prefix(err_t *err, const char *format, ...) {
     err_t old = *err;
     va_list args;
     va_start(args, format);
-    vsnprintf(err->text, sizeof err->text, format, args);
+    int used = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    strncat(err->text, ": ", sizeof err->text - strlen(err->text) - 1);
-    strncat(err->text, old.text, sizeof err->text - strlen(err->text) - 1);
+    if (used < 0 || (size_t)used >= sizeof err->text) return -1;
+    size_t room = sizeof err->text - (size_t)used;
+    snprintf(err->text + used, room, ": %.*s", (int)(room > 3 ? room - 3 : 0), old.text);
     return -1;
 }
 

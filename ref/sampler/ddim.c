@@ -5,23 +5,23 @@
 
 #include <math.h>
 
-/* Every operation rounds to float32, in the order that diffusers writes it. */
 ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta) {
     REQUIRE(k < ddim->steps, "ddim_coefficients: step %zu of %zu", k, ddim->steps);
     ddim_coefficients_t c;
     c.timestep = ddim->timesteps[k];
     /* The distance between steps of "leading" spacing, for every spacing: diffusers does so. */
     int previous = c.timestep - ddim->config.num_train_timesteps / (int)ddim->steps;
-    c.alpha = ddim->alphas_cumprod[c.timestep];
-    c.alpha_prev = previous >= 0 ? ddim->alphas_cumprod[previous] : ddim->final_alpha_cumprod;
+    c.alpha = (double)ddim->alphas_cumprod[c.timestep];
+    c.alpha_prev =
+        (double)(previous >= 0 ? ddim->alphas_cumprod[previous] : ddim->final_alpha_cumprod);
 
-    float beta = 1.0f - c.alpha, beta_prev = 1.0f - c.alpha_prev;
-    float variance = (beta_prev / beta) * (1.0f - c.alpha / c.alpha_prev);
-    c.sigma = (float)eta * sqrtf(variance); /* (16) */
-    c.direction = sqrtf(beta_prev - c.sigma * c.sigma);
-    c.sqrt_alpha = sqrtf(c.alpha);
-    c.sqrt_beta = sqrtf(beta);
-    c.sqrt_alpha_prev = sqrtf(c.alpha_prev);
+    double beta = 1.0 - c.alpha, beta_prev = 1.0 - c.alpha_prev;
+    double variance = (beta_prev / beta) * (1.0 - c.alpha / c.alpha_prev);
+    c.sigma = eta * sqrt(variance); /* (16) */
+    c.direction = sqrt(beta_prev - c.sigma * c.sigma);
+    c.sqrt_alpha = sqrt(c.alpha);
+    c.sqrt_beta = sqrt(beta);
+    c.sqrt_alpha_prev = sqrt(c.alpha_prev);
     return c;
 }
 
@@ -47,7 +47,7 @@ typedef struct {
 
 static prediction_t predict(prediction_type_t type, const ddim_coefficients_t *c, acc_t model,
                             acc_t x) {
-    acc_t sqrt_alpha = (acc_t)c->sqrt_alpha, sqrt_beta = (acc_t)c->sqrt_beta;
+    acc_t sqrt_alpha = c->sqrt_alpha, sqrt_beta = c->sqrt_beta;
     prediction_t p = {0, 0};
     switch (type) {
     case PREDICT_EPSILON:

@@ -78,17 +78,20 @@ int ddim_check_eta(const ddim_t *ddim, double eta, err_t *err);
 
 /* ---- one step --------------------------------------------------------------------------------------- */
 
-/* The numbers of step k, rounded to float32 operation by operation, as diffusers' 0-dimensional float32
- * tensors are, whatever the type of the latents:
+/* The numbers of step k, computed in double from the float32 table:
  *   alpha = alphas_cumprod[t], alpha_prev = that of t - num_train_timesteps / steps (integer division), or
  *   final_alpha_cumprod where that is negative
  *   sigma = eta sqrt((1 - alpha_prev) / (1 - alpha)) sqrt(1 - alpha / alpha_prev)           (16)
- *   direction = sqrt(1 - alpha_prev - sigma^2)                                             in (12) */
+ *   direction = sqrt(1 - alpha_prev - sigma^2)                                             in (12)
+ *
+ * diffusers computes them from 0-dimensional float32 tensors, so that its float64 runs carry float32
+ * roots, and torch's float32 sqrt is not even correctly rounded on every machine (seen: 14 % of roots one
+ * unit off). The table is the specification; what is made of it is arithmetic, done exactly here. */
 typedef struct {
     int timestep;
-    float alpha, alpha_prev;
-    float sqrt_alpha, sqrt_beta; /* beta = 1 - alpha */
-    float sqrt_alpha_prev, direction, sigma;
+    double alpha, alpha_prev;
+    double sqrt_alpha, sqrt_beta; /* beta = 1 - alpha */
+    double sqrt_alpha_prev, direction, sigma;
 } ddim_coefficients_t;
 
 ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta);
