@@ -15,6 +15,14 @@ int err_set(err_t *err, const char *format, ...) {
     return -1;
 }
 
+/* What fits of the text. */
+static void append(err_t *err, const char *text) {
+    size_t used = strlen(err->text), room = sizeof err->text - 1 - used, length = strlen(text);
+    if (length > room) length = room;
+    memcpy(err->text + used, text, length);
+    err->text[used + length] = '\0';
+}
+
 int err_prefix(err_t *err, const char *format, ...) {
     if (!err) return -1;
     err_t old = *err;
@@ -22,8 +30,8 @@ int err_prefix(err_t *err, const char *format, ...) {
     va_start(args, format);
     vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    strncat(err->text, ": ", sizeof err->text - strlen(err->text) - 1);
-    strncat(err->text, old.text, sizeof err->text - strlen(err->text) - 1);
+    append(err, ": ");
+    append(err, old.text);
     return -1;
 }
 
