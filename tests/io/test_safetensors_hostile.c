@@ -1,5 +1,5 @@
-/* test_safetensors_hostile.c - bad safetensors files: each is refused with its name and its defect, and
- * no damage to a good one crashes the reader. */
+/* test_safetensors_hostile.c - bad safetensors files: each is refused with its name and its defect,
+ * and no damage to a good one crashes the reader. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include "../scratch.h"
 #include "io/safetensors.h"
 
-/* ---- headers ----------------------------------------------------------------------------------------- */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *header; /* the JSON; the length in front of it is right */
@@ -135,7 +135,7 @@ static void headers(void **state) {
     }
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static void frames(void **state) {
     (void)state;
@@ -213,7 +213,7 @@ static void message_is_tame(void **state) {
     assert_true(strlen(err.text) < 400);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------------ */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 static char *good_file(size_t *bytes) {
     const char header[] =
