@@ -295,18 +295,15 @@ static void lying_archives(void **state) {
         uint32_t claim;
         const char *defect;
     } claims[] = {
-        {UINT32_MAX - 1, "the size lies"},
-        {1u << 30, "the size lies"},
-        {(uint32_t)size + 100, "x.npy"},
-        {(uint32_t)size - 100, "x.npy"},
-        {0, "x.npy"},
+        {UINT32_MAX - 1, "the size lies"},   {1u << 30, "the size lies"},
+        {(uint32_t)size + 100, "truncated"}, {(uint32_t)size - 100, "more bytes than it says"},
+        {0, "more bytes than it says"},
     };
     for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
         memcpy(bad, good, bytes);
         patch(bad, bytes, (uint32_t)size, claims[i].claim);
         assert_int_equal(read_patched(bad, bytes, &err), -1);
-        print_message("%u of %zu: %s\n", claims[i].claim, size, err.text);
-        assert_message(&err, "lies.npz", i < 2 ? claims[i].defect : "lies", NULL);
+        assert_message(&err, "lies.npz", claims[i].defect, NULL);
     }
     for (size_t length = 0; length < bytes; length += 3) {
         assert_int_equal(read_patched(good, length, &err), -1);
