@@ -15,16 +15,23 @@ int err_set(err_t *err, const char *format, ...) {
     return -1;
 }
 
+/* What fits of the text. */
+static void append(err_t *err, const char *text) {
+    size_t used = strlen(err->text), room = sizeof err->text - 1 - used, length = strlen(text);
+    if (length > room) length = room;
+    memcpy(err->text + used, text, length);
+    err->text[used + length] = '\0';
+}
+
 int err_prefix(err_t *err, const char *format, ...) {
     if (!err) return -1;
     err_t old = *err;
     va_list args;
     va_start(args, format);
-    int used = vsnprintf(err->text, sizeof err->text, format, args);
+    vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    if (used < 0 || (size_t)used >= sizeof err->text) return -1;
-    size_t room = sizeof err->text - (size_t)used;
-    snprintf(err->text + used, room, ": %.*s", (int)(room > 3 ? room - 3 : 0), old.text);
+    append(err, ": ");
+    append(err, old.text);
     return -1;
 }
 
