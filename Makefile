@@ -13,7 +13,7 @@ OUT       := $(BUILD)/$(VARIANT)
 PKGS      := openblas libpng jansson libutf8proc libzip
 TEST_PKGS := cmocka
 
-WARN   := -Wall -Wextra -Wshadow -Wconversion -Wdouble-promotion -Wstrict-prototypes \
+WARN   := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
           -Wmissing-prototypes -Wno-sign-conversion
 CFLAGS += -std=c11 -O3 -g -ffp-contract=off -fopenmp -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE \
           -Iref $(WARN) $(shell pkg-config --cflags $(PKGS) 2>/dev/null)

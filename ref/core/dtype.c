@@ -1,7 +1,8 @@
 /* dtype.c - see dtype.h.
  *
  * The formats, as sign / exponent / mantissa bits: F16 1/5/10, BF16 1/8/7, F32 1/8/23, F64 1/11/52.
- * Every value of F16 and BF16 is a value of F32, and every F32 one of F64, so widening never rounds. */
+ * Every value of F16 and BF16 is a value of F32, and every F32 one of F64, so widening never
+ * rounds. */
 #include "core/dtype.h"
 
 #include <stdint.h>
@@ -59,9 +60,9 @@ static inline uint32_t bits_of_float(float value) {
     return bits;
 }
 
-/* Normal: the exponent's bias goes from 15 to 127. Exponent 0: mantissa * 2^-24, by a conversion that
- * never meets a subnormal float, so that a machine set to flush those still reads right. Exponent 31:
- * Inf and NaN keep their mantissa. Selects instead of branches, for the vectoriser. */
+/* Normal: the exponent's bias goes from 15 to 127. Exponent 0: mantissa * 2^-24, by a conversion
+ * that never meets a subnormal float, so that a machine set to flush those still reads right.
+ * Exponent 31: Inf and NaN keep their mantissa. Selects instead of branches, for the vectoriser. */
 static inline float float_of_f16(uint16_t half) {
     uint32_t magnitude = (uint32_t)half & 0x7fff, sign = ((uint32_t)half & 0x8000) << 16;
     uint32_t normal = (magnitude << 13) + ((uint32_t)(127 - 15) << 23);

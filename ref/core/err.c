@@ -15,17 +15,23 @@ int err_set(err_t *err, const char *format, ...) {
     return -1;
 }
 
+/* What fits of the text. */
+static void append(err_t *err, const char *text) {
+    size_t used = strlen(err->text), room = sizeof err->text - 1 - used, length = strlen(text);
+    if (length > room) length = room;
+    memcpy(err->text + used, text, length);
+    err->text[used + length] = '\0';
+}
+
 int err_prefix(err_t *err, const char *format, ...) {
     if (!err) return -1;
-    char prefix[512];
+    err_t old = *err;
     va_list args;
     va_start(args, format);
-    vsnprintf(prefix, sizeof prefix, format, args);
+    vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    err_t old = *err;
-    size_t used = strlen(prefix);
-    memcpy(err->text, prefix, used);
-    snprintf(err->text + used, sizeof err->text - used, ": %s", old.text);
+    append(err, ": ");
+    append(err, old.text);
     return -1;
 }
 

@@ -1,9 +1,9 @@
 /* safetensors_read.c - see safetensors.h.
  *
- * Format notes. The length N counts the padding spaces that may follow the header's JSON. Offsets in
- * data_offsets count from the end of the header. The format forbids holes and overlap, so that sorted
- * by offset every tensor starts where the one before ended, and the last ends with the file. Tensors
- * may be empty (a dimension is 0) and share their offset with a neighbour. */
+ * Format notes. The length N counts the padding spaces that may follow the header's JSON. Offsets
+ * in data_offsets count from the end of the header. The format forbids holes and overlap, so that
+ * sorted by offset every tensor starts where the one before ended, and the last ends with the file.
+ * Tensors may be empty (a dimension is 0) and share their offset with a neighbour. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdlib.h>
@@ -31,7 +31,7 @@ struct st_file {
     size_t slot_mask;
 };
 
-/* ---- the file's frame ------------------------------------------------------------------------------- */
+/* ---- the file's frame ------------------------------------------------------------------------ */
 
 static int map_file(st_file_t *file, err_t *err) {
     int fd = file_open_read(file->path, &file->bytes, err);
@@ -100,7 +100,7 @@ static int check_frame(const st_file_t *file, uint64_t *header_bytes, err_t *err
     return 0;
 }
 
-/* ---- the header ------------------------------------------------------------------------------------- */
+/* ---- the header ------------------------------------------------------------------------------ */
 
 static int parse_json(st_file_t *file, size_t header_bytes, err_t *err) {
     json_error_t where;
@@ -204,7 +204,7 @@ static int read_tensors(st_file_t *file, size_t header_bytes, err_t *err) {
     return 0;
 }
 
-/* ---- the data --------------------------------------------------------------------------------------- */
+/* ---- the data -------------------------------------------------------------------------------- */
 
 /* By place in the file; an empty tensor stands before the full one at the same place. */
 static int by_offset(const st_tensor_t *a, const st_tensor_t *b) {
@@ -244,7 +244,7 @@ static int check_layout(const st_file_t *file, size_t header_bytes, err_t *err) 
     return 0;
 }
 
-/* ---- lookup ----------------------------------------------------------------------------------------- */
+/* ---- lookup ---------------------------------------------------------------------------------- */
 
 /* FNV-1a */
 static size_t hash_name(const char *name) {
@@ -268,7 +268,7 @@ static void build_lookup(st_file_t *file) {
     for (size_t i = 0; i < file->count; i++) *slot_of(file, file->tensors[i].name) = i + 1;
 }
 
-/* ---- the interface ---------------------------------------------------------------------------------- */
+/* ---- the interface --------------------------------------------------------------------------- */
 
 static int load(st_file_t *file, err_t *err) {
     uint64_t header_bytes = 0;

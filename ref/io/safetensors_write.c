@@ -1,9 +1,9 @@
 /* safetensors_write.c - see safetensors.h.
  *
  * The header stands in front of the data but is known only after it, so the data is spooled to a
- * second temporary file and copied behind the header at the end: disk space for two, memory for none.
- * The header lists __metadata__, then the tensors in the order of their data, and is padded with
- * spaces so that the data starts at a multiple of 8. */
+ * second temporary file and copied behind the header at the end: disk space for two, memory for
+ * none. The header lists __metadata__, then the tensors in the order of their data, and is padded
+ * with spaces so that the data starts at a multiple of 8. */
 #include <errno.h>
 #include <stdint.h>
 #include <stdio.h>

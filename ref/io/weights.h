@@ -1,11 +1,11 @@
 /* weights.h - the weights of one component, from one or several safetensors files, bound strictly.
  *
- * A model takes each of its tensors once, by name and shape; weights_finish then demands that none is
- * left over. Errors name file, tensor, expected and found shape, and what to do.
+ * A model takes each of its tensors once, by name and shape; weights_finish then demands that none
+ * is left over. Errors name file, tensor, expected and found shape, and what to do.
  *
- * A taken tensor is finite (NaN and Inf are refused), of type real_t, and const. Where the file already
- * holds real_t it is a view of the mapped file, otherwise it is widened (F16, BF16, F32, F64) into
- * memory that weights_t owns. Either way it lives until weights_close. */
+ * A taken tensor is finite (NaN and Inf are refused), of type real_t, and const. Where the file
+ * already holds real_t it is a view of the mapped file, otherwise it is widened (F16, BF16, F32,
+ * F64) into memory that weights_t owns. Either way it lives until weights_close. */
 #ifndef MOLE_IO_WEIGHTS_H
 #define MOLE_IO_WEIGHTS_H
 
@@ -30,10 +30,11 @@ void weights_close(weights_t *weights);
 /* The file, or "FOLDER/STEM" of shards: for messages. */
 const char *weights_path(const weights_t *weights);
 
-/* ---- names -------------------------------------------------------------------------------------------
- * All functions below take the model's names. Where a file was saved with others, an alias says so: a
- * name that is not in the file as it stands, and starts (or ends) with `name_part`, is looked for with
- * `saved_part` in its place. Aliases are tried one at a time, then every prefix with every suffix.
+/* ---- names --------------------------------------------------------------------------------------
+ * All functions below take the model's names. Where a file was saved with others, an alias says so:
+ * a name that is not in the file as it stands, and starts (or ends) with `name_part`, is looked for
+ * with `saved_part` in its place. Aliases are tried one at a time, then every prefix with every
+ * suffix.
  *   weights_alias_prefix(w, "text_model.", "")            text_model.encoder.x -> encoder.x
  *   weights_alias_suffix(w, ".to_q.weight", ".query.weight")    */
 void weights_alias_prefix(weights_t *weights, const char *name_part, const char *saved_part);
@@ -43,7 +44,7 @@ bool weights_has(const weights_t *weights, const char *name);
 /* The shape as stored, or false when there is none of that name. Does not count as taken. */
 bool weights_shape(const weights_t *weights, const char *name, shape_t *shape);
 
-/* ---- taking ------------------------------------------------------------------------------------------
+/* ---- taking -------------------------------------------------------------------------------------
  * 0 and *out, or -1 and err: the tensor is missing, has another shape, is not of a floating dtype,
  * holds NaN or Inf, or was taken before. */
 
@@ -58,17 +59,17 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
 /* A number: shape () or (1), floating or integer dtype, finite. Kohya's "alpha". */
 int weights_take_scalar(weights_t *weights, const char *name, double *value, err_t *err);
 
-/* ---- finishing --------------------------------------------------------------------------------------- */
+/* ---- finishing ------------------------------------------------------------------------------- */
 
-/* Names (as saved) that the model knows it does not use: "*" and "?" as in the shell, "*" also matches
- * dots. "encoder.*", "*.position_ids". A pattern that matches nothing is no error. */
+/* Names (as saved) that the model knows it does not use: "*" and "?" as in the shell, "*" also
+ * matches dots. "encoder.*", "*.position_ids". A pattern that matches nothing is no error. */
 void weights_ignore(weights_t *weights, const char *pattern);
 
-/* 0 when every tensor was taken or is ignored. Otherwise -1 and err with the number of left-overs and
- * the first few names; with allow_unused 0 all the same (list them with weights_entry). */
+/* 0 when every tensor was taken or is ignored. Otherwise -1 and err with the number of left-overs
+ * and the first few names; with allow_unused 0 all the same (list them with weights_entry). */
 int weights_finish(weights_t *weights, bool allow_unused, err_t *err);
 
-/* ---- listing ----------------------------------------------------------------------------------------- */
+/* ---- listing --------------------------------------------------------------------------------- */
 
 typedef enum { WEIGHT_LEFT_OVER, WEIGHT_IGNORED, WEIGHT_TAKEN } weight_state_t;
 

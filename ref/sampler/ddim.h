@@ -45,7 +45,9 @@ extern const ddim_config_t ddim_config_diffusers;
 /* Read a scheduler_config.json. As DDIMScheduler.from_pretrained does, this takes the settings of any
  * scheduler of the family (PNDMScheduler, EulerDiscreteScheduler, ...) and runs them as DDIM: known keys
  * are honoured, missing ones have DDIM's defaults, others are listed in `ignored`.
- * Refused: what is not JSON, wrong types and ranges, trained_betas, thresholding, flow-matching
+ * The file is taken at its word: StableDiffusionPipeline's constructor would go on to set steps_offset to 1
+ * and clip_sample to false, this does not.
+ * Refused: what is not JSON, a file without num_train_timesteps and beta_start, wrong types and ranges, trained_betas, thresholding, flow-matching
  * schedulers (they have no betas), rescale_betas_zero_snr with epsilon prediction (its first step would
  * divide by zero). Returns 0, or -1 and err ("FILE: ..."); config is untouched then. */
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err);
@@ -69,6 +71,10 @@ typedef struct {
  * put a timestep outside the table. Returns 0, or -1 and err; on success ddim_free is due. */
 int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err);
 void ddim_free(ddim_t *ddim);
+
+/* eta is finite, not negative, and at no step so large that more noise than there is room for would be
+ * added (1 never is). Returns 0, or -1 and err. */
+int ddim_check_eta(const ddim_t *ddim, double eta, err_t *err);
 
 /* ---- one step --------------------------------------------------------------------------------------- */
 
@@ -94,7 +100,7 @@ ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta);
  *   clip_sample  x0 is clamped to +-clip_sample_range; e stays
  *   out = sqrt_alpha_prev x0 + direction e + sigma noise
  *   out, model_output m, sample x, noise (n); noise is NULL and unused when eta = 0
- *   out may be any of the inputs; 0 <= eta; k < steps; each element in acc_t, rounded once */
+ *   out may be any of the inputs; ddim_check_eta(eta); k < steps; each element in acc_t, rounded once */
 void ddim_step(real_t *out, const ddim_t *ddim, size_t k, const real_t *model_output,
                const real_t *sample, size_t n, double eta, const real_t *noise);
 

@@ -107,29 +107,29 @@ diff_t diff_tensors(const double *candidate, const double *truth, size_t count) 
     }
 
     diff.max_abs = scale.error;
-    diff.rms = isinf(scale.error) ? (double)INFINITY : root_mean(error, pairs, scale.error);
+    diff.rms = isinf(scale.error) ? HUGE_VAL : root_mean(error, pairs, scale.error);
     diff.truth_max = scale.truth;
     diff.truth_rms = root_mean(truth2, truths, scale.truth);
     diff.storage_floor = root_mean(floor, truths, scale.floor);
     diff.cosine = cosine_of(dot, pair_truth2, candidate2);
     if (has_mismatch(&diff)) {
-        diff.max_abs = diff.rms = INFINITY;
+        diff.max_abs = diff.rms = HUGE_VAL;
         diff.cosine = 0;
     }
     return diff;
 }
 
 double diff_relative(const diff_t *diff) {
-    if (has_mismatch(diff)) return INFINITY;
+    if (has_mismatch(diff)) return HUGE_VAL;
     if (diff->max_abs == 0) return 0;
-    return diff->truth_max > 0 ? diff->max_abs / diff->truth_max : (double)INFINITY;
+    return diff->truth_max > 0 ? diff->max_abs / diff->truth_max : HUGE_VAL;
 }
 
 double diff_ratio(const diff_t *diff, double peer_rms) {
-    if (has_mismatch(diff)) return INFINITY;
+    if (has_mismatch(diff)) return HUGE_VAL;
     if (diff->rms == 0) return 0;
     double unit = fmax(peer_rms, diff->storage_floor);
-    return unit > 0 ? diff->rms / unit : (double)INFINITY;
+    return unit > 0 ? diff->rms / unit : HUGE_VAL;
 }
 
 /* "[0,3,1,2]" for a flat index; "[]" in a scalar. */
