@@ -89,7 +89,7 @@ static double weight_value(const char *text, size_t length) {
     copy[length - 2] = '\0';
     char *end;
     double value = strtod(copy, &end);
-    if (end == copy || *end) value = NAN;
+    if (end == copy || *end) value = (double)NAN;
     free(copy);
     return value;
 }
