@@ -17,15 +17,14 @@ int err_set(err_t *err, const char *format, ...) {
 
 int err_prefix(err_t *err, const char *format, ...) {
     if (!err) return -1;
-    char prefix[512];
+    err_t old = *err;
     va_list args;
     va_start(args, format);
-    vsnprintf(prefix, sizeof prefix, format, args);
+    int used = vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    err_t old = *err;
-    size_t used = strlen(prefix);
-    memcpy(err->text, prefix, used);
-    snprintf(err->text + used, sizeof err->text - used, ": %s", old.text);
+    if (used < 0 || (size_t)used >= sizeof err->text) return -1;
+    size_t room = sizeof err->text - (size_t)used;
+    snprintf(err->text + used, room, ": %.*s", (int)(room > 3 ? room - 3 : 0), old.text);
     return -1;
 }
 

@@ -9,6 +9,9 @@ double fmath_exp(double x) {
 double fmath_log(double x) {
     return log(x);
 }
+double fmath_log1p(double x) {
+    return log1p(x);
+}
 double fmath_sin(double x) {
     return sin(x);
 }

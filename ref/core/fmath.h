@@ -8,6 +8,7 @@
 
 double fmath_exp(double x);
 double fmath_log(double x);
+double fmath_log1p(double x);
 double fmath_sin(double x);
 double fmath_cos(double x);
 double fmath_erf(double x);

@@ -1,0 +1,180 @@
+/* diff.c - see diff.h.
+ *
+ * Two passes: the first finds the largest magnitudes, the second sums squares divided by them, so that
+ * no square leaves the range of a double. */
+#include "verify/diff.h"
+
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+
+/* The largest magnitudes that the sums are scaled by. */
+typedef struct {
+    double error, truth, candidate, floor;
+} scales_t;
+
+/* What a pair of numbers is: a mismatch, the same Inf, or two finite numbers. */
+typedef enum { PAIR_MISMATCH, PAIR_SAME_INF, PAIR_FINITE } pair_t;
+
+static pair_t pair_kind(double candidate, double truth) {
+    if (isfinite(candidate) && isfinite(truth)) return PAIR_FINITE;
+    return candidate == truth ? PAIR_SAME_INF : PAIR_MISMATCH;
+}
+
+/* How far float32 storage moves a number; 0 where float32 cannot hold it at all. */
+static double storage_error(double truth) {
+    if (fabs(truth) > (double)FLT_MAX) return 0;
+    return (double)(float)truth - truth;
+}
+
+static bool has_mismatch(const diff_t *diff) {
+    return diff->nan_candidate > 0 || diff->nan_truth > 0 || diff->inf_mismatch > 0;
+}
+
+static void count_mismatch(diff_t *diff, double candidate, double truth, size_t index) {
+    if (!has_mismatch(diff)) {
+        diff->worst = index;
+        diff->candidate_at = candidate;
+        diff->truth_at = truth;
+    }
+    diff->nan_candidate += isnan(candidate) != 0;
+    diff->nan_truth += isnan(truth) != 0;
+    if (!isnan(candidate) && !isnan(truth)) diff->inf_mismatch++;
+}
+
+static scales_t find_scales(diff_t *diff, const double *candidate, const double *truth) {
+    scales_t scale = {0, 0, 0, 0};
+    for (size_t i = 0; i < diff->count; i++) {
+        pair_t kind = pair_kind(candidate[i], truth[i]);
+        if (kind == PAIR_MISMATCH) count_mismatch(diff, candidate[i], truth[i], i);
+        if (isfinite(truth[i])) {
+            scale.truth = fmax(scale.truth, fabs(truth[i]));
+            scale.floor = fmax(scale.floor, fabs(storage_error(truth[i])));
+        }
+        if (kind != PAIR_FINITE) continue;
+        scale.candidate = fmax(scale.candidate, fabs(candidate[i]));
+        double error = fabs(candidate[i] - truth[i]);
+        if (error > scale.error) {
+            scale.error = error;
+            if (has_mismatch(diff)) continue;
+            diff->worst = i;
+            diff->candidate_at = candidate[i];
+            diff->truth_at = truth[i];
+        }
+    }
+    return scale;
+}
+
+/* (x / scale)^2, 0 when all are 0. */
+static double squared(double x, double scale) {
+    return scale > 0 ? (x / scale) * (x / scale) : 0;
+}
+
+/* sqrt(sum / count) scale, where sum is of squares divided by scale^2. */
+static double root_mean(double sum, size_t count, double scale) {
+    return count > 0 ? sqrt(sum / (double)count) * scale : 0;
+}
+
+static double cosine_of(double dot, double truth, double candidate) {
+    if (truth == 0 && candidate == 0) return 1;
+    if (truth == 0 || candidate == 0) return 0;
+    return dot / (sqrt(truth) * sqrt(candidate));
+}
+
+diff_t diff_tensors(const double *candidate, const double *truth, size_t count) {
+    diff_t diff = {.count = count, .cosine = 1};
+    if (count == 0) return diff;
+    diff.candidate_at = candidate[0];
+    diff.truth_at = truth[0];
+    scales_t scale = find_scales(&diff, candidate, truth);
+
+    size_t pairs = 0, truths = 0;
+    double error = 0, floor = 0, truth2 = 0, pair_truth2 = 0, candidate2 = 0, dot = 0;
+    for (size_t i = 0; i < count; i++) {
+        if (isfinite(truth[i])) {
+            truths++;
+            truth2 += squared(truth[i], scale.truth);
+            floor += squared(storage_error(truth[i]), scale.floor);
+        }
+        if (pair_kind(candidate[i], truth[i]) != PAIR_FINITE) continue;
+        pairs++;
+        error += squared(candidate[i] - truth[i], scale.error);
+        pair_truth2 += squared(truth[i], scale.truth);
+        candidate2 += squared(candidate[i], scale.candidate);
+        if (scale.truth > 0 && scale.candidate > 0)
+            dot += (truth[i] / scale.truth) * (candidate[i] / scale.candidate);
+    }
+
+    diff.max_abs = scale.error;
+    diff.rms = isinf(scale.error) ? HUGE_VAL : root_mean(error, pairs, scale.error);
+    diff.truth_max = scale.truth;
+    diff.truth_rms = root_mean(truth2, truths, scale.truth);
+    diff.storage_floor = root_mean(floor, truths, scale.floor);
+    diff.cosine = cosine_of(dot, pair_truth2, candidate2);
+    if (has_mismatch(&diff)) {
+        diff.max_abs = diff.rms = HUGE_VAL;
+        diff.cosine = 0;
+    }
+    return diff;
+}
+
+double diff_relative(const diff_t *diff) {
+    if (has_mismatch(diff)) return HUGE_VAL;
+    if (diff->max_abs == 0) return 0;
+    return diff->truth_max > 0 ? diff->max_abs / diff->truth_max : HUGE_VAL;
+}
+
+double diff_ratio(const diff_t *diff, double peer_rms) {
+    if (has_mismatch(diff)) return HUGE_VAL;
+    if (diff->rms == 0) return 0;
+    double unit = fmax(peer_rms, diff->storage_floor);
+    return unit > 0 ? diff->rms / unit : HUGE_VAL;
+}
+
+/* "[0,3,1,2]" for a flat index; "[]" in a scalar. */
+static const char *index_text(char text[SHAPE_TEXT], shape_t shape, size_t flat) {
+    size_t index[SHAPE_DIMS] = {0};
+    for (int d = shape.ndim - 1; d >= 0; d--) {
+        size_t size = shape.dim[d] > 0 ? shape.dim[d] : 1;
+        index[d] = flat % size;
+        flat /= size;
+    }
+    size_t used = (size_t)snprintf(text, SHAPE_TEXT, "[");
+    for (int d = 0; d < shape.ndim; d++)
+        used += (size_t)snprintf(text + used, SHAPE_TEXT - used, "%s%zu", d ? "," : "", index[d]);
+    snprintf(text + used, SHAPE_TEXT - used, "]");
+    return text;
+}
+
+/* Six digits, or as many as tell two different numbers apart. */
+static int digits_for(double a, double b) {
+    double scale = fmax(fabs(a), fabs(b));
+    if (!isfinite(scale) || a == b || fabs(a - b) > 1e-5 * scale) return 6;
+    return fabs(a - b) > 1e-8 * scale ? 9 : 17;
+}
+
+void diff_describe(char *text, size_t size, const char *name, shape_t shape, const diff_t *diff,
+                   double tolerance) {
+    char dims[SHAPE_TEXT], at[SHAPE_TEXT];
+    shape_text(dims, shape);
+    index_text(at, shape, diff->worst);
+    if (diff->count == 0) {
+        snprintf(text, size, "%s %s: empty, nothing to compare", name, dims);
+        return;
+    }
+    if (has_mismatch(diff)) {
+        snprintf(text, size,
+                 "%s %s: %zu NaN, %zu NaN in the truth, %zu Inf differ, first at %s (%g for %g)",
+                 name, dims, diff->nan_candidate, diff->nan_truth, diff->inf_mismatch, at,
+                 diff->candidate_at, diff->truth_at);
+        return;
+    }
+    double relative = diff_relative(diff);
+    double share = relative == 0 ? 0 : 100 * relative / tolerance;
+    double relative_rms = diff->rms == 0 ? 0 : diff->rms / diff->truth_rms;
+    int digits = digits_for(diff->candidate_at, diff->truth_at);
+    snprintf(text, size, "%s %s: max %.2g at %s (%.*g for %.*g), rel rms %.2g, %.3g%% of %g", name,
+             dims, diff->max_abs, at, digits, diff->candidate_at, digits, diff->truth_at,
+             relative_rms, share, tolerance);
+}
