@@ -120,7 +120,8 @@ static int scan_item(scan_t *scan, size_t at, size_t *length, err_t *err) {
         if (!weight || !scan->rounds) break;
         double value = weight_value(p, weight);
         if (!isfinite(value))
-            return err_set(err, "the weight \"%.*s\" is not a number", (int)(weight - 2), p + 1);
+            return err_set(err, "the weight \"%.*s\" is not a finite number",
+                           (int)(weight < 42 ? weight - 2 : 40), p + 1);
         multiply_since(scan, scan->round[--scan->rounds], value);
         return 0;
     }

@@ -170,6 +170,9 @@ int tokenizer_open(tokenizer_t **tok, const char *folder, err_t *err) {
     if (!load(*tok, folder, err)) return 0;
     tokenizer_close(*tok);
     *tok = NULL;
+    /* Messages quote pieces; what a hostile file puts into them must not steer a terminal. */
+    for (char *p = err ? err->text : NULL; p && *p; p++)
+        if ((unsigned char)*p < ' ' || *p == 0x7F) *p = '?';
     return -1;
 }
 

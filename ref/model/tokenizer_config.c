@@ -1,10 +1,11 @@
 /* tokenizer_config.c - see tokenizer_config.h. */
 #include "model/tokenizer_config.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "io/file.h"
 
 enum { SMALL_FILE_MAX = 4 << 20 };
 
@@ -25,41 +26,12 @@ enum { CLIP_MAX_LENGTH = 77 };
 
 /* ---- files ----------------------------------------------------------------------------- */
 
-static int read_open_file(FILE *file, char **text, size_t *length, const char *path, size_t limit,
-                          err_t *err) {
-    size_t capacity = 4096, used = 0;
-    char *buffer = xmalloc(capacity + 1);
-    for (;;) {
-        used += fread(buffer + used, 1, capacity - used, file);
-        if (used < capacity || used > limit) break;
-        capacity *= 2;
-        buffer = xrealloc(buffer, capacity + 1);
-    }
-    if (ferror(file) || used > limit) {
-        int error = errno;
-        free(buffer);
-        if (ferror(file)) return err_set(err, "%s: cannot read: %s", path, strerror(error));
-        return err_set(err, "%s: more than %zu bytes: not a tokenizer's file", path, limit);
-    }
-    buffer[used] = '\0';
-    *text = buffer;
-    *length = used;
-    return 0;
-}
-
 int tokenizer_file(char **text, size_t *length, const char *folder, const char *name, size_t limit,
                    err_t *err) {
     *text = NULL;
     *length = 0;
-    char *path = xasprintf("%s/%s", folder, name);
-    int status = 0;
-    FILE *file = fopen(path, "rb");
-    if (file) {
-        status = read_open_file(file, text, length, path, limit, err);
-        fclose(file);
-    } else if (errno != ENOENT) {
-        status = err_set(err, "%s: cannot open: %s", path, strerror(errno));
-    }
+    char *path = file_join(folder, name);
+    int status = file_exists(path) ? file_read(path, limit, text, length, err) : 0;
     free(path);
     return status;
 }
