@@ -67,7 +67,9 @@ typedef struct {
     int *timesteps; /* (steps), in the order of the run: falling */
 } ddim_t;
 
-/* Tables for a run of `steps` steps. Refuses 0 steps and more than num_train_timesteps, and settings that
+/* Tables for a run of `steps` steps: timesteps as diffusers has them, except that with trailing spacing
+ * and some numbers of steps (61 and 103 of 1000, say) it appends one more, -1, which is no timestep;
+ * here there are always `steps`. Refuses 0 steps and more than num_train_timesteps, and settings that
  * put a timestep outside the table. Returns 0, or -1 and err; on success ddim_free is due. */
 int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err);
 void ddim_free(ddim_t *ddim);
@@ -78,17 +80,18 @@ int ddim_check_eta(const ddim_t *ddim, double eta, err_t *err);
 
 /* ---- one step --------------------------------------------------------------------------------------- */
 
-/* The numbers of step k, rounded to float32 operation by operation, as diffusers' 0-dimensional float32
- * tensors are, whatever the type of the latents:
- *   alpha = alphas_cumprod[t], alpha_prev = that of t - num_train_timesteps / steps (integer division), or
- *   final_alpha_cumprod where that is negative
+/* The numbers of step k, in acc_t from the float32 levels:
+ *   alpha = alphas_cumprod[t], alpha_prev = that of t - num_train_timesteps / steps (integer division,
+ *   for every spacing, as in diffusers), or final_alpha_cumprod where that is negative
  *   sigma = eta sqrt((1 - alpha_prev) / (1 - alpha)) sqrt(1 - alpha / alpha_prev)           (16)
- *   direction = sqrt(1 - alpha_prev - sigma^2)                                             in (12) */
+ *   direction = sqrt(1 - alpha_prev - sigma^2)                                             in (12)
+ * diffusers computes them in float32 whatever the type of the latents, with torch's float32 sqrt, which is
+ * not correctly rounded and not the same on every machine: that part of its bits is not followed. */
 typedef struct {
     int timestep;
-    float alpha, alpha_prev;
-    float sqrt_alpha, sqrt_beta; /* beta = 1 - alpha */
-    float sqrt_alpha_prev, direction, sigma;
+    acc_t alpha, alpha_prev;
+    acc_t sqrt_alpha, sqrt_beta; /* beta = 1 - alpha */
+    acc_t sqrt_alpha_prev, direction, sigma;
 } ddim_coefficients_t;
 
 ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta);
