@@ -17,15 +17,13 @@ int err_set(err_t *err, const char *format, ...) {
 
 int err_prefix(err_t *err, const char *format, ...) {
     if (!err) return -1;
-    char prefix[512];
+    err_t old = *err;
     va_list args;
     va_start(args, format);
-    vsnprintf(prefix, sizeof prefix, format, args);
+    vsnprintf(err->text, sizeof err->text, format, args);
     va_end(args);
-    err_t old = *err;
-    size_t used = strlen(prefix);
-    memcpy(err->text, prefix, used);
-    snprintf(err->text + used, sizeof err->text - used, ": %s", old.text);
+    strncat(err->text, ": ", sizeof err->text - strlen(err->text) - 1);
+    strncat(err->text, old.text, sizeof err->text - strlen(err->text) - 1);
     return -1;
 }
 

@@ -14,22 +14,48 @@
 
 typedef enum {
     LAYOUT_TORCH,        /* memory is row-major in the order of the shape */
-    LAYOUT_CHANNELS_LAST /* shape (B,C,H,W), memory (B,H,W,C): torch.channels_last */
+    LAYOUT_CHANNELS_LAST /* shape (B,C,...), memory (B,...,C): torch.channels_last */
 } layout_t;
+
+/* How a tensor looks from outside: shape in torch's order, and how memory holds it. */
+typedef struct {
+    shape_t shape;
+    layout_t layout;
+} view_t;
+
+/* Tokens (B,T,C), rows (B,C), an image (B,C,H,W) kept channels-last. */
+#define VIEW_TOKENS(B, T, C) ((view_t){SHAPE3(B, T, C), LAYOUT_TORCH})
+#define VIEW_ROWS(B, C) ((view_t){SHAPE2(B, C), LAYOUT_TORCH})
+#define VIEW_IMAGE(B, C, H, W) ((view_t){SHAPE4(B, C, H, W), LAYOUT_CHANNELS_LAST})
 
 typedef struct tap_sink tap_sink_t;
 struct tap_sink {
     /* x may be read and, by a forcing sink, overwritten in place; it is valid during the call only. */
-    void (*tap)(tap_sink_t *self, const char *name, real_t *x, shape_t shape, layout_t layout);
+    void (*tap)(tap_sink_t *self, const char *name, real_t *x, view_t view);
 };
 
 /* A tap on tensor x under `name`. */
-static inline void tap(tap_sink_t *sink, const char *name, real_t *x, shape_t shape, layout_t layout) {
-    if (sink) sink->tap(sink, name, x, shape, layout);
+static inline void tap(tap_sink_t *sink, const char *name, real_t *x, view_t view) {
+    if (sink) sink->tap(sink, name, x, view);
 }
 
-/* A tap under "name" + "suffix", as `<module>` + `.mole.base`. */
-void tap_suffix(tap_sink_t *sink, const char *name, const char *suffix, real_t *x, shape_t shape,
-                layout_t layout);
+/* A tap under `name` + `suffix`, as <module> + ".mole.base"; formats as printf does. */
+void tap_suffix(tap_sink_t *sink, const char *name, real_t *x, view_t view, const char *suffix, ...)
+    __attribute__((format(printf, 5, 6)));
+
+/* A sink that puts `prefix` before every name and passes the tap on. Starts as tap_prefix(to, "..."). */
+typedef struct {
+    tap_sink_t sink;
+    tap_sink_t *to;
+    const char *prefix;
+} tap_prefix_t;
+tap_prefix_t tap_prefix(tap_sink_t *to, const char *prefix);
+/* The sink to hand on: NULL when there is nobody behind it. */
+tap_sink_t *tap_prefix_sink(tap_prefix_t *prefix);
+
+/* out (in the shape's own order, row-major) = x; both of shape_count(view.shape) numbers. */
+void view_to_torch(real_t *out, const real_t *x, view_t view);
+/* The inverse: x = in. */
+void view_from_torch(real_t *x, const real_t *in, view_t view);
 
 #endif

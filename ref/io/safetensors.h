@@ -1,9 +1,10 @@
 /* safetensors.h - read and write the one tensor file format of this project.
  *
- * Layout: 8 bytes N (little endian), N bytes of JSON, then the data. The file is hostile until checked:
- * st_open refuses a header that is too long, malformed or nested too deep, duplicate names, unknown
- * dtypes, shapes whose product overflows, offsets that are out of range, overlap, leave holes, or do
- * not match dtype and shape. What st_open returned can be read without further checks.
+ * Layout: 8 bytes N (little endian), N bytes of JSON, then the data. The file is hostile until
+ * checked: st_open refuses a header that is too long, malformed or nested too deep, duplicate
+ * names, unknown dtypes, shapes whose product overflows, offsets that are out of range, overlap,
+ * leave holes, or do not match dtype and shape. What st_open returned can be read without further
+ * checks.
  *
  * Reading maps the file; tensors are const views that live until st_close. */
 #ifndef MOLE_IO_SAFETENSORS_H

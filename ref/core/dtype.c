@@ -1,0 +1,114 @@
+/* dtype.c - see dtype.h.
+ *
+ * The formats, as sign / exponent / mantissa bits: F16 1/5/10, BF16 1/8/7, F32 1/8/23, F64 1/11/52.
+ * Every value of F16 and BF16 is a value of F32, and every F32 one of F64, so widening never
+ * rounds. */
+#include "core/dtype.h"
+
+#include <stdint.h>
+#include <string.h>
+
+#include "core/err.h"
+
+#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
+#error "tensor files are little endian and are used in place: this program needs such a machine"
+#endif
+_Static_assert(sizeof(float) == 4 && sizeof(double) == 8, "IEEE 754 float and double");
+
+static const struct {
+    const char *name;
+    size_t size;
+} dtypes[] = {
+    [DTYPE_F64] = {"F64", 8},   [DTYPE_F32] = {"F32", 4},   [DTYPE_F16] = {"F16", 2},
+    [DTYPE_BF16] = {"BF16", 2}, [DTYPE_I64] = {"I64", 8},   [DTYPE_I32] = {"I32", 4},
+    [DTYPE_U8] = {"U8", 1},     [DTYPE_BOOL] = {"BOOL", 1},
+};
+enum { DTYPE_COUNT = sizeof dtypes / sizeof dtypes[0] };
+
+dtype_t dtype_real(void) {
+    return sizeof(real_t) == sizeof(double) ? DTYPE_F64 : DTYPE_F32;
+}
+
+size_t dtype_size(dtype_t dtype) {
+    REQUIRE((size_t)dtype < DTYPE_COUNT, "dtype_size: no dtype %d", (int)dtype);
+    return dtypes[dtype].size;
+}
+
+const char *dtype_name(dtype_t dtype) {
+    REQUIRE((size_t)dtype < DTYPE_COUNT, "dtype_name: no dtype %d", (int)dtype);
+    return dtypes[dtype].name;
+}
+
+int dtype_parse(const char *name, dtype_t *dtype) {
+    for (size_t i = 0; i < DTYPE_COUNT; i++)
+        if (strcmp(name, dtypes[i].name) == 0) {
+            *dtype = (dtype_t)i;
+            return 0;
+        }
+    return -1;
+}
+
+static inline float float_of_bits(uint32_t bits) {
+    float value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline uint32_t bits_of_float(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+/* Normal: the exponent's bias goes from 15 to 127. Exponent 0: mantissa * 2^-24, by a conversion
+ * that never meets a subnormal float, so that a machine set to flush those still reads right.
+ * Exponent 31: Inf and NaN keep their mantissa. Selects instead of branches, for the vectoriser. */
+static inline float float_of_f16(uint16_t half) {
+    uint32_t magnitude = (uint32_t)half & 0x7fff, sign = ((uint32_t)half & 0x8000) << 16;
+    uint32_t normal = (magnitude << 13) + ((uint32_t)(127 - 15) << 23);
+    uint32_t special = (magnitude << 13) | 0x7f800000;
+    uint32_t tiny = bits_of_float((float)(int32_t)magnitude * 0x1p-24f);
+    uint32_t bits = magnitude < 0x0400 ? tiny : magnitude < 0x7c00 ? normal : special;
+    return float_of_bits(sign | bits);
+}
+
+static inline float float_of_bf16(uint16_t brain) {
+    return float_of_bits((uint32_t)brain << 16);
+}
+
+/* One loop per pair of formats: load (memcpy: the source may be unaligned), convert, store. */
+#define WIDEN(out_type, in_type, convert)                                                          \
+    for (size_t i = 0; i < count; i++) {                                                           \
+        in_type value;                                                                             \
+        memcpy(&value, (const unsigned char *)in + i * sizeof value, sizeof value);                \
+        out[i] = (out_type)convert(value);                                                         \
+    }                                                                                              \
+    break
+
+void dtype_to_real(real_t *out, const void *in, dtype_t dtype, size_t count) {
+    if (dtype == dtype_real()) {
+        if (count) memcpy(out, in, count * sizeof *out);
+        return;
+    }
+    switch (dtype) {
+    case DTYPE_F64: WIDEN(real_t, double, );
+    case DTYPE_F32: WIDEN(real_t, float, );
+    case DTYPE_F16: WIDEN(real_t, uint16_t, float_of_f16);
+    case DTYPE_BF16: WIDEN(real_t, uint16_t, float_of_bf16);
+    default: REQUIRE(0, "dtype_to_real: %s is not a floating dtype", dtype_name(dtype));
+    }
+}
+
+void dtype_to_double(double *out, const void *in, dtype_t dtype, size_t count) {
+    switch (dtype) {
+    case DTYPE_F64: WIDEN(double, double, );
+    case DTYPE_F32: WIDEN(double, float, );
+    case DTYPE_F16: WIDEN(double, uint16_t, float_of_f16);
+    case DTYPE_BF16: WIDEN(double, uint16_t, float_of_bf16);
+    case DTYPE_I64: WIDEN(double, int64_t, );
+    case DTYPE_I32: WIDEN(double, int32_t, );
+    case DTYPE_U8:
+    case DTYPE_BOOL: WIDEN(double, uint8_t, );
+    default: REQUIRE(0, "dtype_to_double: no dtype %d", (int)dtype);
+    }
+}

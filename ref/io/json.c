@@ -1,0 +1,287 @@
+/* json.c - see json.h. */
+#include "io/json.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
+
+struct json_file {
+    char *path;
+    json_t *root;
+};
+
+static const size_t file_limit = 64u << 20;
+
+int json_file_open(json_file_t **file, const char *path, err_t *err) {
+    *file = NULL;
+    char *text;
+    size_t bytes;
+    if (file_read(path, file_limit, &text, &bytes, err) != 0) return -1;
+    json_error_t where;
+    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
+    free(text);
+    char shown[SHOWN_TEXT];
+    if (!root)
+        return err_set(err, "%s:%d:%d: %s", path, where.line, where.column,
+                       bytes ? text_shown(shown, where.text) : "the file is empty");
+    json_file_t *opened = xcalloc(1, sizeof *opened);
+    opened->path = xstrdup(path);
+    opened->root = root;
+    *file = opened;
+    return 0;
+}
+
+void json_file_close(json_file_t *file) {
+    if (!file) return;
+    json_decref(file->root);
+    free(file->path);
+    free(file);
+}
+
+json_node_t json_file_root(const json_file_t *file) {
+    return (json_node_t){.path = file->path, .value = file->root, .where = ""};
+}
+
+bool json_node_has(json_node_t node, const char *key) {
+    const json_t *value = json_object_get(node.value, key);
+    return value && !json_is_null(value);
+}
+
+int json_node_error(json_node_t node, const char *key, err_t *err, const char *format, ...) {
+    char message[1024];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(message, sizeof message, format, args);
+    va_end(args);
+    return err_set(err, "%s%s%s%s: %s", node.path ? node.path : "", node.path ? ": " : "",
+                   node.where, key, message);
+}
+
+/* A value as a message shows it: 3, "text", a list ... */
+static const char *found(char text[SHOWN_TEXT], const json_t *value) {
+    if (json_is_object(value)) return "an object";
+    if (json_is_array(value)) return "a list";
+    char *dump = json_dumps(value, JSON_ENCODE_ANY);
+    text_shown(text, dump ? dump : "something");
+    free(dump);
+    return text;
+}
+
+static int refuse(json_node_t node, const char *key, const char *expected, const json_t *value,
+                  err_t *err) {
+    char text[SHOWN_TEXT];
+    return json_node_error(node, key, err, "expected %s, found %s", expected, found(text, value));
+}
+
+/* The value under a key that must be there. */
+static int get(json_node_t node, const char *key, const char *expected, json_t **value,
+               err_t *err) {
+    if (!json_is_object(node.value))
+        return json_node_error(node, key, err, "expected in an object, found no object around it");
+    *value = json_object_get(node.value, key);
+    if (!*value) return json_node_error(node, key, err, "is missing (expected %s)", expected);
+    if (json_is_null(*value))
+        return json_node_error(node, key, err, "is null (expected %s)", expected);
+    return 0;
+}
+
+/* ---- single values --------------------------------------------------------------------------- */
+
+static bool integer_in(const json_t *value, int64_t min, int64_t max, int64_t *out) {
+    if (!json_is_integer(value)) return false;
+    *out = (int64_t)json_integer_value(value);
+    return *out >= min && *out <= max;
+}
+
+static const char *range_text(char text[SHOWN_TEXT], int64_t min, int64_t max) {
+    if (min == INT64_MIN && max == INT64_MAX)
+        snprintf(text, SHOWN_TEXT, "an integer");
+    else if (max == INT64_MAX)
+        snprintf(text, SHOWN_TEXT, "an integer from %lld on", (long long)min);
+    else
+        snprintf(text, SHOWN_TEXT, "an integer from %lld to %lld", (long long)min, (long long)max);
+    return text;
+}
+
+int json_get_int(json_node_t node, const char *key, int64_t min, int64_t max, int64_t *out,
+                 err_t *err) {
+    char expected[SHOWN_TEXT];
+    json_t *value = NULL;
+    int64_t number = 0;
+    range_text(expected, min, max);
+    if (get(node, key, expected, &value, err) != 0) return -1;
+    if (!integer_in(value, min, max, &number)) return refuse(node, key, expected, value, err);
+    *out = number;
+    return 0;
+}
+
+int json_get_double(json_node_t node, const char *key, double *out, err_t *err) {
+    json_t *value = NULL;
+    if (get(node, key, "a number", &value, err) != 0) return -1;
+    if (!json_is_number(value)) return refuse(node, key, "a number", value, err);
+    *out = json_number_value(value);
+    return 0;
+}
+
+int json_get_bool(json_node_t node, const char *key, bool *out, err_t *err) {
+    json_t *value = NULL;
+    if (get(node, key, "true or false", &value, err) != 0) return -1;
+    if (!json_is_boolean(value)) return refuse(node, key, "true or false", value, err);
+    *out = json_is_true(value);
+    return 0;
+}
+
+int json_get_string(json_node_t node, const char *key, const char **out, err_t *err) {
+    json_t *value = NULL;
+    if (get(node, key, "a string", &value, err) != 0) return -1;
+    if (!json_is_string(value)) return refuse(node, key, "a string", value, err);
+    *out = json_string_value(value);
+    return 0;
+}
+
+/* An absent value takes the fallback; one that is there must be right. */
+static bool use_fallback(json_node_t node, const char *key) {
+    return json_is_object(node.value) && !json_node_has(node, key);
+}
+
+int json_get_int_or(json_node_t node, const char *key, int64_t min, int64_t max, int64_t fallback,
+                    int64_t *out, err_t *err) {
+    if (!use_fallback(node, key)) return json_get_int(node, key, min, max, out, err);
+    *out = fallback;
+    return 0;
+}
+
+int json_get_double_or(json_node_t node, const char *key, double fallback, double *out,
+                       err_t *err) {
+    if (!use_fallback(node, key)) return json_get_double(node, key, out, err);
+    *out = fallback;
+    return 0;
+}
+
+int json_get_bool_or(json_node_t node, const char *key, bool fallback, bool *out, err_t *err) {
+    if (!use_fallback(node, key)) return json_get_bool(node, key, out, err);
+    *out = fallback;
+    return 0;
+}
+
+int json_get_string_or(json_node_t node, const char *key, const char *fallback, const char **out,
+                       err_t *err) {
+    if (!use_fallback(node, key)) return json_get_string(node, key, out, err);
+    *out = fallback;
+    return 0;
+}
+
+/* ---- lists ----------------------------------------------------------------------------------- */
+
+static int get_list(json_node_t node, const char *key, size_t least, size_t most, json_t **list,
+                    err_t *err) {
+    if (get(node, key, "a list", list, err) != 0) return -1;
+    if (!json_is_array(*list)) return refuse(node, key, "a list", *list, err);
+    size_t count = json_array_size(*list);
+    if (count >= least && count <= most) return 0;
+    if (least == most)
+        return json_node_error(node, key, err, "expected a list of %zu, found %zu", least, count);
+    return json_node_error(node, key, err, "expected a list of %zu to %zu, found %zu", least, most,
+                           count);
+}
+
+static int refuse_item(json_node_t node, const char *key, size_t index, const char *expected,
+                       const json_t *value, err_t *err) {
+    char *item = xasprintf("%s[%zu]", key, index);
+    refuse(node, item, expected, value, err);
+    free(item);
+    return -1;
+}
+
+int json_get_ints(json_node_t node, const char *key, int64_t min, int64_t max, size_t least,
+                  size_t most, int64_t *out, size_t *count, err_t *err) {
+    char expected[SHOWN_TEXT];
+    json_t *list = NULL;
+    int64_t number;
+    if (get_list(node, key, least, most, &list, err) != 0) return -1;
+    range_text(expected, min, max);
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!integer_in(json_array_get(list, i), min, max, &number))
+            return refuse_item(node, key, i, expected, json_array_get(list, i), err);
+    *count = json_array_size(list);
+    for (size_t i = 0; i < *count; i++)
+        out[i] = (int64_t)json_integer_value(json_array_get(list, i));
+    return 0;
+}
+
+int json_get_ints_each(json_node_t node, const char *key, int64_t min, int64_t max, size_t count,
+                       int64_t *out, err_t *err) {
+    int64_t number = 0;
+    size_t found_count;
+    if (json_is_array(json_object_get(node.value, key)))
+        return json_get_ints(node, key, min, max, count, count, out, &found_count, err);
+    if (json_get_int(node, key, min, max, &number, err) != 0) return -1;
+    for (size_t i = 0; i < count; i++) out[i] = number;
+    return 0;
+}
+
+int json_get_bools_each(json_node_t node, const char *key, size_t count, bool *out, err_t *err) {
+    bool value = false;
+    json_t *list = NULL;
+    if (json_is_array(json_object_get(node.value, key))) {
+        if (get_list(node, key, count, count, &list, err) != 0) return -1;
+        for (size_t i = 0; i < count; i++)
+            if (!json_is_boolean(json_array_get(list, i)))
+                return refuse_item(node, key, i, "true or false", json_array_get(list, i), err);
+        for (size_t i = 0; i < count; i++) out[i] = json_is_true(json_array_get(list, i));
+        return 0;
+    }
+    if (json_get_bool(node, key, &value, err) != 0) return -1;
+    for (size_t i = 0; i < count; i++) out[i] = value;
+    return 0;
+}
+
+int json_get_strings(json_node_t node, const char *key, size_t least, size_t most, const char **out,
+                     size_t *count, err_t *err) {
+    json_t *list = NULL;
+    if (get_list(node, key, least, most, &list, err) != 0) return -1;
+    for (size_t i = 0; i < json_array_size(list); i++)
+        if (!json_is_string(json_array_get(list, i)))
+            return refuse_item(node, key, i, "a string", json_array_get(list, i), err);
+    *count = json_array_size(list);
+    for (size_t i = 0; i < *count; i++) out[i] = json_string_value(json_array_get(list, i));
+    return 0;
+}
+
+/* ---- objects inside -------------------------------------------------------------------------- */
+
+int json_get_object(json_node_t node, const char *key, json_node_t *out, err_t *err) {
+    json_t *value = NULL;
+    if (get(node, key, "an object", &value, err) != 0) return -1;
+    if (!json_is_object(value)) return refuse(node, key, "an object", value, err);
+    json_node_t inside = {.path = node.path, .value = value};
+    int length = snprintf(inside.where, JSON_WHERE, "%s%s.", node.where, key);
+    if (length >= JSON_WHERE) return json_node_error(node, key, err, "is nested too deep");
+    *out = inside;
+    return 0;
+}
+
+int json_get_item(json_node_t node, const char *key, size_t index, json_node_t *out, err_t *err) {
+    json_t *list = NULL;
+    if (get_list(node, key, 0, SIZE_MAX, &list, err) != 0) return -1;
+    json_t *value = json_array_get(list, index);
+    if (!value)
+        return json_node_error(node, key, err, "has no item %zu, only %zu", index,
+                               json_array_size(list));
+    if (!json_is_object(value)) return refuse_item(node, key, index, "an object", value, err);
+    json_node_t inside = {.path = node.path, .value = value};
+    int length = snprintf(inside.where, JSON_WHERE, "%s%s[%zu].", node.where, key, index);
+    if (length >= JSON_WHERE) return json_node_error(node, key, err, "is nested too deep");
+    *out = inside;
+    return 0;
+}
+
+int json_get_length(json_node_t node, const char *key, size_t *length, err_t *err) {
+    json_t *list = NULL;
+    if (get_list(node, key, 0, SIZE_MAX, &list, err) != 0) return -1;
+    *length = json_array_size(list);
+    return 0;
+}

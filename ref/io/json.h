@@ -1,0 +1,77 @@
+/* json.h - configuration files: jansson with positions, types and ranges checked.
+ *
+ * A node is an object inside a file and knows where it is, so that every message says
+ * "FILE: a.b[2].key: expected ..., found ...". Unknown keys are the reader's affair. A key whose
+ * value is null counts as absent, as diffusers writes settings that are not set. There are no
+ * hidden defaults: a required value is read by json_get_X, one that may be absent by json_get_X_or,
+ * with the fallback in the call. Every function returns 0, or -1 and err; *out is written on
+ * success only. */
+#ifndef MOLE_IO_JSON_H
+#define MOLE_IO_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <jansson.h>
+
+#include "core/err.h"
+
+enum { JSON_WHERE = 160 };
+
+typedef struct json_file json_file_t;
+
+typedef struct {
+    const char *path;       /* of the file; NULL: no file, messages start with the key */
+    json_t *value;          /* borrowed: lives until json_file_close */
+    char where[JSON_WHERE]; /* "" for the root, else "a.b[2]." */
+} json_node_t;
+
+/* Parse a file of at most 64 MiB: any JSON value, no duplicate keys. Errors carry
+ * FILE:LINE:COLUMN. */
+int json_file_open(json_file_t **file, const char *path, err_t *err);
+void json_file_close(json_file_t *file);
+/* The root; may be of any type, json_get_* refuse when it is not an object. */
+json_node_t json_file_root(const json_file_t *file);
+
+/* Whether the key is there and not null. */
+bool json_node_has(json_node_t node, const char *key);
+/* "FILE: where.key: " + message; returns -1. For checks that the reader makes itself. */
+int json_node_error(json_node_t node, const char *key, err_t *err, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+
+/* An integer from min to max. 3.0 is not an integer, true is not a number. */
+int json_get_int(json_node_t node, const char *key, int64_t min, int64_t max, int64_t *out,
+                 err_t *err);
+int json_get_int_or(json_node_t node, const char *key, int64_t min, int64_t max, int64_t fallback,
+                    int64_t *out, err_t *err);
+/* A number, integer or not. */
+int json_get_double(json_node_t node, const char *key, double *out, err_t *err);
+int json_get_double_or(json_node_t node, const char *key, double fallback, double *out, err_t *err);
+int json_get_bool(json_node_t node, const char *key, bool *out, err_t *err);
+int json_get_bool_or(json_node_t node, const char *key, bool fallback, bool *out, err_t *err);
+/* A string without NUL; *out lives until json_file_close. */
+int json_get_string(json_node_t node, const char *key, const char **out, err_t *err);
+int json_get_string_or(json_node_t node, const char *key, const char *fallback, const char **out,
+                       err_t *err);
+
+/* A list of `least` to `most` integers from min to max; *count is how many. */
+int json_get_ints(json_node_t node, const char *key, int64_t min, int64_t max, size_t least,
+                  size_t most, int64_t *out, size_t *count, err_t *err);
+/* A list of exactly `count`, or one integer that stands for all: diffusers'
+ * "attention_head_dim". */
+int json_get_ints_each(json_node_t node, const char *key, int64_t min, int64_t max, size_t count,
+                       int64_t *out, err_t *err);
+/* The same for booleans: "only_cross_attention". */
+int json_get_bools_each(json_node_t node, const char *key, size_t count, bool *out, err_t *err);
+/* A list of `least` to `most` strings. */
+int json_get_strings(json_node_t node, const char *key, size_t least, size_t most, const char **out,
+                     size_t *count, err_t *err);
+
+/* The object under a key; the object that is item `index` of the list under a key; a list's
+ * length. */
+int json_get_object(json_node_t node, const char *key, json_node_t *out, err_t *err);
+int json_get_item(json_node_t node, const char *key, size_t index, json_node_t *out, err_t *err);
+int json_get_length(json_node_t node, const char *key, size_t *length, err_t *err);
+
+#endif

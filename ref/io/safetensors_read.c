@@ -1,0 +1,329 @@
+/* safetensors_read.c - see safetensors.h.
+ *
+ * Format notes. The length N counts the padding spaces that may follow the header's JSON. Offsets
+ * in data_offsets count from the end of the header. The format forbids holes and overlap, so that
+ * sorted by offset every tensor starts where the one before ended, and the last ends with the file.
+ * Tensors may be empty (a dimension is 0) and share their offset with a neighbour. */
+#include <errno.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <jansson.h>
+
+#include "io/file.h"
+#include "io/safetensors.h"
+
+enum { LENGTH_BYTES = 8 };
+/* The bound of the format's own implementation. */
+static const uint64_t header_limit = 100000000;
+
+struct st_file {
+    char *path;
+    unsigned char *map;
+    size_t bytes;
+    json_t *header; /* owns the names and the metadata */
+    st_tensor_t *tensors;
+    size_t count;
+    size_t *slots; /* open addressing: index + 1 of a tensor, 0 for empty */
+    size_t slot_mask;
+};
+
+/* ---- the file's frame ------------------------------------------------------------------------ */
+
+static int map_file(st_file_t *file, err_t *err) {
+    int fd = file_open_read(file->path, &file->bytes, err);
+    if (fd < 0) return -1;
+    if (file->bytes == 0) {
+        close(fd);
+        return err_set(err, "%s: is empty (0 bytes), a safetensors file was expected", file->path);
+    }
+    void *map = mmap(NULL, file->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    int problem = errno;
+    close(fd);
+    if (map == MAP_FAILED) return err_set(err, "%s: cannot map: %s", file->path, strerror(problem));
+    file->map = map;
+    return 0;
+}
+
+static bool starts_with(const st_file_t *file, const char *magic, size_t length) {
+    return file->bytes >= length && memcmp(file->map, magic, length) == 0;
+}
+
+/* What a file that is not safetensors is instead, and what to do about it. */
+static int refuse_format(const st_file_t *file, const char *defect, err_t *err) {
+    const char *path = file->path;
+    if (starts_with(file, "PK\x03\x04", 4) || starts_with(file, "\x80\x02", 2) ||
+        starts_with(file, "\x80\x03", 2) || starts_with(file, "\x80\x04", 2))
+        return err_set(err,
+                       "%s: is a pickled PyTorch file, which is refused because loading one runs "
+                       "code from it; "
+                       "convert it: python3 -c \"import sys, torch, safetensors.torch as s; "
+                       "d = torch.load(sys.argv[1], map_location='cpu', weights_only=True); "
+                       "d = d.get('state_dict', d); s.save_file({k: v.contiguous().clone() for k, "
+                       "v in d.items() "
+                       "if hasattr(v, 'contiguous')}, sys.argv[2])\" FILE.ckpt FILE.safetensors",
+                       path);
+    if (starts_with(file, "version https://git-lfs", 23))
+        return err_set(err, "%s: is a git-lfs pointer, not the file itself; run: git lfs pull",
+                       path);
+    if (starts_with(file, "<!DOCTYPE", 9) || starts_with(file, "<!doctype", 9) ||
+        starts_with(file, "<html", 5) || starts_with(file, "<HTML", 5))
+        return err_set(
+            err, "%s: is a web page (HTML), probably an error message; download it again", path);
+    if (starts_with(file, "GGUF", 4))
+        return err_set(err, "%s: is a GGUF file, a safetensors file was expected", path);
+    return err_set(err, "%s: is not a safetensors file: %s", path, defect);
+}
+
+static int check_frame(const st_file_t *file, uint64_t *header_bytes, err_t *err) {
+    char defect[160];
+    if (file->bytes < LENGTH_BYTES) {
+        snprintf(defect, sizeof defect, "truncated: %zu bytes, its header length alone takes 8",
+                 file->bytes);
+        return refuse_format(file, defect, err);
+    }
+    uint64_t length;
+    memcpy(&length, file->map, sizeof length);
+    snprintf(defect, sizeof defect, "header length %llu is above the limit of %llu bytes",
+             (unsigned long long)length, (unsigned long long)header_limit);
+    if (length > header_limit) return refuse_format(file, defect, err);
+    snprintf(defect, sizeof defect,
+             "truncated: its header should take %llu bytes, %zu follow its length",
+             (unsigned long long)length, file->bytes - LENGTH_BYTES);
+    if (length > file->bytes - LENGTH_BYTES) return refuse_format(file, defect, err);
+    if (length < 2 || file->map[LENGTH_BYTES] != '{')
+        return refuse_format(file, "header does not start with '{'", err);
+    *header_bytes = length;
+    return 0;
+}
+
+/* ---- the header ------------------------------------------------------------------------------ */
+
+static int parse_json(st_file_t *file, size_t header_bytes, err_t *err) {
+    json_error_t where;
+    file->header = json_loadb((const char *)file->map + LENGTH_BYTES, header_bytes,
+                              JSON_REJECT_DUPLICATES, &where);
+    char shown[SHOWN_TEXT];
+    if (!file->header)
+        return err_set(err, "%s: header is not valid JSON at byte %d: %s", file->path,
+                       LENGTH_BYTES + where.position, text_shown(shown, where.text));
+    return 0;
+}
+
+static int check_metadata(const st_file_t *file, json_t *metadata, err_t *err) {
+    const char *key;
+    json_t *value;
+    if (!json_is_object(metadata))
+        return err_set(err, "%s: __metadata__ is not an object", file->path);
+    json_object_foreach(metadata, key, value) {
+        char shown[SHOWN_TEXT];
+        if (!json_is_string(value))
+            return err_set(err, "%s: __metadata__: value of '%s' is not a string", file->path,
+                           text_shown(shown, key));
+    }
+    return 0;
+}
+
+/* A non-negative integer, or an error that says what else it is. */
+static int read_size(const json_t *value, const char *what, size_t *size, err_t *err) {
+    if (!json_is_integer(value))
+        return err_set(err, "%s holds something that is not an integer", what);
+    json_int_t number = json_integer_value(value);
+    if (number < 0)
+        return err_set(err, "%s holds a negative number (%lld)", what, (long long)number);
+    *size = (size_t)number;
+    return 0;
+}
+
+static int read_shape(const json_t *list, shape_t *shape, err_t *err) {
+    if (!json_is_array(list)) return err_set(err, "shape is missing or not a list");
+    size_t ndim = json_array_size(list);
+    if (ndim > SHAPE_DIMS)
+        return err_set(err, "shape has %zu dimensions, at most %d are read", ndim, SHAPE_DIMS);
+    shape->ndim = (int)ndim;
+    for (size_t i = 0; i < ndim; i++)
+        if (read_size(json_array_get(list, i), "shape", &shape->dim[i], err) != 0) return -1;
+    return 0;
+}
+
+static int read_tensor(const json_t *entry, const unsigned char *data, size_t data_bytes,
+                       st_tensor_t *tensor, err_t *err) {
+    char shown[SHOWN_TEXT], shape[SHAPE_TEXT];
+    size_t begin = 0, end = 0, count, bytes;
+    if (!json_is_object(entry)) return err_set(err, "entry is not an object");
+    const char *dtype = json_string_value(json_object_get(entry, "dtype"));
+    if (!dtype) return err_set(err, "dtype is missing or not a string");
+    if (dtype_parse(dtype, &tensor->dtype) != 0)
+        return err_set(err, "dtype '%s' is not among F64 F32 F16 BF16 I64 I32 U8 BOOL",
+                       text_shown(shown, dtype));
+    if (read_shape(json_object_get(entry, "shape"), &tensor->shape, err) != 0) return -1;
+
+    const json_t *offsets = json_object_get(entry, "data_offsets");
+    if (!json_is_array(offsets) || json_array_size(offsets) != 2)
+        return err_set(err, "data_offsets is missing or not a list of two");
+    if (read_size(json_array_get(offsets, 0), "data_offsets", &begin, err) != 0) return -1;
+    if (read_size(json_array_get(offsets, 1), "data_offsets", &end, err) != 0) return -1;
+    if (begin > end) return err_set(err, "data_offsets [%zu, %zu] are reversed", begin, end);
+    if (end > data_bytes)
+        return err_set(err,
+                       "data_offsets [%zu, %zu] end after the file's %zu bytes of data: truncated",
+                       begin, end, data_bytes);
+
+    if (!shape_count_checked(tensor->shape, &count) ||
+        __builtin_mul_overflow(count, dtype_size(tensor->dtype), &bytes))
+        return err_set(err, "shape %s overflows", shape_text(shape, tensor->shape));
+    if (bytes != end - begin)
+        return err_set(err, "%s of shape %s takes %zu bytes, its data_offsets [%zu, %zu] hold %zu",
+                       dtype, shape_text(shape, tensor->shape), bytes, begin, end, end - begin);
+    tensor->data = data + begin;
+    tensor->bytes = bytes;
+    return 0;
+}
+
+static int read_tensors(st_file_t *file, size_t header_bytes, err_t *err) {
+    const unsigned char *data = file->map + LENGTH_BYTES + header_bytes;
+    size_t data_bytes = file->bytes - LENGTH_BYTES - header_bytes;
+    const char *name;
+    json_t *entry;
+    file->tensors = xcalloc(json_object_size(file->header) + 1, sizeof *file->tensors);
+    json_object_foreach(file->header, name, entry) {
+        char shown[SHOWN_TEXT];
+        if (strcmp(name, "__metadata__") == 0) {
+            if (check_metadata(file, entry, err) != 0) return -1;
+            continue;
+        }
+        st_tensor_t *tensor = &file->tensors[file->count];
+        tensor->name = name;
+        if (read_tensor(entry, data, data_bytes, tensor, err) != 0)
+            return err_prefix(err, "%s: tensor '%s'", file->path, text_shown(shown, name));
+        file->count++;
+    }
+    return 0;
+}
+
+/* ---- the data -------------------------------------------------------------------------------- */
+
+/* By place in the file; an empty tensor stands before the full one at the same place. */
+static int by_offset(const st_tensor_t *a, const st_tensor_t *b) {
+    uintptr_t at = (uintptr_t)a->data, bt = (uintptr_t)b->data;
+    if (at != bt) return at < bt ? -1 : 1;
+    return (a->bytes > b->bytes) - (a->bytes < b->bytes);
+}
+
+/* A merge sort, because it is stable: empty tensors at one place keep the header's order. */
+static void sort_tensors(st_tensor_t *tensors, st_tensor_t *work, size_t count) {
+    if (count < 2) return;
+    size_t half = count / 2, i = 0, j = half, n = 0;
+    sort_tensors(tensors, work, half);
+    sort_tensors(tensors + half, work, count - half);
+    while (i < half && j < count)
+        work[n++] = by_offset(&tensors[j], &tensors[i]) < 0 ? tensors[j++] : tensors[i++];
+    while (i < half) work[n++] = tensors[i++];
+    memcpy(tensors, work, n * sizeof *tensors);
+}
+
+static int check_layout(const st_file_t *file, size_t header_bytes, err_t *err) {
+    const unsigned char *start = file->map + LENGTH_BYTES + header_bytes, *end = start;
+    char shown[SHOWN_TEXT];
+    for (size_t i = 0; i < file->count; i++) {
+        const st_tensor_t *tensor = &file->tensors[i];
+        const unsigned char *data = tensor->data;
+        if (data != end)
+            return err_set(
+                err, "%s: tensor '%s': its data at %zu %s, the data before it ends at %zu",
+                file->path, text_shown(shown, tensor->name), (size_t)(data - start),
+                data < end ? "overlaps its neighbour's" : "leaves a hole", (size_t)(end - start));
+        end = data + tensor->bytes;
+    }
+    if (end != file->map + file->bytes)
+        return err_set(err, "%s: %zu trailing bytes after the last tensor", file->path,
+                       (size_t)(file->map + file->bytes - end));
+    return 0;
+}
+
+/* ---- lookup ---------------------------------------------------------------------------------- */
+
+/* FNV-1a */
+static size_t hash_name(const char *name) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
+    return (size_t)(hash ^ (hash >> 32));
+}
+
+static size_t *slot_of(const st_file_t *file, const char *name) {
+    size_t slot = hash_name(name) & file->slot_mask;
+    while (file->slots[slot] && strcmp(file->tensors[file->slots[slot] - 1].name, name) != 0)
+        slot = (slot + 1) & file->slot_mask;
+    return &file->slots[slot];
+}
+
+static void build_lookup(st_file_t *file) {
+    size_t slots = 16;
+    while (slots < 2 * file->count) slots *= 2;
+    file->slots = xcalloc(slots, sizeof *file->slots);
+    file->slot_mask = slots - 1;
+    for (size_t i = 0; i < file->count; i++) *slot_of(file, file->tensors[i].name) = i + 1;
+}
+
+/* ---- the interface --------------------------------------------------------------------------- */
+
+static int load(st_file_t *file, err_t *err) {
+    uint64_t header_bytes = 0;
+    if (map_file(file, err) != 0 || check_frame(file, &header_bytes, err) != 0) return -1;
+    if (parse_json(file, (size_t)header_bytes, err) != 0) return -1;
+    if (read_tensors(file, (size_t)header_bytes, err) != 0) return -1;
+    st_tensor_t *work = xcalloc(file->count + 1, sizeof *work);
+    sort_tensors(file->tensors, work, file->count);
+    free(work);
+    if (check_layout(file, (size_t)header_bytes, err) != 0) return -1;
+    build_lookup(file);
+    return 0;
+}
+
+int st_open(st_file_t **file, const char *path, err_t *err) {
+    *file = NULL;
+    st_file_t *opened = xcalloc(1, sizeof *opened);
+    opened->path = xstrdup(path);
+    if (load(opened, err) != 0) {
+        st_close(opened);
+        return -1;
+    }
+    *file = opened;
+    return 0;
+}
+
+void st_close(st_file_t *file) {
+    if (!file) return;
+    if (file->map) munmap(file->map, file->bytes);
+    json_decref(file->header);
+    free(file->tensors);
+    free(file->slots);
+    free(file->path);
+    free(file);
+}
+
+const char *st_path(const st_file_t *file) {
+    return file->path;
+}
+
+size_t st_count(const st_file_t *file) {
+    return file->count;
+}
+
+const st_tensor_t *st_at(const st_file_t *file, size_t index) {
+    REQUIRE(index < file->count, "st_at: %s has %zu tensors, not %zu", file->path, file->count,
+            index);
+    return &file->tensors[index];
+}
+
+const st_tensor_t *st_find(const st_file_t *file, const char *name) {
+    size_t slot = *slot_of(file, name);
+    return slot ? &file->tensors[slot - 1] : NULL;
+}
+
+const char *st_metadata(const st_file_t *file, const char *key) {
+    return json_string_value(json_object_get(json_object_get(file->header, "__metadata__"), key));
+}

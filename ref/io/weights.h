@@ -1,0 +1,93 @@
+/* weights.h - the weights of one component, from one or several safetensors files, bound strictly.
+ *
+ * A model takes each of its tensors once, by name and shape; weights_finish then demands that none
+ * is left over. Errors name file, tensor, expected and found shape, and what to do.
+ *
+ * A taken tensor is finite (NaN and Inf are refused), of type real_t, and const. Where the file
+ * already holds real_t it is a view of the mapped file, otherwise it is widened (F16, BF16, F32,
+ * F64) into memory that weights_t owns. Either way it lives until weights_close. */
+#ifndef MOLE_IO_WEIGHTS_H
+#define MOLE_IO_WEIGHTS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/dtype.h"
+#include "core/err.h"
+#include "core/real.h"
+#include "core/shape.h"
+
+typedef struct weights weights_t;
+
+/* FOLDER/STEM.safetensors, or the shards that FOLDER/STEM.safetensors.index.json lists. `stem` as
+ * diffusers and transformers have it: "diffusion_pytorch_model", "model". 0, or -1 and err. */
+int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err);
+/* One file. */
+int weights_open_file(weights_t **weights, const char *path, err_t *err);
+/* Unmaps and frees everything, also what was taken. NULL is allowed. */
+void weights_close(weights_t *weights);
+
+/* The file, or "FOLDER/STEM" of shards: for messages. */
+const char *weights_path(const weights_t *weights);
+
+/* ---- names --------------------------------------------------------------------------------------
+ * All functions below take the model's names. Where a file was saved with others, an alias says so:
+ * a name that is not in the file as it stands, and starts (or ends) with `name_part`, is looked for
+ * with `saved_part` in its place. Aliases are tried one at a time, then every prefix with every
+ * suffix.
+ *   weights_alias_prefix(w, "text_model.", "")            text_model.encoder.x -> encoder.x
+ *   weights_alias_suffix(w, ".to_q.weight", ".query.weight")    */
+void weights_alias_prefix(weights_t *weights, const char *name_part, const char *saved_part);
+void weights_alias_suffix(weights_t *weights, const char *name_part, const char *saved_part);
+
+bool weights_has(const weights_t *weights, const char *name);
+/* The shape as stored, or false when there is none of that name. Does not count as taken. */
+bool weights_shape(const weights_t *weights, const char *name, shape_t *shape);
+
+/* ---- taking -------------------------------------------------------------------------------------
+ * 0 and *out, or -1 and err: the tensor is missing, has another shape, is not of a floating dtype,
+ * holds NaN or Inf, or was taken before. */
+
+int weights_take(weights_t *weights, const char *name, shape_t expected, const real_t **out,
+                 err_t *err);
+
+/* A convolution's weight, expected (Co,Ci,kh,kw) as files have it; *out is channels-last, stored
+ * (Co,kh,kw,Ci), as conv2d wants it. (For 1x1 both are the same memory.) */
+int weights_take_conv(weights_t *weights, const char *name, shape_t expected, const real_t **out,
+                      err_t *err);
+
+/* A number: shape () or (1), floating or integer dtype, finite. Kohya's "alpha". */
+int weights_take_scalar(weights_t *weights, const char *name, double *value, err_t *err);
+
+/* ---- finishing ------------------------------------------------------------------------------- */
+
+/* Names (as saved) that the model knows it does not use: "*" and "?" as in the shell, "*" also
+ * matches dots. "encoder.*", "*.position_ids". A pattern that matches nothing is no error. */
+void weights_ignore(weights_t *weights, const char *pattern);
+
+/* 0 when every tensor was taken or is ignored. Otherwise -1 and err with the number of left-overs
+ * and the first few names; with allow_unused 0 all the same (list them with weights_entry). */
+int weights_finish(weights_t *weights, bool allow_unused, err_t *err);
+
+/* ---- listing --------------------------------------------------------------------------------- */
+
+typedef enum { WEIGHT_LEFT_OVER, WEIGHT_IGNORED, WEIGHT_TAKEN } weight_state_t;
+
+typedef struct {
+    const char *name; /* as saved */
+    const char *file;
+    dtype_t dtype;
+    shape_t shape;
+    weight_state_t state;
+} weight_entry_t;
+
+/* Tensors in all files; entry `index` of them, in the order of their data. */
+size_t weights_count(const weights_t *weights);
+weight_entry_t weights_entry(const weights_t *weights, size_t index);
+
+/* Numbers (not tensors) that were taken so far: the component's parameter count. */
+size_t weights_parameters(const weights_t *weights);
+/* Bytes of owned memory, that is of tensors not used in place. */
+size_t weights_owned_bytes(const weights_t *weights);
+
+#endif

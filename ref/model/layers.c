@@ -1,0 +1,121 @@
+/* layers.c - see layers.h. */
+#include "model/layers.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+void linear_forward(const run_t *run, const linear_t *layer, view_t view, real_t *out,
+                    const real_t *x, size_t B, size_t T) {
+    if (layer->mole)
+        mole_forward(run, layer->mole, layer->name, view, out, x, layer->weight, layer->bias, B, T);
+    else
+        linear(out, x, layer->weight, layer->bias, B * T, layer->in, layer->out, run->matmul);
+    tap(run->sink, layer->name, out, view);
+}
+
+void linear_tokens(const run_t *run, const linear_t *layer, real_t *out, const real_t *x, size_t B,
+                   size_t T) {
+    linear_forward(run, layer, VIEW_TOKENS(B, T, layer->out), out, x, B, T);
+}
+
+void linear_image(const run_t *run, const linear_t *layer, real_t *out, const real_t *x, grid_t g) {
+    linear_forward(run, layer, VIEW_IMAGE(g.B, layer->out, g.H, g.W), out, x, g.B, g.H * g.W);
+}
+
+grid_t conv_grid(const conv_t *conv, grid_t g) {
+    conv2d_t k = conv->geometry;
+    return (grid_t){g.B, conv2d_out(g.H, k.top, k.bottom, k.kernel_h, k.stride),
+                    conv2d_out(g.W, k.left, k.right, k.kernel_w, k.stride)};
+}
+
+void conv_forward(const run_t *run, const conv_t *conv, real_t *out, const real_t *x, grid_t g) {
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *work = arena_reals(run->arena,
+                               conv2d_work(g.B, conv->in, g.H, g.W, conv->out, conv->geometry));
+    conv2d(out, x, conv->weight, conv->bias, g.B, conv->in, g.H, g.W, conv->out, conv->geometry, work,
+           run->matmul);
+    arena_release(run->arena, mark);
+    grid_t o = conv_grid(conv, g);
+    tap(run->sink, conv->name, out, VIEW_IMAGE(o.B, conv->out, o.H, o.W));
+}
+
+void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, grid_t g,
+                        bool as_tokens) {
+    size_t C = norm->channels, P = g.H * g.W;
+    group_norm(out, x, norm->weight, norm->bias, g.B, C, P, norm->groups, norm->eps);
+    view_t image = VIEW_IMAGE(g.B, C, g.H, g.W);
+    view_t flat = {SHAPE3(g.B, C, P), LAYOUT_CHANNELS_LAST};
+    tap(run->sink, norm->name, out, as_tokens ? flat : image);
+}
+
+void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, size_t B,
+                        size_t T) {
+    layer_norm(out, x, norm->weight, norm->bias, B * T, norm->channels, norm->eps);
+    tap(run->sink, norm->name, out, VIEW_TOKENS(B, T, norm->channels));
+}
+
+/* ---- binding ------------------------------------------------------------------------------------- */
+
+const char *bind_name(binder_t *b, const char *format, ...) {
+    char text[256];
+    va_list args;
+    va_start(args, format);
+    int length = vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    REQUIRE(length >= 0 && (size_t)length < sizeof text, "bind_name: '%s' is too long", format);
+    return pool_printf(b->pool, "%s", text);
+}
+
+const char *bind_tap(binder_t *b, const char *name) {
+    return *name ? bind_name(b, "%s.%s", b->component, name) : bind_name(b, "%s", b->component);
+}
+
+void bind_tensor(binder_t *b, const real_t **tensor, shape_t shape, const char *name) {
+    if (!b->failed) b->failed = weights_take(b->weights, name, shape, tensor, b->err);
+}
+
+static void bind_parameter(binder_t *b, const real_t **tensor, shape_t shape, const char *module,
+                           const char *parameter) {
+    bind_tensor(b, tensor, shape, bind_name(b, "%s.%s", module, parameter));
+}
+
+void bind_linear(binder_t *b, linear_t *layer, size_t in, size_t out, bool bias, const char *name) {
+    *layer = (linear_t){.name = bind_tap(b, name), .in = in, .out = out};
+    bind_parameter(b, &layer->weight, SHAPE2(out, in), name, "weight");
+    if (bias) bind_parameter(b, &layer->bias, SHAPE1(out), name, "bias");
+}
+
+void bind_projection(binder_t *b, linear_t *layer, size_t in, size_t out, bool conv,
+                     const char *name) {
+    *layer = (linear_t){.name = bind_tap(b, name), .in = in, .out = out};
+    bind_parameter(b, &layer->weight, conv ? SHAPE4(out, in, 1, 1) : SHAPE2(out, in), name, "weight");
+    bind_parameter(b, &layer->bias, SHAPE1(out), name, "bias");
+}
+
+void bind_conv(binder_t *b, conv_t *conv, size_t in, size_t out, size_t kernel, size_t stride,
+               size_t padding, const char *name) {
+    *conv = (conv_t){.name = bind_tap(b, name),
+                     .in = in,
+                     .out = out,
+                     .geometry = {kernel, kernel, stride, padding, padding, padding, padding}};
+    const char *weight = bind_name(b, "%s.weight", name);
+    if (!b->failed)
+        b->failed = weights_take_conv(b->weights, weight, SHAPE4(out, in, kernel, kernel),
+                                      &conv->weight, b->err);
+    bind_parameter(b, &conv->bias, SHAPE1(out), name, "bias");
+}
+
+void bind_norm(binder_t *b, norm_t *norm, size_t channels, size_t groups, double eps,
+               const char *name) {
+    *norm = (norm_t){.name = bind_tap(b, name), .channels = channels, .groups = groups, .eps = eps};
+    bind_parameter(b, &norm->weight, SHAPE1(channels), name, "weight");
+    bind_parameter(b, &norm->bias, SHAPE1(channels), name, "bias");
+}
+
+void bind_mole_site(binder_t *b, linear_t *layer, bool conv) {
+    if (b->site_count == b->site_room) {
+        b->site_room = b->site_room ? 2 * b->site_room : 64;
+        b->sites = xrealloc(b->sites, b->site_room * sizeof *b->sites);
+    }
+    b->sites[b->site_count++] = (mole_site_t){layer, conv};
+}

@@ -1,0 +1,163 @@
+/* text_encoder.c - see text_encoder.h. */
+#include "model/text_encoder.h"
+
+#include <math.h>
+#include <stdlib.h>
+
+#include "model/config.h"
+
+typedef struct {
+    const char *name, *name_attn, *name_act, *name_mlp;
+    norm_t layer_norm1, layer_norm2;
+    linear_t q_proj, k_proj, v_proj, out_proj, fc1, fc2;
+} text_layer_t;
+
+struct text_encoder {
+    text_encoder_config_t config;
+    weights_t *weights;
+    pool_t pool;
+    const char *name_embeddings;
+    const real_t *token_embedding, *position_embedding;
+    text_layer_t *layer;
+    norm_t final_layer_norm;
+};
+
+static int config_read(text_encoder_config_t *c, const char *folder, err_t *err) {
+    static const char *const acts[] = {"quick_gelu", "gelu", NULL};
+    size_t act = 0;
+    config_t *file;
+    if (config_open(&file, folder, "config.json", err)) return -1;
+    config_size(file, "vocab_size", &c->vocab_size, 1, 1 << 24);
+    config_size(file, "hidden_size", &c->hidden_size, 1, 1 << 16);
+    config_size(file, "intermediate_size", &c->intermediate_size, 1, 1 << 20);
+    config_size(file, "num_hidden_layers", &c->num_hidden_layers, 1, 1000);
+    config_size(file, "num_attention_heads", &c->num_attention_heads, 1, 1 << 16);
+    config_size_or(file, "max_position_embeddings", &c->max_position_embeddings, 77, 1 << 20);
+    config_double_or(file, "layer_norm_eps", &c->layer_norm_eps, 1e-5);
+    config_choice(file, "hidden_act", acts, &act);
+    c->hidden_act = act == 0 ? ACT_QUICK_GELU : ACT_GELU;
+    if (!(c->layer_norm_eps > 0)) config_fail(file, "layer_norm_eps", "a number above 0");
+    if (config_ok(file) && c->hidden_size % c->num_attention_heads)
+        config_fail(file, "num_attention_heads", "a divisor of hidden_size");
+    return config_close(file);
+}
+
+static void bind_layer(binder_t *b, text_layer_t *l, const text_encoder_config_t *c, size_t index) {
+    const char *at = bind_name(b, "text_model.encoder.layers.%zu", index);
+    size_t D = c->hidden_size;
+    l->name = bind_tap(b, at);
+    l->name_attn = bind_name(b, "%s.self_attn", l->name);
+    l->name_mlp = bind_name(b, "%s.mlp", l->name);
+    l->name_act = bind_name(b, "%s.mlp.activation_fn", l->name);
+    bind_norm(b, &l->layer_norm1, D, 0, c->layer_norm_eps, bind_name(b, "%s.layer_norm1", at));
+    bind_linear(b, &l->q_proj, D, D, true, bind_name(b, "%s.self_attn.q_proj", at));
+    bind_linear(b, &l->k_proj, D, D, true, bind_name(b, "%s.self_attn.k_proj", at));
+    bind_linear(b, &l->v_proj, D, D, true, bind_name(b, "%s.self_attn.v_proj", at));
+    bind_linear(b, &l->out_proj, D, D, true, bind_name(b, "%s.self_attn.out_proj", at));
+    bind_norm(b, &l->layer_norm2, D, 0, c->layer_norm_eps, bind_name(b, "%s.layer_norm2", at));
+    bind_linear(b, &l->fc1, D, c->intermediate_size, true, bind_name(b, "%s.mlp.fc1", at));
+    bind_linear(b, &l->fc2, c->intermediate_size, D, true, bind_name(b, "%s.mlp.fc2", at));
+}
+
+int text_encoder_open(text_encoder_t **encoder, const char *folder, bool allow_unused, err_t *err) {
+    text_encoder_t *e = xcalloc(1, sizeof *e);
+    *encoder = e;
+    text_encoder_config_t *c = &e->config;
+    if (config_read(c, folder, err) || weights_open(&e->weights, folder, "model", err)) goto fail;
+    /* Older checkpoints carry the positions 0..76 as a buffer; newer transformers drop "text_model.". */
+    weights_ignore(e->weights, "*position_ids");
+    weights_alias_prefix(e->weights, "text_model.", "");
+
+    binder_t b = {.weights = e->weights, .component = "text_encoder", .pool = &e->pool, .err = err};
+    size_t D = c->hidden_size;
+    e->name_embeddings = bind_tap(&b, "text_model.embeddings");
+    bind_tensor(&b, &e->token_embedding, SHAPE2(c->vocab_size, D),
+                "text_model.embeddings.token_embedding.weight");
+    bind_tensor(&b, &e->position_embedding, SHAPE2(c->max_position_embeddings, D),
+                "text_model.embeddings.position_embedding.weight");
+    e->layer = pool_alloc(&e->pool, c->num_hidden_layers, sizeof *e->layer);
+    for (size_t i = 0; i < c->num_hidden_layers; i++) bind_layer(&b, &e->layer[i], c, i);
+    bind_norm(&b, &e->final_layer_norm, D, 0, c->layer_norm_eps, "text_model.final_layer_norm");
+    if (b.failed || weights_finish(e->weights, allow_unused, err)) goto fail;
+    return 0;
+fail:
+    text_encoder_close(e);
+    *encoder = NULL;
+    return -1;
+}
+
+void text_encoder_close(text_encoder_t *encoder) {
+    if (!encoder) return;
+    weights_close(encoder->weights);
+    pool_free(&encoder->pool);
+    free(encoder);
+}
+
+const text_encoder_config_t *text_encoder_config(const text_encoder_t *encoder) {
+    return &encoder->config;
+}
+
+const weights_t *text_encoder_weights(const text_encoder_t *encoder) {
+    return encoder->weights;
+}
+
+/* x (B,T,D) += self_attn(layer_norm1(x)) */
+static void self_attention(const run_t *run, const text_layer_t *l, const text_encoder_config_t *c,
+                           real_t *x, size_t B, size_t T) {
+    size_t D = c->hidden_size, NH = c->num_attention_heads, width = D / NH, count = B * T * D;
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *h = arena_reals(run->arena, count);
+    real_t *q = arena_reals(run->arena, count), *k = arena_reals(run->arena, count);
+    real_t *v = arena_reals(run->arena, count);
+    real_t *work = arena_reals(run->arena, attention_work(B, T, T, NH, width));
+
+    layer_norm_forward(run, &l->layer_norm1, h, x, B, T);
+    linear_tokens(run, &l->q_proj, q, h, B, T);
+    linear_tokens(run, &l->k_proj, k, h, B, T);
+    linear_tokens(run, &l->v_proj, v, h, B, T);
+    attention(h, q, k, v, B, T, T, NH, width, 1.0 / sqrt((double)width), true, work, run->matmul);
+    linear_tokens(run, &l->out_proj, q, h, B, T);
+    tap(run->sink, l->name_attn, q, VIEW_TOKENS(B, T, D));
+    add(x, x, q, count);
+    arena_release(run->arena, mark);
+}
+
+/* x (B,T,D) += fc2(act(fc1(layer_norm2(x)))) */
+static void mlp(const run_t *run, const text_layer_t *l, const text_encoder_config_t *c, real_t *x,
+                size_t B, size_t T) {
+    size_t D = c->hidden_size, N = c->intermediate_size, count = B * T * D;
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *h = arena_reals(run->arena, count);
+    real_t *wide = arena_reals(run->arena, B * T * N);
+
+    layer_norm_forward(run, &l->layer_norm2, h, x, B, T);
+    linear_tokens(run, &l->fc1, wide, h, B, T);
+    (c->hidden_act == ACT_QUICK_GELU ? quick_gelu : gelu)(wide, wide, B * T * N);
+    tap(run->sink, l->name_act, wide, VIEW_TOKENS(B, T, N));
+    linear_tokens(run, &l->fc2, h, wide, B, T);
+    tap(run->sink, l->name_mlp, h, VIEW_TOKENS(B, T, D));
+    add(x, x, h, count);
+    arena_release(run->arena, mark);
+}
+
+void text_encoder_forward(const run_t *run, const text_encoder_t *e, real_t *out,
+                          const int32_t *ids, size_t B, size_t T) {
+    const text_encoder_config_t *c = &e->config;
+    size_t D = c->hidden_size;
+    REQUIRE(T <= c->max_position_embeddings, "text_encoder: %zu tokens, at most %zu positions", T,
+            c->max_position_embeddings);
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *x = arena_reals(run->arena, B * T * D);
+
+    embedding(x, ids, e->token_embedding, B * T, c->vocab_size, D);
+    for (size_t b = 0; b < B; b++)
+        add(x + b * T * D, x + b * T * D, e->position_embedding, T * D);
+    tap(run->sink, e->name_embeddings, x, VIEW_TOKENS(B, T, D));
+    for (size_t i = 0; i < c->num_hidden_layers; i++) {
+        self_attention(run, &e->layer[i], c, x, B, T);
+        mlp(run, &e->layer[i], c, x, B, T);
+        tap(run->sink, e->layer[i].name, x, VIEW_TOKENS(B, T, D));
+    }
+    layer_norm_forward(run, &e->final_layer_norm, out, x, B, T);
+    arena_release(run->arena, mark);
+}

@@ -1,0 +1,52 @@
+/* unet.h - diffusers' UNet2DConditionModel: the network that denoises.
+ *
+ *   emb = time_embedding(time_proj(t))
+ *   h = conv_in(sample)
+ *   down:  per level 2 x (resnet, transformer), each output kept as a skip; downsample (kept too)
+ *   mid:   resnet, transformer, resnet
+ *   up:    per level 3 x (resnet([h | skip]), transformer); upsample to the next skip's size
+ *   out = conv_out(silu(conv_norm_out(h)))
+ *
+ * One network, driven by config.json: block types, widths, depths, heads and projections are read, not
+ * assumed. What the file asks for and this code does not do is refused with the key's name. */
+#ifndef MOLE_MODEL_UNET_H
+#define MOLE_MODEL_UNET_H
+
+#include "model/transformer.h"
+
+enum { UNET_LEVELS = 8 };
+
+/* config.json, resolved. */
+typedef struct {
+    size_t sample_size, in_channels, out_channels, levels, layers_per_block;
+    size_t block_out_channels[UNET_LEVELS];
+    bool down_attention[UNET_LEVELS], up_attention[UNET_LEVELS], mid_attention;
+    size_t heads[UNET_LEVELS], transformer_depth[UNET_LEVELS];
+    size_t cross_attention_dim, norm_num_groups, downsample_padding;
+    bool use_linear_projection, flip_sin_to_cos;
+    double norm_eps, freq_shift;
+    double transformer_norm_eps, layer_norm_eps; /* 1e-6 and 1e-5: fixed in diffusers' code */
+} unet_config_t;
+
+typedef struct unet unet_t;
+
+/* FOLDER/config.json and FOLDER/diffusion_pytorch_model.safetensors. Returns 0, or -1 and err. */
+int unet_open(unet_t **unet, const char *folder, bool allow_unused, err_t *err);
+void unet_close(unet_t *unet);
+const unet_config_t *unet_config(const unet_t *unet);
+const weights_t *unet_weights(const unet_t *unet);
+
+/* The layers that experts may join, in diffusers' order of modules: down, mid, up. */
+const mole_site_t *unet_mole_sites(const unet_t *unet, size_t *count);
+
+/* Room in the arena for what attn2 makes of tokens (B,S,cross_attention_dim); the first forward fills
+ * it. Valid until the arena is released below it. */
+context_kv_t unet_context(const run_t *run, const unet_t *unet, const real_t *tokens, size_t B,
+                          size_t S);
+
+/* out (B,out_channels,H,W) = unet(sample (B,in_channels,H,W), timestep, context); both row-major.
+ * Any H, W >= 1. Sets context->ready. */
+void unet_forward(const run_t *run, const unet_t *unet, real_t *out, const real_t *sample,
+                  double timestep, context_kv_t *context, size_t H, size_t W);
+
+#endif

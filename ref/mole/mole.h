@@ -1,0 +1,59 @@
+/* mole.h - the heart: a frozen linear layer with low-rank experts, mixed by two kinds of gates.
+ *
+ * MoLE, arXiv 2410.23332, section 3.3. One layer, input x (B,T,d), expert i of E:
+ *
+ *   expert   E_i[b,t] = s_i up_i (down_i x[b,t])                      s_i = alpha_i / rank_i
+ *   local    D_i[b,t] = sigmoid(Phi_i . x[b,t] + phi_i)               one number per token
+ *   global   G_i[b]   = sigmoid(w_i . mean_t E_i[b,t] + c_i)          one number per sample
+ *   mixture  y[b,t]   = W x[b,t] + bias + sum_i D_i[b,t] G_i[b] E_i[b,t]
+ *
+ * What is easily got wrong: s_i acts before the pooling; the pooling is over the expert's output, over
+ * all tokens of one sample (padding tokens too), never over the batch; the gates are independent
+ * sigmoids, nothing sums to one. A 1x1 convolution is the same layer with the pixels as tokens.
+ *
+ * The stacked form is equal and cheaper. Pooling commutes with the two linear maps, so with the vector
+ * u_i = s_i down_i^T up_i^T w_i, computed once at load, G_i[b] = sigmoid(u_i . mean_t x[b,t] + c_i).
+ * All down-projections and all local logits are one product with [down_0; down_1; ...; Phi], and after
+ * scaling each row's ranks by s_i D_i G_i one product with [up_0 up_1 ...] adds every expert. */
+#ifndef MOLE_MOLE_MOLE_H
+#define MOLE_MOLE_MOLE_H
+
+#include "core/pool.h"
+#include "mole/run.h"
+
+typedef struct {
+    const char *name;            /* "face", "hand": the middle part of its taps */
+    size_t rank;                 /* R, may differ per layer and expert */
+    double scale;                /* s = alpha / rank */
+    const real_t *down;          /* (R,d)  lora_down.weight */
+    const real_t *up;            /* (d',R) lora_up.weight */
+    const real_t *global_weight; /* (d')   <name>_scale.weight; NULL in an ungated layer */
+    double global_bias;          /* <name>_scale.bias */
+} mole_expert_t;
+
+typedef struct {
+    size_t d_in, d_out, experts;
+    mole_expert_t *expert;      /* (E) in the order of Phi's rows */
+    const real_t *local_weight; /* Phi (E,d); NULL: no gates, every D and G is 1 (plain LoRA) */
+    const real_t *local_bias;   /* phi (E) */
+
+    /* Made by mole_layer_prepare for the stacked form. */
+    size_t ranks;                /* R_0 + R_1 + ... */
+    const real_t *stacked_down;  /* (ranks + E, d): the down factors, then Phi (without gates: no Phi) */
+    const real_t *stacked_up;    /* (d', ranks) */
+    const double *pooled_weight; /* u (E,d) */
+} mole_layer_t;
+
+/* Fill the stacked form's members from the others; memory comes from pool. */
+void mole_layer_prepare(mole_layer_t *layer, pool_t *pool);
+
+/* out (B,T,d') = the mixture of x (B,T,d); weight (d',d) and bias (d') or NULL are the frozen layer's.
+ * `name` and `view` (of out) are the wrapped module's, for the taps:
+ *   direct:  NAME.mole.base, then per expert NAME.mole.<expert>.expert .local (B,T) .global (B) .out
+ *   stacked: NAME.mole.<expert>.local, .global
+ * out does not overlap x. The form and the way of multiplying come from run. */
+void mole_forward(const run_t *run, const mole_layer_t *layer, const char *name, view_t view,
+                  real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t B,
+                  size_t T);
+
+#endif

@@ -1,0 +1,129 @@
+/* mole_file.c - see mole_file.h. */
+#include "mole/mole_file.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct mole_set {
+    pool_t pool;
+    size_t experts;
+    weights_t *expert[MOLE_EXPERTS], *gates;
+};
+
+enum { KEY = 512 };
+
+/* key = prefix + path with '_' for '.' + suffix */
+static void make_key(char key[KEY], const char *prefix, const char *path, const char *suffix) {
+    int length = snprintf(key, KEY, "%s%s%s", prefix, path, suffix);
+    REQUIRE(length >= 0 && length < KEY, "mole: key of '%s' is too long", path);
+    char *end = key + strlen(prefix) + strlen(path);
+    for (char *c = key + strlen(prefix); c < end; c++)
+        if (*c == '.') *c = '_';
+}
+
+/* A factor (rows, columns), which a convolution's file may hold as (rows, columns, 1, 1). */
+static int take_factor(weights_t *w, const char *key, size_t rows, size_t columns,
+                       const real_t **out, err_t *err) {
+    shape_t stored;
+    bool image = weights_shape(w, key, &stored) && stored.ndim == 4;
+    return weights_take(w, key, image ? SHAPE4(rows, columns, 1, 1) : SHAPE2(rows, columns), out,
+                        err);
+}
+
+static int load_expert(weights_t *w, const mole_target_t *target, mole_expert_t *e, err_t *err) {
+    char key[KEY];
+    shape_t down;
+    make_key(key, "lora_unet_", target->path, ".lora_down.weight");
+    if (weights_shape(w, key, &down)) {
+        e->rank = down.ndim ? down.dim[0] : 0;
+        if (e->rank == 0)
+            return err_set(err, "%s: tensor '%s': a factor of rank 0; expected (rank, %zu)",
+                           weights_path(w), key, target->d_in);
+    } else {
+        e->rank = 1; /* missing: let the taking say so */
+    }
+    if (take_factor(w, key, e->rank, target->d_in, &e->down, err)) return -1;
+    make_key(key, "lora_unet_", target->path, ".lora_up.weight");
+    if (take_factor(w, key, target->d_out, e->rank, &e->up, err)) return -1;
+
+    make_key(key, "lora_unet_", target->path, ".alpha");
+    double alpha = 0;
+    if (weights_has(w, key) && weights_take_scalar(w, key, &alpha, err)) return -1;
+    e->scale = alpha == 0 ? 1.0 : alpha / (double)e->rank;
+    return 0;
+}
+
+static int load_gates(weights_t *w, const mole_target_t *target, err_t *err) {
+    char key[KEY], suffix[128];
+    mole_layer_t *layer = target->layer;
+    size_t E = layer->experts;
+    make_key(key, "moe_lora_unet_", target->path, ".softmoe.Phi_1.weight");
+    if (weights_take(w, key, SHAPE2(E, target->d_in), &layer->local_weight, err)) return -1;
+    make_key(key, "moe_lora_unet_", target->path, ".softmoe.Phi_1.bias");
+    if (weights_take(w, key, SHAPE1(E), &layer->local_bias, err)) return -1;
+    for (size_t i = 0; i < E; i++) {
+        mole_expert_t *e = &layer->expert[i];
+        snprintf(suffix, sizeof suffix, ".softmoe.%s_scale.weight", e->name);
+        make_key(key, "moe_lora_unet_", target->path, suffix);
+        if (weights_take(w, key, SHAPE2(1, target->d_out), &e->global_weight, err)) return -1;
+        snprintf(suffix, sizeof suffix, ".softmoe.%s_scale.bias", e->name);
+        make_key(key, "moe_lora_unet_", target->path, suffix);
+        if (weights_take_scalar(w, key, &e->global_bias, err)) return -1;
+    }
+    return 0;
+}
+
+static int load_layer(mole_set_t *set, const mole_files_t *files, const mole_target_t *target,
+                      err_t *err) {
+    mole_layer_t *layer = target->layer;
+    *layer = (mole_layer_t){.d_in = target->d_in, .d_out = target->d_out, .experts = set->experts};
+    layer->expert = pool_alloc(&set->pool, set->experts, sizeof *layer->expert);
+    for (size_t i = 0; i < set->experts; i++) {
+        layer->expert[i].name = files->name[i];
+        if (load_expert(set->expert[i], target, &layer->expert[i], err)) return -1;
+    }
+    if (set->gates && load_gates(set->gates, target, err)) return -1;
+    mole_layer_prepare(layer, &set->pool);
+    return 0;
+}
+
+int mole_files_load(mole_set_t **out, const mole_files_t *files, mole_target_t *targets,
+                    size_t count, bool allow_unused, err_t *err) {
+    REQUIRE(files->experts >= 1 && files->experts <= MOLE_EXPERTS, "mole: %zu experts",
+            files->experts);
+    mole_set_t *set = xcalloc(1, sizeof *set);
+    *out = set;
+    set->experts = files->experts;
+    for (size_t i = 0; i < set->experts; i++) {
+        if (weights_open_file(&set->expert[i], files->path[i], err)) goto fail;
+        weights_ignore(set->expert[i], "lora_te*");
+    }
+    if (files->gates && weights_open_file(&set->gates, files->gates, err)) goto fail;
+    for (size_t i = 0; i < count; i++)
+        if (load_layer(set, files, &targets[i], err)) goto fail;
+    for (size_t i = 0; i < set->experts; i++)
+        if (weights_finish(set->expert[i], allow_unused, err)) goto fail;
+    if (set->gates && weights_finish(set->gates, allow_unused, err)) goto fail;
+    return 0;
+fail:
+    mole_set_free(set);
+    *out = NULL;
+    return -1;
+}
+
+void mole_set_free(mole_set_t *set) {
+    if (!set) return;
+    for (size_t i = 0; i < set->experts; i++) weights_close(set->expert[i]);
+    weights_close(set->gates);
+    pool_free(&set->pool);
+    free(set);
+}
+
+size_t mole_set_expert_parameters(const mole_set_t *set, size_t expert) {
+    return weights_parameters(set->expert[expert]);
+}
+
+size_t mole_set_gate_parameters(const mole_set_t *set) {
+    return set->gates ? weights_parameters(set->gates) : 0;
+}

@@ -1,0 +1,48 @@
+/* mole_file.h - experts and gates from the files that the authors' training writes.
+ *
+ *   LoRA   lora_unet_<path>.alpha            ()            one file per expert (face, hand)
+ *          lora_unet_<path>.lora_down.weight (R,d)         (R,d,1,1) for a convolution
+ *          lora_unet_<path>.lora_up.weight   (d',R)        (d',R,1,1)
+ *   gates  moe_lora_unet_<path>.softmoe.Phi_1.weight (E,d), .Phi_1.bias (E),
+ *          .<expert>_scale.weight (1,d'), .<expert>_scale.bias (1)   for each expert, in Phi's order
+ *
+ * <path> is the module path in the UNet with '_' for '.'. Every layer needs all of them; rank and alpha
+ * may differ per layer and expert. alpha missing or 0 stands for the rank, as in the authors' code.
+ * Text-encoder factors (lora_te...) in a LoRA file are not used by MoLE and are passed over. */
+#ifndef MOLE_MOLE_MOLE_FILE_H
+#define MOLE_MOLE_MOLE_FILE_H
+
+#include "io/weights.h"
+#include "mole/mole.h"
+
+enum { MOLE_EXPERTS = 16 };
+
+/* What a user names on the command line. */
+typedef struct {
+    size_t experts;
+    const char *name[MOLE_EXPERTS]; /* "face", "hand", in the order of Phi's rows */
+    const char *path[MOLE_EXPERTS];
+    const char *gates; /* NULL: no gates; every expert is added at full strength (plain LoRA) */
+} mole_files_t;
+
+/* A layer that experts join. */
+typedef struct {
+    const char *path; /* "down_blocks.0.attentions.0.proj_in" */
+    size_t d_in, d_out;
+    bool conv;            /* 1x1 convolution: factors may be 4-D (both are accepted for either) */
+    mole_layer_t *layer; /* filled by mole_files_load */
+} mole_target_t;
+
+typedef struct mole_set mole_set_t;
+
+/* Load, check and prepare the experts of all targets. Strict: every target gets every expert, and no
+ * UNet tensor of any file is left over (unless allow_unused). Returns 0, or -1 and err. */
+int mole_files_load(mole_set_t **set, const mole_files_t *files, mole_target_t *targets,
+                    size_t count, bool allow_unused, err_t *err);
+void mole_set_free(mole_set_t *set);
+
+/* Parameters in factors and in gates. */
+size_t mole_set_expert_parameters(const mole_set_t *set, size_t expert);
+size_t mole_set_gate_parameters(const mole_set_t *set);
+
+#endif

@@ -1,0 +1,88 @@
+/* conv2d.c - convolution as a matrix product.
+ *
+ * The weight, stored (Co,kh,kw,Ci), is a matrix (Co,K) with K = kh kw Ci. im2col writes for each
+ * output pixel the K numbers that it sees, in the same order u, v, i; a pixel outside the image is
+ * Ci zeros. Then linear() does the rest, bias included. Because images are channels-last, a pixel's
+ * Ci numbers are neighbours in memory (one memcpy), and the product's rows are the output image
+ * itself.
+ *
+ * The matrix is never whole: COLUMN_ROWS output pixels at a time, one such tile per thread. */
+#include <omp.h>
+#include <string.h>
+
+#include "core/err.h"
+#include "ops/ops.h"
+
+enum { COLUMN_ROWS = 128 };
+
+size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t stride) {
+    REQUIRE(stride >= 1 && kernel >= 1, "conv2d: kernel %zu, stride %zu: both must be at least 1",
+            kernel, stride);
+    REQUIRE(n >= 1 && n + before + after >= kernel,
+            "conv2d: a kernel of %zu does not fit %zu numbers padded by %zu and %zu", kernel, n,
+            before, after);
+    return (n + before + after - kernel) / stride + 1;
+}
+
+/* A 1x1 convolution needs no im2col: the image is the matrix. */
+static bool is_pointwise(conv2d_t g) {
+    return g.kernel_h == 1 && g.kernel_w == 1 && g.stride == 1 && g.left == 0 && g.right == 0 &&
+           g.top == 0 && g.bottom == 0;
+}
+
+size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry) {
+    (void)Co;
+    size_t Ho = conv2d_out(H, geometry.top, geometry.bottom, geometry.kernel_h, geometry.stride);
+    size_t Wo = conv2d_out(W, geometry.left, geometry.right, geometry.kernel_w, geometry.stride);
+    if (is_pointwise(geometry)) return 0;
+    size_t rows = B * Ho * Wo < COLUMN_ROWS ? B * Ho * Wo : COLUMN_ROWS;
+    return (size_t)omp_get_max_threads() * rows * geometry.kernel_h * geometry.kernel_w * Ci;
+}
+
+/* What output pixel (y,x) of one image sees, in the order u, v, i. A coordinate left of or above
+ * the image wraps to a huge number, so one comparison covers both sides. */
+static void pixel_columns(real_t *columns, const real_t *image, size_t Ci, size_t H, size_t W,
+                          size_t y, size_t x, conv2d_t g) {
+    for (size_t u = 0; u < g.kernel_h; u++) {
+        size_t iy = y * g.stride + u - g.top;
+        for (size_t v = 0; v < g.kernel_w; v++, columns += Ci) {
+            size_t ix = x * g.stride + v - g.left;
+            if (iy < H && ix < W)
+                memcpy(columns, image + (iy * W + ix) * Ci, Ci * sizeof *columns);
+            else
+                memset(columns, 0, Ci * sizeof *columns);
+        }
+    }
+}
+
+void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B,
+            size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry, real_t *work,
+            matmul_t how) {
+    size_t Ho = conv2d_out(H, geometry.top, geometry.bottom, geometry.kernel_h, geometry.stride);
+    size_t Wo = conv2d_out(W, geometry.left, geometry.right, geometry.kernel_w, geometry.stride);
+    size_t K = geometry.kernel_h * geometry.kernel_w * Ci, pixels = B * Ho * Wo;
+    if (is_pointwise(geometry)) {
+        linear(out, in, weight, bias, pixels, K, Co, how);
+        return;
+    }
+    size_t tiles = (pixels + COLUMN_ROWS - 1) / COLUMN_ROWS;
+    /* A small image has too few tiles to go round; then the threads work inside linear(). */
+    bool parallel = tiles >= (size_t)omp_get_max_threads() && !omp_in_parallel();
+#pragma omp parallel for schedule(dynamic) if (parallel)
+    for (size_t tile = 0; tile < tiles; tile++) {
+        size_t first = tile * COLUMN_ROWS;
+        size_t rows = pixels - first < COLUMN_ROWS ? pixels - first : COLUMN_ROWS;
+        size_t mine = parallel ? (size_t)omp_get_thread_num() : 0;
+        real_t *columns = work + mine * (pixels < COLUMN_ROWS ? pixels : COLUMN_ROWS) * K;
+        for (size_t r = 0; r < rows; r++) {
+            size_t pixel = first + r, b = pixel / (Ho * Wo), y = pixel / Wo % Ho, x = pixel % Wo;
+            pixel_columns(columns + r * K, in + b * H * W * Ci, Ci, H, W, y, x, geometry);
+        }
+        linear(out + first * Co, columns, weight, bias, rows, K, Co, how);
+    }
+}
+
+void conv2d_pack_weight(real_t *out, const real_t *weight, size_t Co, size_t Ci, size_t kernel_h,
+                        size_t kernel_w) {
+    to_channels_last(out, weight, Co, Ci, kernel_h * kernel_w);
+}
