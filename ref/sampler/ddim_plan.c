@@ -130,6 +130,8 @@ int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *er
         return err_set(err,
                        "rescale_betas_zero_snr with prediction_type epsilon: at the last level "
                        "there is no picture left to predict from noise; use v_prediction");
+    if (config->rescale_betas_zero_snr && n < 2)
+        return err_set(err, "rescale_betas_zero_snr: expected at least 2 num_train_timesteps");
     ddim->config = *config;
     ddim->steps = steps;
     ddim->alphas_cumprod = xmalloc((size_t)n * sizeof *ddim->alphas_cumprod);
