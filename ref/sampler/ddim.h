@@ -49,7 +49,8 @@ extern const ddim_config_t ddim_config_diffusers;
  * and clip_sample to false, this does not.
  * Refused: what is not JSON, a file without num_train_timesteps and beta_start, wrong types and ranges,
  * trained_betas, thresholding, flow-matching schedulers (they have no betas), rescale_betas_zero_snr with
- * epsilon prediction (its first step would divide by zero). Returns 0, or -1 and err ("FILE: ..."); config is untouched then. */
+ * epsilon prediction (its first step would divide by zero).
+ * Returns 0, or -1 and err ("FILE: ..."); config is untouched then. */
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err);
 
 /* "scaled_linear", "leading", "v_prediction": the names that the file uses. */
