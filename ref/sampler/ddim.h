@@ -47,10 +47,9 @@ extern const ddim_config_t ddim_config_diffusers;
  * are honoured, missing ones have DDIM's defaults, others are listed in `ignored`.
  * The file is taken at its word: StableDiffusionPipeline's constructor would go on to set steps_offset to 1
  * and clip_sample to false, this does not.
- * Refused: what is not JSON, a file without num_train_timesteps and beta_start, wrong types and ranges,
- * trained_betas, thresholding, flow-matching schedulers (they have no betas), rescale_betas_zero_snr with
- * epsilon prediction (its first step would divide by zero).
- * Returns 0, or -1 and err ("FILE: ..."); config is untouched then. */
+ * Refused: what is not JSON, a file without num_train_timesteps and beta_start, wrong types and ranges, trained_betas, thresholding, flow-matching
+ * schedulers (they have no betas), rescale_betas_zero_snr with epsilon prediction (its first step would
+ * divide by zero). Returns 0, or -1 and err ("FILE: ..."); config is untouched then. */
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err);
 
 /* "scaled_linear", "leading", "v_prediction": the names that the file uses. */
