@@ -106,6 +106,10 @@ int pipeline_generate(const run_t *run, const pipeline_t *p, pipeline_text_t *te
             text->B, settings->guidance_scale);
     ddim_t ddim;
     if (ddim_plan(&ddim, &settings->scheduler, settings->steps, err)) return -1;
+    if (ddim_check_eta(&ddim, settings->eta, err)) {
+        ddim_free(&ddim);
+        return -1;
+    }
 
     arena_mark_t mark = arena_mark(run->arena);
     real_t *latents = arena_reals(run->arena, n);

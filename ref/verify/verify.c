@@ -1,6 +1,7 @@
 /* verify.c - see verify.h. */
 #include "verify/verify.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -260,4 +261,49 @@ int verify_run(const run_t *run, const golden_t *g, verify_mode_t mode, verify_r
 void verify_result_free(verify_result_t *result) {
     free(result->row);
     *result = (verify_result_t){0};
+}
+
+/* ---- the verdict ---------------------------------------------------------------------------------- */
+
+double verify_row_ratio(const verify_row_t *row) {
+    return diff_ratio(&row->diff, row->tap->peer_rms);
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* Greater, where NaN is greater than everything. */
+static bool worse(double a, double b) {
+    return !(a <= b);
+}
+
+verify_summary_t verify_summarise(const verify_result_t *result) {
+    verify_summary_t s = {0};
+    double *ratios = xcalloc(result->rows + 1, sizeof *ratios), ours = 0, theirs = 0;
+    for (size_t i = 0; i < result->rows; i++) {
+        const verify_row_t *row = &result->row[i];
+        const diff_t *d = &row->diff;
+        s.unseen += !row->seen;
+        s.misshapen += row->seen && row->misshapen;
+        if (!row->seen || row->misshapen) continue;
+        double error = diff_relative(d), ratio = verify_row_ratio(row);
+        ratios[s.seen++] = ratio;
+        if (!s.worst_error || worse(error, s.error)) s.worst_error = row, s.error = error;
+        if (d->count >= VERIFY_SMALL) {
+            if (!s.worst_ratio || worse(ratio, s.ratio)) s.worst_ratio = row, s.ratio = ratio;
+        } else if (d->truth_rms > 0) {
+            double peer = fmax(row->tap->peer_rms, d->storage_floor) / d->truth_rms;
+            double own = d->rms / d->truth_rms;
+            ours += own * own * (double)d->count;
+            theirs += peer * peer * (double)d->count;
+            s.small++;
+        }
+    }
+    qsort(ratios, s.seen, sizeof *ratios, by_value);
+    if (s.seen) s.median_ratio = ratios[s.seen / 2];
+    if (s.small) s.small_ratio = theirs > 0 ? sqrt(ours / theirs) : (ours > 0 ? INFINITY : 0);
+    free(ratios);
+    return s;
 }

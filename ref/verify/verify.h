@@ -32,4 +32,25 @@ int verify_run(const run_t *run, const golden_t *golden, verify_mode_t mode,
                verify_result_t *result, err_t *err);
 void verify_result_free(verify_result_t *result);
 
+/* ---- the verdict ----------------------------------------------------------------------------------
+ *
+ * error: worst |difference| of a tap / max |truth| (diff_relative).
+ * ratio: rms error in units of PyTorch's own float32 error (diff_ratio). A ratio of two errors that are
+ * each the luck of a few roundings says nothing: a gate of two numbers that PyTorch happened to hit makes
+ * any other rounding look bad. Taps of fewer than VERIFY_SMALL numbers are therefore judged together:
+ * the rms over all of them, each tap's errors divided by its truth's rms. */
+enum { VERIFY_SMALL = 64 };
+
+typedef struct {
+    size_t seen, unseen, misshapen;
+    const verify_row_t *worst_error, *worst_ratio; /* NULL when nothing was seen */
+    double error, ratio;                           /* theirs; ratio: of taps that are not small */
+    double median_ratio;                           /* over all taps that were seen */
+    double small_ratio;                            /* of the small taps together */
+    size_t small;                                  /* how many taps that is */
+} verify_summary_t;
+
+verify_summary_t verify_summarise(const verify_result_t *result);
+double verify_row_ratio(const verify_row_t *row);
+
 #endif
