@@ -1,4 +1,10 @@
-"""Token ids of many strings, by transformers' CLIPTokenizer (its `tokenizers` implementation)."""
+"""Token ids of many strings, by transformers' CLIPTokenizer (its `tokenizers` implementation).
+
+Its rules: NFC; runs of white space (Unicode's White_Space, so U+0085, U+00A0 and U+3000, but not
+U+180E, U+200B or U+001C) become a space; lower case code point by code point, so that a final sigma
+stays a medial one and a dotted capital I becomes i and U+0307; the specials are found in the raw
+text, in lower case only. Newer letters than Unicode 15 are left out of the strings.
+"""
 
 from pathlib import Path
 
