@@ -106,7 +106,7 @@ static bool excused(const options_t *o, const verify_row_t *row) {
 }
 
 /* Prints the case; true when it is within bounds. */
-static bool judge(const options_t *o, const golden_t *golden, const verify_result_t *result) {
+static bool judge(const options_t *o, const golden_case_t *golden, const verify_result_t *result) {
     verify_summary_t s = verify_summarise(result);
     size_t missing = 0;
     for (size_t i = 0; i < result->rows; i++)
@@ -141,16 +141,16 @@ int cli_verify(int argc, char **argv) {
            run.form == MOLE_DIRECT ? "direct" : "stacked",
            o.mode == VERIFY_FORCED ? "each module on true inputs" : "free running");
     for (int i = optind; i < argc && verdict != EXIT_INPUT; i++) {
-        golden_t golden;
+        golden_case_t golden;
         verify_result_t result;
-        int status = golden_open(&golden, argv[i], &err);
+        int status = golden_case_open(&golden, argv[i], &err);
         if (!status) {
             status = verify_run(&run, &golden, o.mode, &result, &err);
             if (!status) {
                 if (!judge(&o, &golden, &result)) verdict = EXIT_DIFFERS;
                 verify_result_free(&result);
             }
-            golden_close(&golden);
+            golden_case_close(&golden);
         }
         if (status) verdict = cli_input_error(command, &err);
     }

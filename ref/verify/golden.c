@@ -18,7 +18,7 @@ static int check_hash(const char *folder, const char *name, const char *expected
 }
 
 /* Every file of an object {"name": {"sha256": ...}} or {"name": "sha256"}. */
-static int check_hashes(const golden_t *g, const char *key, json_node_t node, err_t *err) {
+static int check_hashes(const golden_case_t *g, const char *key, json_node_t node, err_t *err) {
     const json_t *files = json_object_get(node.value, key);
     const char *name;
     json_t *entry;
@@ -41,7 +41,7 @@ static int read_shape(json_node_t node, shape_t *shape, err_t *err) {
     return 0;
 }
 
-static int read_tap(golden_t *g, size_t index, err_t *err) {
+static int read_tap(golden_case_t *g, size_t index, err_t *err) {
     golden_tap_t *t = &g->tap[index];
     json_node_t node, error;
     const char *tensor;
@@ -67,7 +67,7 @@ static int read_tap(golden_t *g, size_t index, err_t *err) {
     return 0;
 }
 
-static int read_manifest(golden_t *g, err_t *err) {
+static int read_manifest(golden_case_t *g, err_t *err) {
     const char *format, *kind;
     int64_t version;
     if (json_get_string(g->root, "format", &format, err)) return -1;
@@ -89,8 +89,8 @@ static int read_manifest(golden_t *g, err_t *err) {
     return json_get_length(g->root, "taps", &g->taps, err);
 }
 
-int golden_open(golden_t *g, const char *folder, err_t *err) {
-    *g = (golden_t){.folder = xstrdup(folder)};
+int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
+    *g = (golden_case_t){.folder = xstrdup(folder)};
     char *manifest = xasprintf("%s/manifest.json", folder);
     char *tensors = xasprintf("%s/tensors.safetensors", folder);
     int status = json_file_open(&g->manifest, manifest, err);
@@ -103,25 +103,25 @@ int golden_open(golden_t *g, const char *folder, err_t *err) {
     free(manifest);
     free(tensors);
     if (!status) return 0;
-    golden_close(g);
+    golden_case_close(g);
     return -1;
 }
 
-void golden_close(golden_t *g) {
+void golden_case_close(golden_case_t *g) {
     if (g->tensors) st_close(g->tensors);
     if (g->manifest) json_file_close(g->manifest);
     free(g->tap);
     free(g->folder);
-    *g = (golden_t){0};
+    *g = (golden_case_t){0};
 }
 
-const golden_tap_t *golden_find(const golden_t *g, const char *name) {
+const golden_tap_t *golden_case_find(const golden_case_t *g, const char *name) {
     for (size_t i = 0; i < g->taps; i++)
         if (strcmp(g->tap[i].name, name) == 0) return &g->tap[i];
     return NULL;
 }
 
-char *golden_path(const golden_t *g, json_node_t node, const char *key) {
+char *golden_case_path(const golden_case_t *g, json_node_t node, const char *key) {
     const char *path = json_string_value(json_object_get(node.value, key));
     return path ? xasprintf("%s/%s", g->folder, path) : NULL;
 }

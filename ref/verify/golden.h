@@ -27,17 +27,17 @@ typedef struct {
     const char *name, *component;
     golden_tap_t *tap; /* in execution order */
     size_t taps;
-} golden_t;
+} golden_case_t;
 
-/* Returns 0, or -1 and err; on success golden_close is due. */
-int golden_open(golden_t *golden, const char *folder, err_t *err);
-void golden_close(golden_t *golden);
+/* Returns 0, or -1 and err; on success golden_case_close is due. */
+int golden_case_open(golden_case_t *golden, const char *folder, err_t *err);
+void golden_case_close(golden_case_t *golden);
 
 /* NULL when the case has no tap of that name. */
-const golden_tap_t *golden_find(const golden_t *golden, const char *name);
+const golden_tap_t *golden_case_find(const golden_case_t *golden, const char *name);
 
 /* A path of the manifest, relative to the case's folder, as one that can be opened; the caller frees it.
  * NULL for a key that is absent or null. */
-char *golden_path(const golden_t *golden, json_node_t node, const char *key);
+char *golden_case_path(const golden_case_t *golden, json_node_t node, const char *key);
 
 #endif

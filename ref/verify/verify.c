@@ -60,7 +60,7 @@ static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
 /* ---- running each component ------------------------------------------------------------------------ */
 
 /* An input tensor of `ndim` dimensions. */
-static int find_input(const golden_t *g, const char *key, int ndim, const st_tensor_t **tensor,
+static int find_input(const golden_case_t *g, const char *key, int ndim, const st_tensor_t **tensor,
                       err_t *err) {
     json_node_t inputs;
     const char *name;
@@ -76,7 +76,7 @@ static int find_input(const golden_t *g, const char *key, int ndim, const st_ten
 }
 
 /* The same as real_t in the arena. */
-static int read_input(const run_t *run, const golden_t *g, const char *key, int ndim, real_t **out,
+static int read_input(const run_t *run, const golden_case_t *g, const char *key, int ndim, real_t **out,
                       shape_t *shape, err_t *err) {
     const st_tensor_t *tensor;
     if (find_input(g, key, ndim, &tensor, err)) return -1;
@@ -89,7 +89,7 @@ static int read_input(const run_t *run, const golden_t *g, const char *key, int 
     return 0;
 }
 
-static int run_text_encoder(const run_t *run, const golden_t *g, const pipeline_t *p, err_t *err) {
+static int run_text_encoder(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
     const text_encoder_config_t *c = text_encoder_config(p->text_encoder);
     const st_tensor_t *input;
     if (find_input(g, "input_ids", 2, &input, err)) return -1;
@@ -110,7 +110,7 @@ static int run_text_encoder(const run_t *run, const golden_t *g, const pipeline_
     return 0;
 }
 
-static int run_unet(const run_t *run, const golden_t *g, const pipeline_t *p, err_t *err) {
+static int run_unet(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
     real_t *sample, *tokens;
     shape_t s, t;
     double timestep;
@@ -130,7 +130,7 @@ static int run_unet(const run_t *run, const golden_t *g, const pipeline_t *p, er
     return 0;
 }
 
-static int run_vae_decoder(const run_t *run, const golden_t *g, const pipeline_t *p, err_t *err) {
+static int run_vae_decoder(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
     real_t *latents;
     shape_t s;
     if (read_input(run, g, "latents", 4, &latents, &s, err)) return -1;
@@ -173,7 +173,7 @@ static int read_scheduler(json_node_t settings, const pipeline_t *p, ddim_config
     return 0;
 }
 
-static int run_pipeline(const run_t *run, const golden_t *g, const pipeline_t *p, err_t *err) {
+static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
     json_node_t s;
     const char *prompt, *negative;
     int64_t seed, steps, width, height;
@@ -204,11 +204,11 @@ static int run_pipeline(const run_t *run, const golden_t *g, const pipeline_t *p
     return pipeline_generate(run, p, &text, &image, pixels, err);
 }
 
-static int open_model(const golden_t *g, pipeline_t *p, err_t *err) {
+static int open_model(const golden_case_t *g, pipeline_t *p, err_t *err) {
     json_node_t model;
     if (json_get_object(g->root, "model", &model, err)) return -1;
-    char *folder = golden_path(g, model, "folder"), *face = golden_path(g, model, "face");
-    char *hand = golden_path(g, model, "hand"), *gates = golden_path(g, model, "gates");
+    char *folder = golden_case_path(g, model, "folder"), *face = golden_case_path(g, model, "face");
+    char *hand = golden_case_path(g, model, "hand"), *gates = golden_case_path(g, model, "gates");
     int status;
     if (!folder) {
         status = json_node_error(model, "folder", err, "expected a path, found nothing");
@@ -225,11 +225,11 @@ static int open_model(const golden_t *g, pipeline_t *p, err_t *err) {
     return status;
 }
 
-int verify_run(const run_t *run, const golden_t *g, verify_mode_t mode, verify_result_t *result,
+int verify_run(const run_t *run, const golden_case_t *g, verify_mode_t mode, verify_result_t *result,
                err_t *err) {
     static const struct {
         const char *component;
-        int (*go)(const run_t *, const golden_t *, const pipeline_t *, err_t *);
+        int (*go)(const run_t *, const golden_case_t *, const pipeline_t *, err_t *);
     } table[] = {{"text_encoder", run_text_encoder},
                  {"unet", run_unet},
                  {"vae_decoder", run_vae_decoder},

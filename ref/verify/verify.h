@@ -28,7 +28,7 @@ typedef struct {
  * and MoLE form; its sink is not used. A case whose MoLE form is stacked lacks the taps that only the
  * direct form has: they stay unseen. Returns 0 (whatever the verdict), or -1 and err for a case or model
  * that cannot be run. verify_result_free is due on success. */
-int verify_run(const run_t *run, const golden_t *golden, verify_mode_t mode,
+int verify_run(const run_t *run, const golden_case_t *golden, verify_mode_t mode,
                verify_result_t *result, err_t *err);
 void verify_result_free(verify_result_t *result);
 
