@@ -143,7 +143,7 @@ def main():
         parser.error(f"no case has {args.only} in its name; there are: {', '.join(CASES)}")
     if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
         parser.error(
-            "needs x86-64 with AVX2: torch.randn and torch.linspace give other last bits elsewhere, "
+            "needs x86-64 with AVX2: torch.randn and torch.linspace give other bits elsewhere, "
             "and the committed noise and tables are those (see box_muller.py)"
         )
     torch.set_num_threads(1)

@@ -15,7 +15,7 @@ from diffusers import DDIMScheduler
 from golden import components, models
 from golden.formats import Case
 
-# What the authors' script comes down to: it takes DDIMScheduler's defaults, and the pipeline that it
+# What the authors' script comes down to: it takes the library's defaults, and the pipeline that it
 # builds then sets steps_offset to 1 and clip_sample to false.
 AUTHORS = {
     "timestep_spacing": "leading",
