@@ -7,7 +7,8 @@ import torch
 from safetensors.torch import load_file
 
 TRUTH = 1e-13  # of the tensor's scale: other machines' BLAS sums in another order
-UNCOMPARED = {"made_with", "sha256", "bytes", "f32_error", "f32_error_exact_angles"}  # these vary with the machine
+# These vary with the machine.
+UNCOMPARED = {"made_with", "sha256", "bytes", "f32_error", "f32_error_exact_angles"}
 
 
 def stripped(value):

@@ -59,7 +59,7 @@ def write(case, taps64, taps32, exact32=None, **fields):
     if exact32:
         for row in rows:
             name = row["name"]
-            row["f32_error_exact_angles"] = error_of(exact32[name], taps64[name])
+            row["f32_error_exact_angles"] = error_of(exact32[name].float(), taps64[name])
     case.write(taps=rows, **fields)
 
 

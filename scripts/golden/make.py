@@ -141,6 +141,11 @@ def main():
     args = parser.parse_args()
     if args.only and not any(args.only in name for name in CASES):
         parser.error(f"no case has {args.only} in its name; there are: {', '.join(CASES)}")
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        parser.error(
+            "needs x86-64 with AVX2: torch.randn and torch.linspace give other bits elsewhere, "
+            "and the committed noise and tables are those (see box_muller.py)"
+        )
     torch.set_num_threads(1)
     for library in (diffusers, transformers):
         library.logging.set_verbosity_error()

@@ -53,9 +53,9 @@ ids and returns ones, taken out of `gen_img_diffusers_moe.py`:
 
 * `einops` (imported, not used) is stood in for when absent; so is `library.train_util`, of which
   saving uses one function for two hashes in the metadata.
-* alpha / rank: their code divides a float32 NumPy scalar by an int. Up to NumPy 1 the quotient is
-  float64, and so it is here; under NumPy 2 it is float32, which alone moves the layers by {single} of
-  their scale. We set the float64 quotient on their layers before comparing.
+* alpha / rank: their code divides a float32 NumPy scalar by an int. Under NumPy 1 the quotient is
+  float64 (seen with 1.26.4), and so it is here; under NumPy 2 it is float32, which alone moves the
+  layers by {single} of their scale. We set the float64 quotient on their layers before comparing.
 * Timestep angles are float64 in both passes (the replacement that all our float64 data use).
 * Latents whose number of pixels is not a multiple of the whole part of its square root, at any
   level, raise an error in their convolution branch; ours accepts any size. Only sizes that theirs

@@ -15,7 +15,8 @@ from diffusers import DDIMScheduler
 from golden import components, models
 from golden.formats import Case
 
-# What the authors' script comes down to: see docs/ for how three places decide it.
+# What the authors' script comes down to: it takes the library's defaults, and the pipeline that it
+# builds then sets steps_offset to 1 and clip_sample to false.
 AUTHORS = {
     "timestep_spacing": "leading",
     "steps_offset": 1,
