@@ -1,6 +1,8 @@
 /* matmul and linear: against the slow oracle, against the sum that defines the plain way bit for
  * bit, and their contracts. */
+#include <cblas.h>
 #include <math.h>
+#include <omp.h>
 #include <string.h>
 
 #include "../fixture.h"
@@ -132,6 +134,20 @@ static void nan_and_inf_propagate(void **state) {
     }
 }
 
+/* OpenBLAS's own threads would split sums differently on every machine; and an OpenBLAS built on
+ * OpenMP sets OpenMP's number of threads along with its own, which must come back as it was. */
+static void blas_stays_on_one_thread(void **state) {
+    (void)state;
+    int before = omp_get_max_threads();
+    omp_set_num_threads(3);
+    real_t a[1] = {2}, out[1];
+    matmul(out, 1, a, 1, a, 1, false, false, 1, 1, 1, MATMUL_BLAS);
+    assert_true(out[0] == 4);
+    assert_int_equal(openblas_get_num_threads(), 1);
+    assert_int_equal(omp_get_max_threads(), 3);
+    omp_set_num_threads(before);
+}
+
 static real_t some[8];
 static void out_rows_overlap(void) {
     matmul(some, 1, some + 4, 1, some + 5, 2, false, false, 2, 2, 1, MATMUL_PLAIN);
@@ -162,7 +178,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(matmul_equals_slow),        fixture_test(linear_equals_slow),
         fixture_test(plain_is_the_defining_sum), fixture_test(an_empty_sum_is_zero),
-        fixture_test(nan_and_inf_propagate),     fixture_test(broken_contracts_abort),
+        fixture_test(nan_and_inf_propagate),     fixture_test(blas_stays_on_one_thread),
+        fixture_test(broken_contracts_abort),
     };
     return cmocka_run_group_tests_name("ops/matmul " REAL_NAME, tests, NULL, NULL);
 }
