@@ -137,14 +137,10 @@ static void parser_errors(void **state) {
     (void)state;
     static char deep[PROMPT_DEPTH_MAX + 4], digits[512], huge[512];
     memset(deep, '(', sizeof deep - 1);
-    memset(digits, '9', sizeof digits - 1);
-    memcpy(digits, "BREAK (x:", 9);
-    digits[sizeof digits - 2] = ')';
-    /* ((x:9...9):9...9) with 250 digits each */
-    memset(huge, '9', sizeof huge - 1);
-    memcpy(huge, "((x:", 4);
-    memcpy(huge + 254, "):", 2);
-    huge[sizeof huge - 2] = ')';
+    snprintf(digits, sizeof digits, "BREAK (x:%0500d)", 9);
+    digits[9] = '9';
+    snprintf(huge, sizeof huge, "((x:%0250d):%0250d)", 9, 9);
+    huge[4] = huge[4 + 250 + 2] = '9';
     static const struct {
         const char *text;
         size_t length;
@@ -153,11 +149,11 @@ static void parser_errors(void **state) {
         {"a (b:1.2.3)", 11, {"at byte 4", "1.2.3"}},
         {"a BREAK (b:.)", 13, {"at byte 10", "\".\""}},
         {"BREAKBREAK((b:..)", 17, {"at byte 13", "number"}},
-        {digits, sizeof digits - 1, {"at byte 8", "number"}},
+        {digits, 510, {"at byte 8", "number"}},
         {deep, sizeof deep - 1, {"at byte 128", "more than 128 open '('"}},
         {"ab\0c", 4, {"NUL", "byte 2"}},
         {"abc\xC3", 4, {"UTF-8", "byte 3"}},
-        {huge, sizeof huge - 1, {"too large", "multiply"}},
+        {huge, 507, {"too large", "multiply"}},
     };
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         prompt_t prompt = {.count = 9};
@@ -286,8 +282,8 @@ static void chunk_edges(void **state) {
         {"a a a b", 2, 2, {BOS, A, A, A, EOS, BOS, B, EOS, PAD, PAD}, 0},
         {"a a a b b b", 2, 2, {BOS, A, A, A, EOS, BOS, B, B, B, EOS}, 0},
         {"a a a b b b a", 2, 2, {BOS, A, A, A, EOS, BOS, B, B, B, EOS}, 1},
-        /* BREAK fills to 5, not to 3; the last of chunk 0 is a pad and stays; the second of chunk 1 was
-         * a pad and becomes EOS */
+        /* BREAK fills to 5, not to 3; the last of chunk 0 is a pad and stays; the second of chunk 1
+         * was a pad and becomes EOS */
         {"a BREAK b", 2, 2, {BOS, A, PAD, PAD, PAD, BOS, EOS, PAD, B, EOS}, 0},
         /* "!" is the pad token: it stands at both edges */
         {"a a a ! b", 2, 2, {BOS, A, A, A, PAD, BOS, EOS, B, EOS, PAD}, 0},

@@ -1,4 +1,5 @@
-/* test_tokenizer_files.c - hostile and broken tokenizer folders: one message each, nothing leaked. */
+/* test_tokenizer_files.c - hostile and broken tokenizer folders: one message each, nothing leaked.
+ * */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -1,4 +1,4 @@
-/* test_tokenizer_golden.c - ids of golden/tokenizer/ *.json, which transformers' CLIPTokenizer made. */
+/* test_tokenizer_golden.c - ids of golden/tokenizer/, which transformers' CLIPTokenizer made. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>

@@ -79,12 +79,13 @@ json_t *folder_vocabulary(const char *const *merges) {
     for (int end = 0; end < 2; end++)
         for (int byte = 0; byte < 256; byte++) {
             int code = (int)vocab_byte_symbol(byte);
-            char text[8] = {(char)code};
-            if (code >= 0x80) {
-                text[0] = (char)(0xC0 | code >> 6);
-                text[1] = (char)(0x80 | (code & 0x3F));
-            }
-            add_piece(pieces, end ? strcat(text, "</w>") : text);
+            char text[16];
+            const char *tail = end ? "</w>" : "";
+            if (code < 0x80)
+                snprintf(text, sizeof text, "%c%s", code, tail);
+            else
+                snprintf(text, sizeof text, "%c%c%s", 0xC0 | code >> 6, 0x80 | (code & 0x3F), tail);
+            add_piece(pieces, text);
         }
     for (; *merges; merges++) {
         char *joined = xstrdup(*merges);
