@@ -49,9 +49,9 @@ typedef struct {
  * An opening bracket remembers the segments since it; its closer multiplies their weights; an
  * unmatched closer is text; a bracket left open at the end counts as closed there (round ones
  * first). Adjacent segments of equal weight are joined, never with a BREAK. Returns 0, or -1 and
- * err with the byte offset for a weight that is not a finite number ("1.2.3"), for brackets nested
- * beyond PROMPT_DEPTH_MAX, a NUL, or more than TOKENIZER_TEXT_MAX bytes; *prompt is then empty. The
- * caller frees it with prompt_free. */
+ * err with the byte offset for a weight that is not a finite number ("1.2.3"), weights that multiply
+ * beyond a double, brackets nested beyond PROMPT_DEPTH_MAX, and text that tokenizer_encode refuses;
+ * *prompt is then empty. The caller frees it with prompt_free. */
 int prompt_parse(prompt_t *prompt, const char *text, size_t length, err_t *err);
 void prompt_free(prompt_t *prompt);
 

@@ -333,7 +333,7 @@ int tokenizer_encode_padded(const tokenizer_t *tok, const char *text, size_t len
     size_t count = ids.count < room ? ids.count : room;
     if (truncated) *truncated = ids.count > room;
     row[0] = tok->info.bos;
-    memcpy(row + 1, ids.id, count * sizeof *row);
+    for (size_t i = 0; i < count; i++) row[i + 1] = ids.id[i];
     row[count + 1] = tok->info.eos;
     for (size_t i = count + 2; i < tok->info.max_length; i++) row[i] = tok->info.pad;
     token_list_free(&ids);

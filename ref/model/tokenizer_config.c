@@ -46,7 +46,7 @@ int tokenizer_json(json_t **json, const char *folder, const char *name, size_t l
     /* Integers as reals: an unset model_max_length reads 10^30. Ids stay exact. */
     *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
     free(text);
-    if (*json && json_is_object(*json)) return 0;
+    if (json_is_object(*json)) return 0;
     if (*json)
         err_set(err, "%s/%s: expected a JSON object", folder, name);
     else
@@ -65,16 +65,20 @@ static int parse_token(added_token_t *token, const json_t *value, bool special, 
                        const char *key, err_t *err) {
     *token = (added_token_t){.id = -1, .is_object = json_is_object(value)};
     const json_t *content = token->is_object ? json_object_get(value, "content") : value;
-    if (!json_is_string(content) || json_string_length(content) == 0)
-        return err_set(err, "%s: \"%s\": expected a token, a string or {\"content\": \"...\"}",
-                       where, key);
+    if (!json_is_string(content) || json_string_length(content) == 0) {
+        err_set(err, "%s: \"%s\": expected a token, a string or {\"content\": \"...\"}", where,
+                key);
+        return -1;
+    }
     if (token->is_object) {
         const json_t *stated = json_object_get(value, "special");
         const json_t *normalized = json_object_get(value, "normalized");
         if (json_is_boolean(stated)) special = json_is_true(stated);
         token->normalized = json_is_boolean(normalized) ? json_is_true(normalized) : !special;
-        if (json_is_true(json_object_get(value, "single_word")))
-            return err_set(err, "%s: \"%s\": single_word tokens are not supported", where, key);
+        if (json_is_true(json_object_get(value, "single_word"))) {
+            err_set(err, "%s: \"%s\": single_word tokens are not supported", where, key);
+            return -1;
+        }
     }
     token->content = xstrdup(json_string_value(content));
     return 0;
