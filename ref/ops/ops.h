@@ -90,7 +90,7 @@ void layer_norm(real_t *out, const real_t *x, const real_t *weight, const real_t
 void sigmoid(real_t *out, const real_t *x, size_t n);
 /* silu                  out = x sigmoid(x)                      torch.nn.functional.silu */
 void silu(real_t *out, const real_t *x, size_t n);
-/* gelu                  out = x/2 (1 + erf(x / sqrt 2))         torch.nn.functional.gelu, approximate="none" */
+/* gelu                  out = x/2 (1 + erf(x / sqrt 2))    torch.nn.functional.gelu, "none" */
 void gelu(real_t *out, const real_t *x, size_t n);
 /* quick_gelu            out = x sigmoid(1.702 x)                transformers' QuickGELUActivation */
 void quick_gelu(real_t *out, const real_t *x, size_t n);

@@ -1,0 +1,1 @@
+"""Golden data for the MoLE reference, made by PyTorch, diffusers and transformers."""

@@ -1,0 +1,143 @@
+"""Is the tiny model like a real one? Prints the figures and fails when one leaves its range."""
+
+import torch
+from diffusers.models.attention_processor import Attention
+from diffusers.models.transformers.transformer_2d import Transformer2DModel
+from torch import nn
+
+from golden import components, models
+from golden.seeds import normal
+from golden.taps import Recorder
+
+
+def rms(x):
+    return x.square().mean().sqrt().item()
+
+
+class Norms:
+    """Per GroupNorm: the smallest group variance at its input, and what eps 1e-5 <-> 1e-6 does."""
+
+    def __init__(self, model):
+        self.rows, self.handles = {}, []
+        for name, module in model.named_modules():
+            if isinstance(module, nn.GroupNorm):
+                hook = lambda m, args, out, n=name: self.see(n, m, args[0], out)
+                self.handles.append(module.register_forward_hook(hook))
+
+    def see(self, name, module, x, out):
+        groups = x.reshape(x.shape[0], module.num_groups, -1)
+        other = 1e-6 if module.eps == 1e-5 else 1e-5
+        swapped = nn.functional.group_norm(x, module.num_groups, module.weight, module.bias, other)
+        change = (swapped - out).abs().max() / out.abs().max()
+        self.rows[name] = (module.eps, groups.var(-1, unbiased=False).min().item(), change.item())
+
+    def close(self):
+        for handle in self.handles:
+            handle.remove()
+
+
+class Logits:
+    """rms of the attention logits, from the projections' taps."""
+
+    def __init__(self, model, prefix, taps):
+        self.rows = {}
+        for name, module in model.named_modules():
+            if isinstance(module, Attention):
+                q, k = taps[f"{prefix}.{name}.to_q"], taps[f"{prefix}.{name}.to_k"]
+                self.add(name, q, k, module.heads)
+
+    def add(self, name, q, k, heads):
+        split = [x.unflatten(-1, (heads, -1)).transpose(1, 2) for x in (q, k)]
+        logits = split[0] @ split[1].transpose(2, 3) / split[0].shape[-1] ** 0.5
+        self.rows[name] = rms(logits - logits.mean(-1, keepdim=True))
+
+
+def spread(label, values, low, high):
+    """Print a row of quantiles; the 5 % and 95 % ones must lie within low..high."""
+    v = torch.as_tensor(values, dtype=torch.float64).flatten()
+    q = [torch.quantile(v, p).item() for p in (0, 0.05, 0.5, 0.95, 1)]
+    ok = low <= q[1] and q[3] <= high
+    print(f"  {label:42s}" + " ".join(f"{x:10.3g}" for x in q) + ("" if ok else "   OUT OF RANGE"))
+    return ok
+
+
+def record(model, prefix, call):
+    with torch.no_grad(), Recorder(model, prefix) as recorder:
+        norms = Norms(model)
+        call(model)
+        norms.close()
+    return recorder.taps, norms.rows
+
+
+def check_norms(label, rows):
+    variance = [v for _, v, _ in rows.values()]
+    change = [c for _, _, c in rows.values()]
+    return spread(f"{label} smallest group variance", variance, 1e-6, 1.0) & spread(
+        f"{label} effect of the other eps", change, 1e-7, 1.0
+    )
+
+
+def check_unet(out):
+    unet = components.load_unet(out, True).double()
+    sample = normal("unet-step/sample", (2, 4, 8, 8)).double()
+    context = normal("unet-step/context", (2, 77, models.HIDDEN)).double()
+    taps, norms = record(unet, "unet", lambda m: m(sample, 501, context))
+    ok = check_norms("unet", norms)
+    streams = [rms(v) for n, v in taps.items() if n.endswith(("resnets.0", "attentions.0"))]
+    ok &= spread("unet rms of the stream", streams, 0.3, 4)
+    ok &= spread("unet rms of the output", [rms(taps["unet"])], 0.3, 3)
+    logits = [*Logits(unet, "unet", taps).rows.values()]
+    ok &= spread("unet rms of attention logits", logits, 0.2, 3)
+    for name in ("face", "hand"):
+        own = [v for n, v in taps.items() if n.endswith(f"{name}.local")]
+        local = torch.cat([v.flatten() for v in own])
+        within = [v.std(1, unbiased=False).mean() for v in own]
+        overall = [v for n, v in taps.items() if n.endswith(f"{name}.global")]
+        ok &= spread(f"{name} local gate D", local, 0.03, 0.97)
+        ok &= spread(f"{name} its deviation over the tokens", within, 0, 0.4)
+        ok &= spread(f"{name} global gate G", torch.cat(overall), 0.05, 0.95)
+        ok &= spread(f"{name} |G[0] - G[1]|", [(g[0] - g[1]).abs() for g in overall], 0, 0.9)
+        share = [
+            rms(v) / rms(taps[n.replace(f"{name}.out", "base")])
+            for n, v in taps.items()
+            if n.endswith(f"mole.{name}.out")
+        ]
+        ok &= spread(f"{name} out / base", share, 0.03, 1.0)
+    count = sum(isinstance(m, Transformer2DModel) for m in unet.modules())
+    wrapped = sum(n.endswith("mole.base") for n in taps)
+    print(f"  {count} transformer containers, {wrapped} MoLE layers")
+    return ok and count == 16 and wrapped == 192
+
+
+def check_vae(out):
+    vae = models.load(out, "vae").double()
+    vae.encoder = vae.quant_conv = None
+    latents = normal("vae-decode/latents", (1, 4, 8, 8), 1 / 0.18215).double()
+    taps, norms = record(vae, "vae", lambda m: m.decode(latents))
+    ok = check_norms("vae", norms)
+    streams = [rms(v) for n, v in taps.items() if n.endswith(("resnets.0", "conv_in"))]
+    ok &= spread("vae rms of the stream", streams, 0.2, 4)
+    ok &= spread("vae rms of attention logits", [*Logits(vae, "vae", taps).rows.values()], 0.2, 3)
+    return ok & spread("vae output", taps["vae.decoder"], -1.3, 1.3)
+
+
+def check_text(out):
+    tokenizer, model = models.load(out, "tokenizer"), models.load(out, "text_encoder").double()
+    ids = tokenizer([components.LONG], padding="max_length", return_tensors="pt").input_ids
+    taps, _ = record(model, "text", lambda m: m(ids))
+    logits = Logits(nn.Module(), "", {})
+    for i in range(models.TEXT["num_hidden_layers"]):
+        name = f"text.encoder.layers.{i}.self_attn"
+        q, k = taps[f"{name}.q_proj"], taps[f"{name}.k_proj"]
+        logits.add(name, q, k, models.TEXT["num_attention_heads"])
+    streams = [rms(v) for n, v in taps.items() if n.count(".") == 3]
+    ok = spread("text encoder rms of the stream", streams, 0.3, 4)
+    ok &= spread("text encoder rms of the output", [rms(taps["text.final_layer_norm"])], 0.5, 2)
+    return ok & spread("text encoder rms of logits", [*logits.rows.values()], 0.2, 3)
+
+
+def check(out):
+    """All figures; True when each is in its range."""
+    columns = ("min", "5%", "50%", "95%", "max")
+    print(f"  {'quantiles':42s}" + " ".join(f"{x:>10s}" for x in columns))
+    return check_unet(out) & check_vae(out) & check_text(out)
