@@ -57,6 +57,7 @@ static const case_t cases[] = {
     {"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
      "duplicate"},
     {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "duplicate"},
+    {"{" T("a", "U8", "[1]", "[0,1]") "," T("\\u0061", "U8", "[1]", "[1,2]") "}", 2, "duplicate"},
     /* dtype */
     {"{" T("a", "F8", "[1]", "[0,1]") "}", 1, "dtype 'F8'"},
     {"{" T("a", "f32", "[1]", "[0,4]") "}", 4, "dtype 'f32'"},
