@@ -100,7 +100,7 @@ echo "$sources" | grep '\.c$' | tr '\n' '\0' |
     xargs -0 -P "$jobs" -n 1 sh -c '
         tidy=$0 flags=$1; shift
         said=$("$tidy" --quiet "$@" -- $flags 2>&1) && exit 0
-        echo "$said" | grep -v "warnings* generated"
+        echo "$said" | grep -a -v "warnings* generated"
         exit 1' "$clang_tidy" "$*" || fail "clang-tidy"
 
 [ $status = 0 ] && echo "lint: clean"
