@@ -17,7 +17,7 @@ static void print_help(void) {
            "  --forced             put the truth in place of every output: each module on its own\n"
            "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no bound)\n"
            "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for taps of at\n"
-           "                       least 64 numbers; smaller ones are judged together\n"
+           "                       least 16 numbers; smaller ones are judged together\n"
            "  --all                every tap, not only the worst ten of a case\n\n"
            "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
            cli_run_help);

@@ -21,6 +21,9 @@
 /* Tiles of out: rows enough to repay BLAS for packing b anew in each; columns few enough that a
  * product of two rows (the time embedding) still occupies several threads. */
 enum { TILE_ROWS = 128, TILE_COLUMNS = 256 };
+/* A product narrower than BLAS's kernels (a gate, an expert of a tiny rank) costs little either way, and
+ * the plain sums are the more exact: it takes those. */
+enum { NARROW = 8 };
 /* Below this many multiplications, waking threads costs more than they save. */
 enum { PARALLEL_FROM = 1 << 16 };
 
@@ -127,7 +130,7 @@ static void tile_plain(const product_t *p, size_t m0, size_t rows, size_t n0, si
 static void product(const product_t *p, size_t M, size_t N, matmul_t how) {
     if (M == 0 || N == 0) return;
     /* K = 0 is an empty sum; BLAS libraries disagree on it, so it never reaches them. */
-    if (p->K == 0) how = MATMUL_PLAIN;
+    if (p->K == 0 || N < NARROW) how = MATMUL_PLAIN;
     if (how == MATMUL_BLAS) pthread_once(&blas_once, blas_single_thread);
     size_t tall = (M - 1) / TILE_ROWS + 1, wide = (N - 1) / TILE_COLUMNS + 1;
     bool parallel = tall * wide > 1 && M * N * p->K >= PARALLEL_FROM && !omp_in_parallel();

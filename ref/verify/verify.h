@@ -39,7 +39,7 @@ void verify_result_free(verify_result_t *result);
  * each the luck of a few roundings says nothing: a gate of two numbers that PyTorch happened to hit makes
  * any other rounding look bad. Taps of fewer than VERIFY_SMALL numbers are therefore judged together:
  * the rms over all of them, each tap's errors divided by its truth's rms. */
-enum { VERIFY_SMALL = 64 };
+enum { VERIFY_SMALL = 16 };
 
 typedef struct {
     size_t seen, unseen, misshapen;

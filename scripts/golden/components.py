@@ -1,5 +1,6 @@
 """Cases of kind "run" for one component: text encoder, UNet, VAE decoder."""
 
+import contextlib
 import copy
 from pathlib import Path
 
@@ -41,26 +42,107 @@ def load_unet(out, with_mole):
     return unet
 
 
+@contextlib.contextmanager
+def two_threads():
+    """MKL and oneDNN split their sums anew."""
+    torch.set_num_threads(2)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(1)
+
+
+def same(model):
+    """The model as it is."""
+    return model
+
+
+def channels_last(model):
+    """Other convolution kernels, for the same numbers."""
+    return model.to(memory_format=torch.channels_last)
+
+
+def other_order(seed):
+    """A context in which every Linear and Conv2d takes its input channels in another order.
+
+    The result is the same sum; its rounding is another draw of the same dice. For a tensor of many
+    numbers one draw says how large PyTorch's error is; a gate of two numbers may by luck be exact.
+    """
+    functional = torch.nn.functional
+
+    def shuffled(function):
+        def call(x, weight, *args, **kwargs):
+            generator = torch.Generator().manual_seed(seed + weight.numel())
+            order = torch.randperm(weight.shape[1], generator=generator)
+            inputs = x[:, order] if weight.dim() == 4 else x[..., order]
+            return function(inputs, weight[:, order], *args, **kwargs)
+
+        return call
+
+    @contextlib.contextmanager
+    def context():
+        names = ("linear", "conv2d")
+        originals = {name: getattr(functional, name) for name in names}
+        for name in names:
+            setattr(functional, name, shuffled(originals[name]))
+        try:
+            yield
+        finally:
+            for name in names:
+                setattr(functional, name, originals[name])
+
+    return context
+
+
+# PyTorch's float32 error is not one number: it depends on which of its kernels is used and on the order
+# of the channels. Each of these is PyTorch; its own error is the largest that any of them makes.
+KERNELS = {
+    "default": (contextlib.nullcontext, same),
+    "no oneDNN": (lambda: torch.backends.mkldnn.flags(enabled=False), same),
+    "channels_last": (contextlib.nullcontext, channels_last),
+    "two threads": (two_threads, same),
+    "channel order 1": (other_order(1), same),
+    "channel order 2": (other_order(2), same),
+    "channel order 3": (other_order(3), same),
+}
+
+
+def record(model, prefix, call, dtype, only_blocks=False, kernels="default"):
+    """The taps of one forward pass: call(model, dtype)."""
+    context, prepare = KERNELS[kernels]
+    run = prepare(copy.deepcopy(model).to(dtype))
+    with torch.no_grad(), context(), Recorder(run, prefix, only_blocks) as recorder:
+        call(run, dtype)
+    return recorder.taps
+
+
+def all_kernels(model, prefix, call, only_blocks=False):
+    """The taps of the float32 pass, once for each of KERNELS."""
+    return [record(model, prefix, call, torch.float32, only_blocks, k) for k in KERNELS]
+
+
 def both(model, prefix, call, only_blocks=False):
-    """Taps of the float64 and of the float32 run: call(model, dtype) does the forward pass."""
-    taps = []
-    for dtype in (torch.float64, torch.float32):
-        run = copy.deepcopy(model).to(dtype)
-        with torch.no_grad(), Recorder(run, prefix, only_blocks) as recorder:
-            call(run, dtype)
-        taps.append(recorder.taps)
-    assert list(taps[0]) == list(taps[1])
-    return taps
+    """Taps of the float64 pass, and of the float32 pass with each of KERNELS."""
+    taps64 = record(model, prefix, call, torch.float64, only_blocks)
+    taps32 = all_kernels(model, prefix, call, only_blocks)
+    assert all(list(taps) == list(taps64) for taps in taps32)
+    return taps64, taps32
+
+
+def worst_error(name, taps32, taps64):
+    """The largest error of any kernel."""
+    errors = [error_of(taps[name].float(), taps64[name]) for taps in taps32]
+    return {key: max(error[key] for error in errors) for key in errors[0]}
 
 
 def write(case, taps64, taps32, exact32=None, **fields):
     """Store every tap and write the case."""
-    rows = [case.output(name, name, taps64[name], taps32[name]) for name in taps64]
-    if exact32:
-        for row in rows:
-            name = row["name"]
-            row["f32_error_exact_angles"] = error_of(exact32[name].float(), taps64[name])
-    case.write(taps=rows, **fields)
+    rows = [case.output(name, name, taps64[name]) for name in taps64]
+    for row in rows:
+        row["f32_error"] = worst_error(row["name"], taps32, taps64)
+        if exact32:
+            row["f32_error_exact_angles"] = worst_error(row["name"], exact32, taps64)
+    case.write(taps=rows, f32_kernels=list(KERNELS), **fields)
 
 
 def run_unet(unet, sample, timestep, context, dtype, exact=False):
@@ -92,15 +174,13 @@ def unet_case(out, name, about, with_mole, shape, tokens, timestep, only_blocks)
     context = normal(f"{name}/context", (batch, tokens, models.HIDDEN))
     unet = load_unet(out, with_mole)
 
-    def passes(exact):
-        def call(model, dtype):
-            return run_unet(model, sample, timestep, context, dtype, exact)
+    def pass_with(exact):
+        return lambda model, dtype: run_unet(model, sample, timestep, context, dtype, exact)
 
-        return both(unet, "unet", call, only_blocks)
-
-    # The angles in float32 are most of PyTorch's error at a late timestep. A second float32 pass
-    # with exact angles says what the network itself loses.
-    taps = [*passes(False), passes(True)[1]]
+    # The angles in float32 are most of PyTorch's error at a late timestep. Further float32 passes
+    # with exact angles say what the network itself loses.
+    taps = both(unet, "unet", pass_with(False), only_blocks)
+    exact32 = all_kernels(unet, "unet", pass_with(True), only_blocks)
     case = Case(Path(out) / "runs" / name, "run", about)
     inputs = {
         "sample": case.tensor("input/sample", sample),
@@ -108,7 +188,7 @@ def unet_case(out, name, about, with_mole, shape, tokens, timestep, only_blocks)
         "encoder_hidden_states": case.tensor("input/context", context),
     }
     entry = model_entry(out, ["unet"], with_mole)
-    write(case, *taps, component="unet", model=entry, inputs=inputs)
+    write(case, *taps, exact32, component="unet", model=entry, inputs=inputs)
 
 
 def unet_step(out):
