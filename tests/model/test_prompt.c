@@ -306,6 +306,26 @@ static void chunk_edges(void **state) {
     tokenizer_close(tok);
 }
 
+/* The tokens of a segment have its weight; BOS, EOS and padding, also of a BREAK in brackets, 1. */
+static void weights_of_a_row(void **state) {
+    (void)state;
+    tokenizer_t *tok = open_or_fail(TINY);
+    static const char *const text = "(1 BREAK 2:2) [3";
+    prompt_options_t options = {PROMPT_WEIGHTED, 2};
+    prompt_tokens_t tokens;
+    err_t err = {""};
+    assert_int_equal(prompt_encode(&tokens, tok, &text, NULL, 1, &options, &err), 0);
+    assert_true(tokens.weighted);
+    assert_int_equal(tokens.chunks, 2);
+    /* "1" is token 0; BREAK fills to 77, which is the third token of chunk 1 */
+    for (size_t k = 0; k < 154; k++) {
+        double expected = k == 1 || k == 77 + 3 ? 2 : k == 77 + 4 ? 1 / 1.1 : 1;
+        if (tokens.weights[k] != expected) fail_msg("position %zu: %g", k, tokens.weights[k]);
+    }
+    prompt_tokens_free(&tokens);
+    tokenizer_close(tok);
+}
+
 /* Without the weight syntax brackets are text, and a row is that of tokenizer_encode_padded. */
 static void plain_prompts(void **state) {
     (void)state;
@@ -392,7 +412,9 @@ static void ones_change_nothing_and_zero_is_refused(void **state) {
     assert_int_equal(prompt_apply_weights(embeds, zeros, 2, 2, &err), -1);
     assert_non_null(strstr(err.text, "mean"));
     assert_memory_equal(embeds, before, sizeof before);
-    real_t even[4] = {1, 2, 2, 1};
+    real_t even[4] = {1, 2, 2, 1}, level[4] = {1, -1, 2, -2};
+    assert_int_equal(prompt_apply_weights(level, ones, 2, 2, &err), 0);
+    assert_true(level[3] == -2);
     assert_int_equal(prompt_apply_weights(even, opposite, 2, 2, &err), -1);
     assert_true(even[2] == 2);
 }
@@ -413,6 +435,7 @@ int main(void) {
         cmocka_unit_test(parser_is_not_quadratic),
         IN_FOLDER(chunks_golden),
         IN_FOLDER(chunk_edges),
+        cmocka_unit_test(weights_of_a_row),
         cmocka_unit_test(plain_prompts),
         cmocka_unit_test(encode_errors),
         cmocka_unit_test(mean_is_restored),

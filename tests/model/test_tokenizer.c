@@ -106,6 +106,36 @@ static void special_tokens(void **state) {
     tokenizer_close(tok);
 }
 
+/* Of tokens with the same content the last counts, but one that is equal to an earlier is left out.
+ * */
+static void flags_of_one_content(void **state) {
+    (void)state;
+#define ANY_CASE "{\"content\": \"<|endoftext|>\", \"normalized\": true}"
+#define AS_IS    "{\"content\": \"<|endoftext|>\", \"normalized\": false}"
+    static const struct {
+        const char *eos, *unk, *pad;
+        bool any_case;
+    } table[] = {
+        {ANY_CASE, ANY_CASE, "\"<|endoftext|>\"", false},
+        {AS_IS, ANY_CASE, ANY_CASE, true},
+        {ANY_CASE, AS_IS, ANY_CASE, false},
+        {"\"<|endoftext|>\"", ANY_CASE, ANY_CASE, true},
+    };
+    folder_pair(no_merges);
+    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
+        char text[512];
+        snprintf(text, sizeof text, "{\"eos_token\": %s, \"unk_token\": %s, \"pad_token\": %s}",
+                 table[i].eos, table[i].unk, table[i].pad);
+        folder_text("tokenizer_config.json", text);
+        tokenizer_t *tok = open_or_fail();
+        assert_pieces(tok, "<|endoftext|>", "<|endoftext|>");
+        assert_pieces(tok, "<|EndOfText|>",
+                      table[i].any_case ? "<|endoftext|>"
+                                        : "<||</w>|e|n|d|o|f|t|e|x|t</w>|||></w>");
+        tokenizer_close(tok);
+    }
+}
+
 /* Of two tokens that start at one place the longer is taken; an added one gets the next free id. */
 static void added_tokens(void **state) {
     (void)state;
@@ -128,6 +158,8 @@ static void normal_form(void **state) {
         {"E\xCC\x81", "\xC3\xA9"},                     /* and lower-cased */
         {"\xE2\x84\xAB", "\xC3\xA5"},                  /* Angstrom sign */
         {"a\xCC\x81\xCC\xA3", "\xE1\xBA\xA1\xCC\x81"}, /* marks put in order, then composed */
+        /* marks of one class keep their order */
+        {"q\xCC\x82\xCC\x81\xCC\xA3", "q\xCC\xA3\xCC\x82\xCC\x81"},
         {"\xE1\x84\x80\xE1\x85\xA1\xE1\x86\xA8", "\xEA\xB0\x81"}, /* Hangul */
         {"\xE0\xA5\x98", "\xE0\xA4\x95\xE0\xA4\xBC"}, /* U+0958 is excluded from composition */
         {"\xC4\xB0", "i\xCC\x87"},                    /* U+0130 gives two code points */
@@ -379,11 +411,17 @@ static void unknown_bytes(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(pieces),         IN_FOLDER(special_tokens),
-        IN_FOLDER(added_tokens),   cmocka_unit_test(normal_form),
-        cmocka_unit_test(classes), IN_FOLDER(merges_equal_the_definition),
-        IN_FOLDER(sources_agree),  IN_FOLDER(precedence),
-        IN_FOLDER(bad_text),       IN_FOLDER(big_text),
+        IN_FOLDER(pieces),
+        IN_FOLDER(special_tokens),
+        IN_FOLDER(flags_of_one_content),
+        IN_FOLDER(added_tokens),
+        cmocka_unit_test(normal_form),
+        cmocka_unit_test(classes),
+        IN_FOLDER(merges_equal_the_definition),
+        IN_FOLDER(sources_agree),
+        IN_FOLDER(precedence),
+        IN_FOLDER(bad_text),
+        IN_FOLDER(big_text),
         IN_FOLDER(unknown_bytes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
