@@ -69,14 +69,15 @@ static void check_table(json_node_t row) {
     config.beta_schedule = (beta_schedule_t)schedule_of(schedule);
     config.set_alpha_to_one = false;
     ddim_t ddim = plan(&config, 1);
-    char *end = NULL;
-    for (int t = 0; t < config.num_train_timesteps; t++, text = end) {
+    for (int t = 0; t < config.num_train_timesteps; t++) {
+        char *end = NULL;
         uint32_t expected = (uint32_t)strtoul(text, &end, 16), got;
         assert_ptr_not_equal(text, end);
         memcpy(&got, &ddim.alphas_cumprod[t], sizeof got);
         if (got != expected) fail_msg("%s[%d]: %08x, torch has %08x", schedule, t, got, expected);
+        text = end;
     }
-    assert_int_equal(*end, '\0');
+    assert_int_equal(*text, '\0');
     uint32_t bits;
     memcpy(&bits, &ddim.final_alpha_cumprod, sizeof bits);
     assert_int_equal(bits, strtoul(last, NULL, 16));
@@ -284,7 +285,7 @@ static void check_step(json_node_t call, const st_file_t *tensors) {
     int64_t timestep, steps;
     double eta, peer, got[NUMBERS_MAX], truth[NUMBERS_MAX];
     real_t x[NUMBERS_MAX], m[NUMBERS_MAX], noise[NUMBERS_MAX], out[NUMBERS_MAX];
-    size_t n;
+    size_t n = 0;
     char text[400];
     err_t err;
     must(json_get_string(call, "id", &id, &err), &err);
@@ -376,8 +377,8 @@ static void eta(void **state) {
     err_t err;
     (void)state;
     for (size_t k = 0; k < ddim.steps; k++) {
-        for (double e = 0; e <= 1; e += 0.25) {
-            ddim_coefficients_t c = ddim_coefficients(&ddim, k, e);
+        for (int quarter = 0; quarter <= 4; quarter++) {
+            ddim_coefficients_t c = ddim_coefficients(&ddim, k, quarter / 4.0);
             assert_true(fabs(c.direction * c.direction + c.sigma * c.sigma - (1 - c.alpha_prev)) <
                         1e-15);
             assert_true(c.sigma >= 0 && c.direction >= 0);
