@@ -83,10 +83,11 @@ static void fill_levels(float *levels, const ddim_config_t *config) {
 static double timestep(const ddim_config_t *config, size_t steps, size_t k) {
     int n = config->num_train_timesteps;
     size_t rising = steps - 1 - k;
+    size_t ratio = (size_t)n / steps;
     double value = 0;
     switch (config->timestep_spacing) {
     case SPACING_LEADING: /* np.arange(steps) * (n // steps), falling, + offset */
-        value = (double)rising * (double)((size_t)n / steps) + config->steps_offset;
+        value = (double)(rising * ratio) + config->steps_offset;
         break;
     case SPACING_TRAILING: { /* np.arange(n, 0, -n / steps) - 1 */
         /* NumPy goes on by the difference of the first two numbers. */

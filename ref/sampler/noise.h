@@ -50,7 +50,8 @@ void noise_rand_f64(double *out, size_t n, noise_t *noise);
  * blocks call libm: 38% of the numbers then differ, by at most 2.3e-6. */
 void noise_randn(float *out, size_t n, noise_t *noise);
 
-/* torch.randn(n, dtype=torch.float64): the same two rules, in double throughout, with libm. */
+/* torch.randn(n, dtype=torch.float64): the same two rules, in double throughout, with libm (whose
+ * last bits are torch's where torch runs on the same libm; so are those of n < 16 above). */
 void noise_randn_f64(double *out, size_t n, noise_t *noise);
 
 /* torch.manual_seed(seed); torch.randn(n) */

@@ -69,14 +69,15 @@ static void check_table(json_node_t row) {
     config.beta_schedule = (beta_schedule_t)schedule_of(schedule);
     config.set_alpha_to_one = false;
     ddim_t ddim = plan(&config, 1);
-    char *end = NULL;
-    for (int t = 0; t < config.num_train_timesteps; t++, text = end) {
+    for (int t = 0; t < config.num_train_timesteps; t++) {
+        char *end = NULL;
         uint32_t expected = (uint32_t)strtoul(text, &end, 16), got;
         assert_ptr_not_equal(text, end);
         memcpy(&got, &ddim.alphas_cumprod[t], sizeof got);
         if (got != expected) fail_msg("%s[%d]: %08x, torch has %08x", schedule, t, got, expected);
+        text = end;
     }
-    assert_int_equal(*end, '\0');
+    assert_int_equal(*text, '\0');
     uint32_t bits;
     memcpy(&bits, &ddim.final_alpha_cumprod, sizeof bits);
     assert_int_equal(bits, strtoul(last, NULL, 16));
@@ -182,6 +183,23 @@ static void authors(void **state) {
     ddim_free(&ddim);
 }
 
+/* Without an offset the last step but one ends at timestep 0, which is a level of the table; the
+ * last ends below it. */
+static void where_a_step_ends(void **state) {
+    ddim_config_t config = ddim_config_authors;
+    config.steps_offset = 0;
+    ddim_t ddim = plan(&config, 50);
+    (void)state;
+    assert_true(ddim_coefficients(&ddim, 0, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[960]);
+    assert_true(ddim_coefficients(&ddim, 48, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[0]);
+    assert_true(ddim_coefficients(&ddim, 49, 0).alpha_prev == 1);
+    ddim_free(&ddim);
+    config.set_alpha_to_one = false;
+    ddim = plan(&config, 50);
+    assert_true(ddim_coefficients(&ddim, 49, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[0]);
+    ddim_free(&ddim);
+}
+
 /* With zero terminal SNR the last level is 0 and the first is kept. */
 static void zero_snr(void **state) {
     ddim_config_t config = ddim_config_authors;
@@ -206,6 +224,13 @@ static void zero_snr(void **state) {
     assert_true(isfinite(out[0]) && isfinite(out[1]));
     ddim_free(&plain);
     ddim_free(&ddim);
+    /* From level 0, eta 1 takes all the room there is: no NaN where rounding takes more. */
+    for (size_t steps = 2; steps <= 200; steps++) {
+        ddim = plan(&config, steps);
+        ddim_coefficients_t c = ddim_coefficients(&ddim, 0, 1);
+        assert_true(c.direction >= 0 && c.direction < 1e-7 && c.sigma > 0);
+        ddim_free(&ddim);
+    }
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -260,7 +285,7 @@ static void check_step(json_node_t call, const st_file_t *tensors) {
     int64_t timestep, steps;
     double eta, peer, got[NUMBERS_MAX], truth[NUMBERS_MAX];
     real_t x[NUMBERS_MAX], m[NUMBERS_MAX], noise[NUMBERS_MAX], out[NUMBERS_MAX];
-    size_t n;
+    size_t n = 0;
     char text[400];
     err_t err;
     must(json_get_string(call, "id", &id, &err), &err);
@@ -352,8 +377,8 @@ static void eta(void **state) {
     err_t err;
     (void)state;
     for (size_t k = 0; k < ddim.steps; k++) {
-        for (double e = 0; e <= 1; e += 0.25) {
-            ddim_coefficients_t c = ddim_coefficients(&ddim, k, e);
+        for (int quarter = 0; quarter <= 4; quarter++) {
+            ddim_coefficients_t c = ddim_coefficients(&ddim, k, quarter / 4.0);
             assert_true(fabs(c.direction * c.direction + c.sigma * c.sigma - (1 - c.alpha_prev)) <
                         1e-15);
             assert_true(c.sigma >= 0 && c.direction >= 0);
@@ -439,11 +464,12 @@ static void guidance_combines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_tables), cmocka_unit_test(timestep_corners),
-        cmocka_unit_test(authors),       cmocka_unit_test(zero_snr),
-        cmocka_unit_test(golden_steps),  cmocka_unit_test(exact_model),
-        cmocka_unit_test(eta),           cmocka_unit_test(plans_refused),
-        cmocka_unit_test(nan_passes),    cmocka_unit_test(guidance_combines),
+        cmocka_unit_test(golden_tables),     cmocka_unit_test(timestep_corners),
+        cmocka_unit_test(authors),           cmocka_unit_test(where_a_step_ends),
+        cmocka_unit_test(zero_snr),          cmocka_unit_test(golden_steps),
+        cmocka_unit_test(exact_model),       cmocka_unit_test(eta),
+        cmocka_unit_test(plans_refused),     cmocka_unit_test(nan_passes),
+        cmocka_unit_test(guidance_combines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,6 @@
-/* test_noise.c - torch's CPU random numbers, bit for bit: golden/sampler/randn, published numbers
+/* test_noise.c - torch's CPU random numbers: golden/sampler/randn, published numbers
  * of the generator below it, and digests of samples too long to keep. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -110,6 +111,17 @@ static size_t place(const vector_t *v, size_t total, size_t i) {
     return (i - 2 * ENDS) * STRIDE;
 }
 
+/* How far number `at` may be from torch's, relative to it. Uniforms and float32 blocks use no libm
+ * and are equal everywhere; short float32 requests and all float64 normals take libm's log, sin and
+ * cos, of which each libm has its own last bit: one unit of float32, a few of float64. */
+static double allowance(const vector_t *v, size_t at) {
+    size_t part = 0, end = (size_t)v->sizes[0];
+    while (at >= end) end += (size_t)v->sizes[++part];
+    if (!v->normal) return 0;
+    if (v->f64) return 0x1p-50;
+    return v->sizes[part] < 16 ? 0x1p-23 : 0;
+}
+
 static void check_vector(const vector_t *v, void *out) {
     size_t total = draw(v, out), size = v->f64 ? sizeof(double) : sizeof(float);
     size_t expected = v->shortened ? 2 * ENDS + (total + STRIDE - 1) / STRIDE : total;
@@ -117,11 +129,11 @@ static void check_vector(const vector_t *v, void *out) {
     assert_int_equal(v->tensor->bytes, expected * size);
     for (size_t i = 0; i < expected; i++) {
         size_t at = place(v, total, i);
-        if (memcmp((const char *)out + at * size, (const char *)v->tensor->data + i * size, size)) {
-            double got = v->f64 ? ((double *)out)[at] : (double)((float *)out)[at], truth;
-            dtype_to_double(&truth, (const char *)v->tensor->data + i * size, v->tensor->dtype, 1);
+        double got = v->f64 ? ((double *)out)[at] : (double)((float *)out)[at], truth;
+        dtype_to_double(&truth, (const char *)v->tensor->data + i * size, v->tensor->dtype, 1);
+        bool same_sign = signbit(got) == signbit(truth);
+        if (!same_sign || !(fabs(got - truth) <= allowance(v, at) * fabs(truth)))
             fail_msg("%s: number %zu is %.17g, torch has %.17g", v->id, at, got, truth);
-        }
     }
 }
 
@@ -147,7 +159,7 @@ static void golden_vectors(void **state) {
     }
     /* What was promised is what was read. */
     assert_true(normals >= 60 && longs >= 8 && doubles >= 8 && sequences >= 8);
-    printf("%zu vectors equal, %zu of them float32 normals\n", count, normals);
+    printf("%zu vectors agree, %zu of them float32 normals\n", count, normals);
     st_close(tensors);
     json_file_close(manifest);
     free(out);
