@@ -6,7 +6,16 @@
 
 #include "core/real.h"
 
-typedef enum { DTYPE_F64, DTYPE_F32, DTYPE_F16, DTYPE_BF16, DTYPE_I64, DTYPE_I32, DTYPE_U8, DTYPE_BOOL } dtype_t;
+typedef enum {
+    DTYPE_F64,
+    DTYPE_F32,
+    DTYPE_F16,
+    DTYPE_BF16,
+    DTYPE_I64,
+    DTYPE_I32,
+    DTYPE_U8,
+    DTYPE_BOOL
+} dtype_t;
 
 /* DTYPE_ of real_t in this build. */
 dtype_t dtype_real(void);

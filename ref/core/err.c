@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#undef err_set /* in the analyser only, see err.h */
+#undef err_prefix
+
 int err_set(err_t *err, const char *format, ...) {
     if (!err) return -1;
     va_list args;

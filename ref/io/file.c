@@ -59,7 +59,7 @@ static int read_all(int fd, const char *path, char *data, size_t bytes, err_t *e
 }
 
 int file_read(const char *path, size_t limit, char **data, size_t *bytes, err_t *err) {
-    size_t size;
+    size_t size = 0;
     int fd = file_open_read(path, &size, err);
     if (fd < 0) return -1;
     if (size > limit) {
@@ -86,7 +86,7 @@ const char *text_shown(char text[SHOWN_TEXT], const char *name) {
         while (keep > 0 && ((unsigned char)name[keep] & 0xc0) == 0x80) keep--;
     for (size_t i = 0; i < keep; i++)
         text[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i];
-    strcpy(text + keep, keep < length ? "..." : "");
+    memcpy(text + keep, keep < length ? "..." : "", keep < length ? sizeof "..." : 1);
     return text;
 }
 

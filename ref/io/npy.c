@@ -127,7 +127,7 @@ static const char *read_header(cursor_t c, header_t *header) {
 
 /* out (row-major) = in (first index fastest): walk `out` in order, with an odometer of indices. */
 static void transpose(char *out, const char *in, shape_t shape, size_t size) {
-    size_t stride[SHAPE_DIMS], index[SHAPE_DIMS] = {0}, from = 0, count = shape_count(shape);
+    size_t stride[SHAPE_DIMS] = {0}, index[SHAPE_DIMS] = {0}, from = 0, count = shape_count(shape);
     for (int d = 0; d < shape.ndim; d++) stride[d] = d ? stride[d - 1] * shape.dim[d - 1] : 1;
     for (size_t i = 0; i < count; i++) {
         memcpy(out + i * size, in + from * size, size);

@@ -6,8 +6,8 @@
  *
  *   (red)      1.1        [blue]     1 / 1.1        (green:1.3)     1.3        ((x)) multiplies
  *   \( \) \[ \] \\        the character itself
- *   BREAK                 fills up to a multiple of max_length tokens with pad tokens; anywhere, inside
- *                         words too ("BREAKFAST"), as the authors' script does
+ *   BREAK                 fills up to a multiple of max_length tokens with pad tokens; anywhere,
+ *                         inside words too ("BREAKFAST"), as the authors' script does
  *
  * " AND " and "{a|b}" are ordinary text here. */
 #ifndef MOLE_MODEL_PROMPT_H
@@ -49,9 +49,9 @@ typedef struct {
  * An opening bracket remembers the segments since it; its closer multiplies their weights; an
  * unmatched closer is text; a bracket left open at the end counts as closed there (round ones
  * first). Adjacent segments of equal weight are joined, never with a BREAK. Returns 0, or -1 and
- * err with the byte offset for a weight that is not a finite number ("1.2.3"), for brackets nested
- * beyond PROMPT_DEPTH_MAX, a NUL, or more than TOKENIZER_TEXT_MAX bytes; *prompt is then empty. The
- * caller frees it with prompt_free. */
+ * err with the byte offset for a weight that is not a finite number ("1.2.3"), weights that multiply
+ * beyond a double, brackets nested beyond PROMPT_DEPTH_MAX, and text that tokenizer_encode refuses;
+ * *prompt is then empty. The caller frees it with prompt_free. */
 int prompt_parse(prompt_t *prompt, const char *text, size_t length, err_t *err);
 void prompt_free(prompt_t *prompt);
 
@@ -85,10 +85,11 @@ typedef struct {
  * Chunk c is positions [(T-2)c, (T-2)c + T) of the row, its first set to BOS. If there are several
  * chunks, and
  *   pad == EOS: its last is set to EOS;
- *   pad != EOS: its last is set to EOS unless it is EOS or pad; its second is set to EOS if it is pad.
+ *   pad != EOS: its last is set to EOS unless it is EOS or pad, its second to EOS if it is pad.
  * PROMPT_PLAIN with max_chunks = 1 gives the rows of tokenizer_encode_padded.
  *   texts (prompts) UTF-8, lengths (prompts) in bytes; lengths NULL: the texts end in NUL
- * Returns 0, or -1 and err (which prompt, byte offset), *out then empty. prompt_tokens_free frees. */
+ * Returns 0, or -1 and err (which prompt, byte offset), *out then empty. prompt_tokens_free frees.
+ * */
 int prompt_encode(prompt_tokens_t *out, const tokenizer_t *tok, const char *const *texts,
                   const size_t *lengths, size_t prompts, const prompt_options_t *options,
                   err_t *err);

@@ -7,12 +7,18 @@
  * piece carries "</w>". Pieces are BPE-merged on their own, lowest rank first, leftmost first.
  *
  * Files of a tokenizer folder (all hostile until checked):
- *   vocab.json + merges.txt   the vocabulary and the ordered merges, or, when both are absent,
- *   tokenizer.json            its model.vocab and model.merges ("a b" or ["a", "b"])
- *   tokenizer_config.json     special tokens, model_max_length, added tokens
- *   special_tokens_map.json   special tokens, for what tokenizer_config.json does not say
- * What neither of the last two says is CLIP's own: <|startoftext|>, <|endoftext|> also as pad and
- * unknown token, 77 positions; tokenizer_info_t lists what was taken by default. */
+ *   vocab.json + merges.txt   the vocabulary and the merges in the order of their rank
+ *   tokenizer.json            model.vocab, model.merges ("a b" or ["a", "b"]), added_tokens; where
+ *                             it is there it counts, and the pair is not read, as in transformers
+ *   tokenizer_config.json     special tokens, model_max_length, added_tokens_decoder
+ *   special_tokens_map.json   special tokens; goes before tokenizer_config.json (but see
+ *                             tokenizer_config.h for folders with an added_tokens_decoder)
+ *   added_tokens.json         more tokens, token -> id
+ * What none of them says is CLIP's own: <|startoftext|>, <|endoftext|> also as pad and unknown
+ * token, 77 positions (where transformers has no limit); tokenizer_info_t lists what was taken by
+ * default. A special token that is not in the vocabulary is refused, as are settings that would
+ * change the ids and are not implemented: single_word tokens, padding or truncation on the left,
+ * split_special_tokens. */
 #ifndef MOLE_MODEL_TOKENIZER_H
 #define MOLE_MODEL_TOKENIZER_H
 
@@ -56,7 +62,8 @@ void token_list_push(token_list_t *list, int32_t id);
 void token_list_free(token_list_t *list);
 
 /* Append the ids of text (UTF-8, length bytes, need not end in NUL) to out: no BOS, no EOS, no
- * limit. The names of special tokens inside the text are recognised and give their single id.
+ * limit. Special and added tokens inside the text are found as such and give their one id: as they
+ * stand, or, where the files say "normalized", in any case.
  * Returns 0, or -1 and err with the byte offset for invalid UTF-8, a NUL, or more than
  * TOKENIZER_TEXT_MAX bytes; out is then as it was. O(n log n) in the length. */
 int tokenizer_encode(const tokenizer_t *tok, const char *text, size_t length, token_list_t *out,

@@ -50,7 +50,7 @@ static int config_read(vae_config_t *c, const char *folder, err_t *err) {
     if (c->norm_num_groups == 0) config_fail(file, "norm_num_groups", "a whole number above 0");
     if (!(c->scaling_factor > 0)) config_fail(file, "scaling_factor", "a number above 0");
     for (size_t i = 0; config_ok(file) && i < c->levels; i++)
-        if (c->block_out_channels[i] % c->norm_num_groups)
+        if (c->norm_num_groups && c->block_out_channels[i] % c->norm_num_groups)
             config_fail(file, "block_out_channels", "multiples of norm_num_groups");
     return config_close(file);
 }

@@ -61,10 +61,7 @@ static void expert_forward(const run_t *run, const mole_layer_t *layer, const mo
     arena_mark_t mark = arena_mark(run->arena);
     real_t *hidden = arena_reals(run->arena, M * e->rank);
     linear(hidden, x, e->down, NULL, M, layer->d_in, e->rank, run->matmul);
-    linear(out, hidden, e->up, NULL, M, e->rank, layer->d_out, run->matmul);
-    size_t count = M * layer->d_out;
-#pragma omp parallel for schedule(static)
-    for (size_t j = 0; j < count; j++) out[j] = (real_t)(e->scale * out[j]);
+    linear_scaled(out, hidden, e->up, e->scale, M, e->rank, layer->d_out, run->matmul);
     arena_release(run->arena, mark);
 }
 

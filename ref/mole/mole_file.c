@@ -120,10 +120,10 @@ void mole_set_free(mole_set_t *set) {
     free(set);
 }
 
-size_t mole_set_expert_parameters(const mole_set_t *set, size_t expert) {
-    return weights_parameters(set->expert[expert]);
+const weights_t *mole_set_expert(const mole_set_t *set, size_t expert) {
+    return set->expert[expert];
 }
 
-size_t mole_set_gate_parameters(const mole_set_t *set) {
-    return set->gates ? weights_parameters(set->gates) : 0;
+const weights_t *mole_set_gates(const mole_set_t *set) {
+    return set->gates;
 }

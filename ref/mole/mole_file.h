@@ -41,8 +41,8 @@ int mole_files_load(mole_set_t **set, const mole_files_t *files, mole_target_t *
                     size_t count, bool allow_unused, err_t *err);
 void mole_set_free(mole_set_t *set);
 
-/* Parameters in factors and in gates. */
-size_t mole_set_expert_parameters(const mole_set_t *set, size_t expert);
-size_t mole_set_gate_parameters(const mole_set_t *set);
+/* The files behind a set, for listing; gates: NULL without. */
+const weights_t *mole_set_expert(const mole_set_t *set, size_t expert);
+const weights_t *mole_set_gates(const mole_set_t *set);
 
 #endif

@@ -28,6 +28,7 @@ enum { PARALLEL_FROM = 1 << 16 };
 typedef struct {
     real_t *out;
     const real_t *a, *b, *bias;
+    double scale;
     size_t ld_out, lda, ldb, K;
     bool b_transposed, accumulate;
 } product_t;
@@ -45,7 +46,7 @@ static void blas_prepare(void) {
     blas_is_serial = openblas_get_parallel() == OPENBLAS_SEQUENTIAL;
 }
 
-/* out tile = before + a b, where before is out (accumulate), the bias, or nothing. */
+/* out tile = before + scale a b, where before is out (accumulate), the bias, or nothing. */
 static void tile_blas(const product_t *p, size_t m0, size_t rows, size_t n0, size_t columns) {
     real_t *out = p->out + m0 * p->ld_out + n0;
     const real_t *a = p->a + m0 * p->lda;
@@ -62,10 +63,10 @@ static void tile_blas(const product_t *p, size_t m0, size_t rows, size_t n0, siz
     if (blas_is_serial) pthread_mutex_lock(&blas_lock);
 #ifdef MOLE_F64
     cblas_dgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)p->K,
-                1, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out, (blasint)p->ld_out);
+                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out, (blasint)p->ld_out);
 #else
     cblas_sgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)p->K,
-                1, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out, (blasint)p->ld_out);
+                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out, (blasint)p->ld_out);
 #endif
     if (blas_is_serial) pthread_mutex_unlock(&blas_lock);
 }
@@ -101,7 +102,7 @@ static void plain_store(const product_t *p, double sum[PLAIN_COLUMNS], size_t m,
     real_t *out = p->out + m * p->ld_out + n0;
     for (size_t n = 0; n < columns; n++) {
         double before = p->bias ? (double)p->bias[n0 + n] : p->accumulate ? (double)out[n] : 0;
-        out[n] = (real_t)(sum[n] + before);
+        out[n] = (real_t)(p->scale * sum[n] + before);
     }
 }
 
@@ -159,6 +160,7 @@ void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_
     product_t p = {.out = out,
                    .a = a,
                    .b = b,
+                   .scale = 1,
                    .ld_out = ld_out,
                    .lda = lda,
                    .ldb = ldb,
@@ -176,6 +178,23 @@ void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bi
                    .a = x,
                    .b = weight,
                    .bias = bias,
+                   .scale = 1,
+                   .ld_out = N,
+                   .lda = K,
+                   .ldb = K,
+                   .K = K,
+                   .b_transposed = true};
+    product(&p, M, N, how);
+}
+
+void linear_scaled(real_t *out, const real_t *x, const real_t *weight, double scale, size_t M,
+                   size_t K, size_t N, matmul_t how) {
+    REQUIRE(how == MATMUL_PLAIN || (K <= INT_MAX && N <= INT_MAX),
+            "linear_scaled: K=%zu, N=%zu: too long for BLAS, which counts in int", K, N);
+    product_t p = {.out = out,
+                   .a = x,
+                   .b = weight,
+                   .scale = scale,
                    .ld_out = N,
                    .lda = K,
                    .ldb = K,

@@ -43,6 +43,12 @@ void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_
 void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t M, size_t K,
             size_t N, matmul_t how);
 
+/* linear_scaled         scale * torch.nn.functional.linear(x, weight)
+ *   out[m,n] = scale sum_k x[m,k] weight[n,k]        (with MATMUL_PLAIN rounded once)
+ *   out (M,N), x (M,K), weight (N,K) */
+void linear_scaled(real_t *out, const real_t *x, const real_t *weight, double scale, size_t M,
+                   size_t K, size_t N, matmul_t how);
+
 /* ---- convolution (conv2d.c) -------------------------------------------------------------------------- */
 
 typedef struct {
@@ -90,7 +96,7 @@ void layer_norm(real_t *out, const real_t *x, const real_t *weight, const real_t
 void sigmoid(real_t *out, const real_t *x, size_t n);
 /* silu                  out = x sigmoid(x)                      torch.nn.functional.silu */
 void silu(real_t *out, const real_t *x, size_t n);
-/* gelu                  out = x/2 (1 + erf(x / sqrt 2))         torch.nn.functional.gelu, approximate="none" */
+/* gelu                  out = x/2 (1 + erf(x / sqrt 2))    torch.nn.functional.gelu, "none" */
 void gelu(real_t *out, const real_t *x, size_t n);
 /* quick_gelu            out = x sigmoid(1.702 x)                transformers' QuickGELUActivation */
 void quick_gelu(real_t *out, const real_t *x, size_t n);

@@ -1,11 +1,12 @@
 /* box_muller.c - see box_muller.h.
  *
- * torch's float32 kernel evaluates log, sin and cos with the polynomials of Moshier's Cephes library
- * (logf, sinf, cosf) on eight lanes of AVX2, compiled so that a product and the sum it feeds become one
- * fused multiply-add. Doing the same roundings in the same places gives the same bits; libm's better
- * functions would not. Which products are fused follows the compiler's rule for a sum of two products:
- * the one written first is fused, the other is rounded. fmaf is exact by definition, with or without
- * hardware for it, and IEEE sqrt is correctly rounded, so nothing here depends on the machine. */
+ * torch's float32 kernel evaluates log, sin and cos with the polynomials of Moshier's Cephes
+ * library (logf, sinf, cosf) on eight lanes of AVX2, compiled so that a product and the sum it
+ * feeds become one fused multiply-add. Doing the same roundings in the same places gives the same
+ * bits; libm's better functions would not. Which products are fused follows the compiler's rule
+ * for a sum of two products: the one written first is fused, the other is rounded. fmaf is exact
+ * by definition, with or without hardware for it, and IEEE sqrt is correctly rounded, so nothing
+ * here depends on the machine. */
 #include "sampler/box_muller.h"
 
 #include <math.h>
@@ -41,8 +42,8 @@ static float cephes_log(float x) {
     return fmaf(e, 0.693359375f, y + sum);
 }
 
-/* a = octant pi/4 + y with an even octant: sin and cos of y by polynomials, then swapped and signed by
- * the octant. pi/4 is subtracted in three parts. 0 <= a < 8192 */
+/* a = octant pi/4 + y with an even octant: sin and cos of y by polynomials, then swapped and
+ * signed by the octant. pi/4 is subtracted in three parts. 0 <= a < 8192 */
 static void cephes_sincos(float a, float *sine, float *cosine) {
     uint32_t octant = ((uint32_t)(a * four_over_pi) + 1) & ~1u;
     float k = (float)octant;

@@ -4,7 +4,8 @@
 #ifndef MOLE_SAMPLER_BOX_MULLER_H
 #define MOLE_SAMPLER_BOX_MULLER_H
 
-/* In float32, the operations of torch's AVX2 kernel one by one: equal bits, on any machine. x in [0, 1). */
+/* In float32, the operations of torch's AVX2 kernel one by one: equal bits, on any machine. x in
+ * [0, 1). */
 void box_muller16(float x[16]);
 
 /* In float64, with libm, as torch has it. */

@@ -5,23 +5,24 @@
 
 #include <math.h>
 
-/* Every operation rounds to float32, in the order that diffusers writes it. */
 ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta) {
     REQUIRE(k < ddim->steps, "ddim_coefficients: step %zu of %zu", k, ddim->steps);
     ddim_coefficients_t c;
     c.timestep = ddim->timesteps[k];
-    /* The distance between steps of "leading" spacing, for every spacing: diffusers does so. */
     int previous = c.timestep - ddim->config.num_train_timesteps / (int)ddim->steps;
-    c.alpha = ddim->alphas_cumprod[c.timestep];
-    c.alpha_prev = previous >= 0 ? ddim->alphas_cumprod[previous] : ddim->final_alpha_cumprod;
+    float alpha_prev = previous >= 0 ? ddim->alphas_cumprod[previous] : ddim->final_alpha_cumprod;
+    c.alpha = (acc_t)ddim->alphas_cumprod[c.timestep];
+    c.alpha_prev = (acc_t)alpha_prev;
 
-    float beta = 1.0f - c.alpha, beta_prev = 1.0f - c.alpha_prev;
-    float variance = (beta_prev / beta) * (1.0f - c.alpha / c.alpha_prev);
-    c.sigma = (float)eta * sqrtf(variance); /* (16) */
-    c.direction = sqrtf(beta_prev - c.sigma * c.sigma);
-    c.sqrt_alpha = sqrtf(c.alpha);
-    c.sqrt_beta = sqrtf(beta);
-    c.sqrt_alpha_prev = sqrtf(c.alpha_prev);
+    acc_t beta = 1 - c.alpha, beta_prev = 1 - c.alpha_prev;
+    acc_t variance = (beta_prev / beta) * (1 - c.alpha / c.alpha_prev);
+    c.sigma = eta * sqrt(variance); /* (16) */
+    acc_t room = beta_prev - c.sigma * c.sigma;
+    if (room < 0 && eta <= 1) room = 0; /* 0 but for rounding, where sigma takes all there is */
+    c.direction = sqrt(room);
+    c.sqrt_alpha = sqrt(c.alpha);
+    c.sqrt_beta = sqrt(beta);
+    c.sqrt_alpha_prev = sqrt(c.alpha_prev);
     return c;
 }
 
@@ -35,7 +36,7 @@ int ddim_check_eta(const ddim_t *ddim, double eta, err_t *err) {
                 err,
                 "eta %g: at timestep %d the noise (sigma %g) would be more than the level "
                 "it leads to (%g): use at most 1",
-                eta, c.timestep, (double)c.sigma, sqrt(1.0 - (double)c.alpha_prev));
+                eta, c.timestep, c.sigma, sqrt(1 - c.alpha_prev));
     }
     return 0;
 }
@@ -47,7 +48,7 @@ typedef struct {
 
 static prediction_t predict(prediction_type_t type, const ddim_coefficients_t *c, acc_t model,
                             acc_t x) {
-    acc_t sqrt_alpha = (acc_t)c->sqrt_alpha, sqrt_beta = (acc_t)c->sqrt_beta;
+    acc_t sqrt_alpha = c->sqrt_alpha, sqrt_beta = c->sqrt_beta;
     prediction_t p = {0, 0};
     switch (type) {
     case PREDICT_EPSILON:
@@ -83,8 +84,8 @@ void ddim_step(real_t *out, const ddim_t *ddim, size_t k, const real_t *model_ou
         prediction_t p =
             predict(config->prediction_type, &c, (acc_t)model_output[i], (acc_t)sample[i]);
         if (config->clip_sample) p.x0 = clamp(p.x0, config->clip_sample_range);
-        acc_t next = (acc_t)c.sqrt_alpha_prev * p.x0 + (acc_t)c.direction * p.epsilon; /* (12) */
-        if (eta > 0) next += (acc_t)c.sigma * (acc_t)noise[i];
+        acc_t next = c.sqrt_alpha_prev * p.x0 + c.direction * p.epsilon; /* (12) */
+        if (eta > 0) next += c.sigma * (acc_t)noise[i];
         out[i] = (real_t)next;
     }
 }

@@ -11,7 +11,7 @@
 #include "core/err.h"
 #include "core/real.h"
 
-/* ---- configuration -------------------------------------------------------------------------------- */
+/* ---- configuration --------------------------------------------------------------------------- */
 
 typedef enum { BETA_LINEAR, BETA_SCALED_LINEAR, BETA_SQUAREDCOS_CAP_V2 } beta_schedule_t;
 typedef enum { SPACING_LEADING, SPACING_TRAILING, SPACING_LINSPACE } timestep_spacing_t;
@@ -35,21 +35,22 @@ typedef struct {
     char ignored[DDIM_TEXT];    /* keys of the file that DDIM has no use for, "a, b"; "" if none */
 } ddim_config_t;
 
-/* What the authors' generation scripts end up with: scaled_linear 0.00085 .. 0.012 over 1000, leading,
- * steps_offset 1, set_alpha_to_one, no clipping, epsilon. (They build the scheduler with other values,
- * and the pipeline's constructor then overwrites two of them.) */
+/* What the authors' generation scripts end up with: scaled_linear 0.00085 .. 0.012 over 1000,
+ * leading, steps_offset 1, set_alpha_to_one, no clipping, epsilon. (They build the scheduler with
+ * other values, and the pipeline's constructor then overwrites two of them.) */
 extern const ddim_config_t ddim_config_authors;
 /* DDIMScheduler's own defaults: what a key missing from a scheduler_config.json stands for. */
 extern const ddim_config_t ddim_config_diffusers;
 
-/* Read a scheduler_config.json. As DDIMScheduler.from_pretrained does, this takes the settings of any
- * scheduler of the family (PNDMScheduler, EulerDiscreteScheduler, ...) and runs them as DDIM: known keys
- * are honoured, missing ones have DDIM's defaults, others are listed in `ignored`.
- * The file is taken at its word: StableDiffusionPipeline's constructor would go on to set steps_offset to 1
- * and clip_sample to false, this does not.
- * Refused: what is not JSON, a file without num_train_timesteps and beta_start, wrong types and ranges, trained_betas, thresholding, flow-matching
- * schedulers (they have no betas), rescale_betas_zero_snr with epsilon prediction (its first step would
- * divide by zero). Returns 0, or -1 and err ("FILE: ..."); config is untouched then. */
+/* Read a scheduler_config.json. As DDIMScheduler.from_pretrained does, this takes the settings of
+ * any scheduler of the family (PNDMScheduler, EulerDiscreteScheduler, ...) and runs them as DDIM:
+ * known keys are honoured, missing ones have DDIM's defaults, others are listed in `ignored`.
+ * The file is taken at its word: StableDiffusionPipeline's constructor would go on to set
+ * steps_offset to 1 and clip_sample to false, this does not.
+ * Refused: what is not JSON, a file without num_train_timesteps and beta_start, wrong types and
+ * ranges, trained_betas, thresholding, flow-matching schedulers (they have no betas),
+ * rescale_betas_zero_snr with epsilon prediction (its first step would divide by zero). Returns 0,
+ * or -1 and err ("FILE: ..."); config is untouched then. */
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err);
 
 /* "scaled_linear", "leading", "v_prediction": the names that the file uses. */
@@ -57,7 +58,7 @@ const char *beta_schedule_name(beta_schedule_t schedule);
 const char *timestep_spacing_name(timestep_spacing_t spacing);
 const char *prediction_type_name(prediction_type_t prediction);
 
-/* ---- plan ------------------------------------------------------------------------------------------ */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 typedef struct {
     ddim_config_t config;
@@ -67,40 +68,48 @@ typedef struct {
     int *timesteps; /* (steps), in the order of the run: falling */
 } ddim_t;
 
-/* Tables for a run of `steps` steps. Refuses 0 steps and more than num_train_timesteps, and settings that
- * put a timestep outside the table. Returns 0, or -1 and err; on success ddim_free is due. */
+/* Tables for a run of `steps` steps: timesteps as diffusers has them, except that with trailing
+ * spacing and some numbers of steps (61 and 103 of 1000, say) it appends one more, -1, which is no
+ * timestep; here there are always `steps`. Refuses 0 steps and more than num_train_timesteps, and
+ * settings that put a timestep outside the table.
+ * alphas_cumprod is torch's bit for bit; only with rescale_betas_zero_snr, which takes torch's
+ * float32 sqrt, it may differ by 1e-6 (it is that of a correctly rounded sqrt). Returns 0, or -1
+ * and err; on success ddim_free is due. */
 int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err);
 void ddim_free(ddim_t *ddim);
 
-/* eta is finite, not negative, and at no step so large that more noise than there is room for would be
- * added (1 never is). Returns 0, or -1 and err. */
+/* eta is finite, not negative, and at no step so large that more noise than there is room for
+ * would be added (1 never is). Returns 0, or -1 and err. */
 int ddim_check_eta(const ddim_t *ddim, double eta, err_t *err);
 
-/* ---- one step --------------------------------------------------------------------------------------- */
+/* ---- one step -------------------------------------------------------------------------------- */
 
-/* The numbers of step k, rounded to float32 operation by operation, as diffusers' 0-dimensional float32
- * tensors are, whatever the type of the latents:
- *   alpha = alphas_cumprod[t], alpha_prev = that of t - num_train_timesteps / steps (integer division), or
- *   final_alpha_cumprod where that is negative
+/* The numbers of step k, in acc_t from the float32 levels:
+ *   alpha = alphas_cumprod[t], alpha_prev = that of t - num_train_timesteps / steps (integer
+ *   division, for every spacing, as in diffusers), or final_alpha_cumprod where that is negative
  *   sigma = eta sqrt((1 - alpha_prev) / (1 - alpha)) sqrt(1 - alpha / alpha_prev)           (16)
- *   direction = sqrt(1 - alpha_prev - sigma^2)                                             in (12) */
+ *   direction = sqrt(1 - alpha_prev - sigma^2)                                             in (12)
+ * diffusers computes them in float32 whatever the type of the latents, with torch's float32 sqrt,
+ * which is not correctly rounded and not the same on every machine: that part of its bits is not
+ * followed. */
 typedef struct {
     int timestep;
-    float alpha, alpha_prev;
-    float sqrt_alpha, sqrt_beta; /* beta = 1 - alpha */
-    float sqrt_alpha_prev, direction, sigma;
+    acc_t alpha, alpha_prev;
+    acc_t sqrt_alpha, sqrt_beta; /* beta = 1 - alpha */
+    acc_t sqrt_alpha_prev, direction, sigma;
 } ddim_coefficients_t;
 
 ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta);
 
 /* ddim_step             DDIMScheduler.step at timesteps[k]; equation (12)
- *   epsilon      x0 = (x - sqrt_beta m) / sqrt_alpha                e = m
- *   v            x0 = sqrt_alpha x - sqrt_beta m                    e = sqrt_alpha m + sqrt_beta x
- *   sample       x0 = m                                             e = (x - sqrt_alpha m) / sqrt_beta
+ *   epsilon      x0 = (x - sqrt_beta m) / sqrt_alpha      e = m
+ *   v            x0 = sqrt_alpha x - sqrt_beta m          e = sqrt_alpha m + sqrt_beta x
+ *   sample       x0 = m                                   e = (x - sqrt_alpha m) / sqrt_beta
  *   clip_sample  x0 is clamped to +-clip_sample_range; e stays
  *   out = sqrt_alpha_prev x0 + direction e + sigma noise
  *   out, model_output m, sample x, noise (n); noise is NULL and unused when eta = 0
- *   out may be any of the inputs; ddim_check_eta(eta); k < steps; each element in acc_t, rounded once */
+ *   out may be any of the inputs; eta as ddim_check_eta has it; k < steps
+ *   each element in acc_t, rounded once */
 void ddim_step(real_t *out, const ddim_t *ddim, size_t k, const real_t *model_output,
                const real_t *sample, size_t n, double eta, const real_t *noise);
 

@@ -1,14 +1,12 @@
 /* ddim_config.c - see ddim.h: settings, from their names in a scheduler_config.json. */
 #include "sampler/ddim.h"
 
-#include <errno.h>
-#include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
-enum { FILE_BYTES_MAX = 1 << 20 };
+#include "io/file.h"
+#include "io/json.h"
 
 const ddim_config_t ddim_config_authors = {
     .num_train_timesteps = 1000,
@@ -53,65 +51,49 @@ const char *prediction_type_name(prediction_type_t prediction) {
     return prediction_types[prediction];
 }
 
-/* ---- one key of each type: absent leaves *value alone ----------------------------------------------- */
+/* ---- keys: an absent one leaves *value alone ------------------------------------------------- */
 
-static int get_int(const json_t *object, const char *key, int low, int high, int *value,
-                   err_t *err) {
-    const json_t *found = json_object_get(object, key);
-    if (!found) return 0;
-    json_int_t number = json_integer_value(found);
-    if (!json_is_integer(found) || number < low || number > high)
-        return err_set(err, "%s: expected a whole number from %d to %d", key, low, high);
+static int get_int(json_node_t node, const char *key, int low, int high, int *value, err_t *err) {
+    int64_t number;
+    if (json_get_int_or(node, key, low, high, *value, &number, err)) return -1;
     *value = (int)number;
     return 0;
 }
 
-static int get_bool(const json_t *object, const char *key, bool *value, err_t *err) {
-    const json_t *found = json_object_get(object, key);
-    if (!found) return 0;
-    if (!json_is_boolean(found)) return err_set(err, "%s: expected true or false", key);
-    *value = json_is_true(found);
-    return 0;
+static int get_bool(json_node_t node, const char *key, bool *value, err_t *err) {
+    return json_get_bool_or(node, key, *value, value, err);
 }
 
 /* A number above 0 and below `below`. */
-static int get_number(const json_t *object, const char *key, double below, double *value,
-                      err_t *err) {
-    const json_t *found = json_object_get(object, key);
-    if (!found) return 0;
-    double number = json_number_value(found);
-    if (!json_is_number(found) || !(number > 0 && number < below))
-        return err_set(err, "%s: expected a number above 0 and below %g", key, below);
+static int get_number(json_node_t node, const char *key, double below, double *value, err_t *err) {
+    double number;
+    if (json_get_double_or(node, key, *value, &number, err)) return -1;
+    if (!(number > 0 && number < below))
+        return json_node_error(node, key, err, "expected a number above 0 and below %g, found %g",
+                               below, number);
     *value = number;
     return 0;
 }
 
-/* Text from a file, fit for a message: cut off at `size`, control characters as '?'. */
-static void copy_text(char *out, size_t size, const char *text) {
-    size_t used = 0;
-    for (; text[used] && used + 1 < size; used++) {
-        unsigned char c = (unsigned char)text[used];
-        out[used] = c < 0x20 || c == 0x7f ? '?' : text[used];
-    }
-    out[used] = '\0';
-}
-
-/* An index into `names`; -1 and err when the value is not among them. -2: absent. */
-static int get_name(const json_t *object, const char *key, const char *const *names, err_t *err) {
-    const json_t *found = json_object_get(object, key);
-    if (!found) return -2;
-    const char *text = json_string_value(found);
-    char expected[DDIM_TEXT] = "", shown[64] = "something else than text";
+/* One of `names`; *value is its index. */
+static int get_name(json_node_t node, const char *key, const char *const *names, int *value,
+                    err_t *err) {
+    char expected[DDIM_TEXT] = "", shown[SHOWN_TEXT];
+    const char *text;
+    if (json_get_string_or(node, key, names[*value], &text, err)) return -1;
     for (int i = 0; names[i]; i++) {
-        if (text && strcmp(text, names[i]) == 0) return i;
+        if (strcmp(text, names[i]) == 0) {
+            *value = i;
+            return 0;
+        }
         size_t used = strlen(expected);
         snprintf(expected + used, sizeof expected - used, "%s%s", i ? ", " : "", names[i]);
     }
-    if (text) copy_text(shown, sizeof shown, text);
-    return err_set(err, "%s: expected one of %s, found %s", key, expected, shown);
+    return json_node_error(node, key, err, "expected one of %s, found %s", expected,
+                           text_shown(shown, text));
 }
 
-/* ---- the whole object --------------------------------------------------------------------------------- */
+/* ---- the whole object ------------------------------------------------------------------------ */
 
 static const char *const known_keys[] = {"num_train_timesteps",
                                          "beta_start",
@@ -137,102 +119,94 @@ static bool is_known(const char *key) {
     return false;
 }
 
-static void list_ignored(char *text, size_t size, json_t *object) {
+/* Text from a file, fit for a message, added to `text` as far as it goes. */
+static void append(char *text, size_t size, const char *added) {
+    char shown[SHOWN_TEXT];
+    size_t used = strlen(text);
+    snprintf(text + used, size - used, "%s%s", used ? ", " : "", text_shown(shown, added));
+}
+
+static void list_ignored(char *text, size_t size, json_node_t node) {
     const char *key;
     json_t *value;
-    size_t used = 0;
-    json_object_foreach(object, key, value) {
-        if (is_known(key) || used + 2 >= size) continue;
-        if (used) {
-            memcpy(text + used, ", ", 3);
-            used += 2;
-        }
-        copy_text(text + used, size - used, key);
-        used += strlen(text + used);
+    json_object_foreach(node.value, key, value) {
+        if (!is_known(key) && !json_is_null(value)) append(text, size, key);
     }
 }
 
-static int read_class(ddim_config_t *config, const json_t *object, err_t *err) {
-    const json_t *name = json_object_get(object, "_class_name");
-    if (!name) return 0;
-    if (!json_is_string(name)) return err_set(err, "_class_name: expected text");
-    copy_text(config->class_name, sizeof config->class_name, json_string_value(name));
-    if (strstr(config->class_name, "FlowMatch"))
-        return err_set(err,
-                       "%s: a flow-matching scheduler has no noise schedule that DDIM could run",
-                       config->class_name);
+static int read_class(ddim_config_t *config, json_node_t node, err_t *err) {
+    const char *name;
+    if (json_get_string_or(node, "_class_name", "", &name, err)) return -1;
+    append(config->class_name, sizeof config->class_name, name);
+    if (strstr(name, "FlowMatch"))
+        return json_node_error(node, "_class_name", err,
+                               "%s is a flow-matching scheduler, which has no noise schedule that "
+                               "DDIM could run",
+                               config->class_name);
     return 0;
 }
 
 /* What would change every number, and is not built. */
-static int refuse_unsupported(const json_t *object, err_t *err) {
-    const json_t *betas = json_object_get(object, "trained_betas");
-    if (betas && !json_is_null(betas))
-        return err_set(err, "trained_betas: a table of betas is not supported, expected null");
+static int refuse_unsupported(json_node_t node, err_t *err) {
+    if (json_node_has(node, "trained_betas"))
+        return json_node_error(node, "trained_betas", err,
+                               "a table of betas is not supported, expected null");
     bool thresholding = false;
-    if (get_bool(object, "thresholding", &thresholding, err)) return -1;
+    if (get_bool(node, "thresholding", &thresholding, err)) return -1;
     if (thresholding)
-        return err_set(err, "thresholding: dynamic thresholding is not supported (it is meant for "
-                            "pixels, not for latents), expected false");
+        return json_node_error(node, "thresholding", err,
+                               "dynamic thresholding is not supported (it is meant for pixels, not "
+                               "for latents), expected false");
     return 0;
 }
 
-static int read_object(ddim_config_t *config, json_t *object, err_t *err) {
-    if (!json_is_object(object)) return err_set(err, "expected a JSON object");
-    if (read_class(config, object, err) || refuse_unsupported(object, err)) return -1;
-    if (!json_object_get(object, "num_train_timesteps") || !json_object_get(object, "beta_start"))
-        return err_set(err, "num_train_timesteps and beta_start are missing: not the settings of a "
-                            "diffusion scheduler");
-    if (get_int(object, "num_train_timesteps", 1, DDIM_TRAIN_TIMESTEPS_MAX,
-                &config->num_train_timesteps, err) ||
-        get_number(object, "beta_start", 1, &config->beta_start, err) ||
-        get_number(object, "beta_end", 1, &config->beta_end, err) ||
-        get_int(object, "steps_offset", 0, DDIM_TRAIN_TIMESTEPS_MAX, &config->steps_offset, err) ||
-        get_bool(object, "set_alpha_to_one", &config->set_alpha_to_one, err) ||
-        get_bool(object, "clip_sample", &config->clip_sample, err) ||
-        get_number(object, "clip_sample_range", HUGE_VAL, &config->clip_sample_range, err) ||
-        get_bool(object, "rescale_betas_zero_snr", &config->rescale_betas_zero_snr, err))
+static int read_names(ddim_config_t *config, json_node_t node, err_t *err) {
+    int schedule = (int)config->beta_schedule, spacing = (int)config->timestep_spacing;
+    int prediction = (int)config->prediction_type;
+    if (get_name(node, "beta_schedule", beta_schedules, &schedule, err) ||
+        get_name(node, "timestep_spacing", timestep_spacings, &spacing, err) ||
+        get_name(node, "prediction_type", prediction_types, &prediction, err))
         return -1;
-    int schedule = get_name(object, "beta_schedule", beta_schedules, err);
-    if (schedule == -1) return -1;
-    if (schedule >= 0) config->beta_schedule = (beta_schedule_t)schedule;
-    int spacing = get_name(object, "timestep_spacing", timestep_spacings, err);
-    if (spacing == -1) return -1;
-    if (spacing >= 0) config->timestep_spacing = (timestep_spacing_t)spacing;
-    int prediction = get_name(object, "prediction_type", prediction_types, err);
-    if (prediction == -1) return -1;
-    if (prediction >= 0) config->prediction_type = (prediction_type_t)prediction;
-    list_ignored(config->ignored, sizeof config->ignored, object);
+    config->beta_schedule = (beta_schedule_t)schedule;
+    config->timestep_spacing = (timestep_spacing_t)spacing;
+    config->prediction_type = (prediction_type_t)prediction;
     return 0;
 }
 
-/* A regular file of a size that a configuration can have. */
-static int check_file(const char *path, err_t *err) {
-    struct stat info;
-    if (stat(path, &info)) return err_set(err, "cannot be read: %s", strerror(errno));
-    if (!S_ISREG(info.st_mode))
-        return err_set(err, "expected a scheduler_config.json, found no file");
-    if (info.st_size > FILE_BYTES_MAX)
-        return err_set(err, "%lld bytes are too many for a scheduler_config.json",
-                       (long long)info.st_size);
-    return 0;
+static int read_numbers(ddim_config_t *config, json_node_t node, err_t *err) {
+    int64_t n;
+    double beta;
+    /* The two that every such file has: without them it is another component's. */
+    if (json_get_int(node, "num_train_timesteps", 1, DDIM_TRAIN_TIMESTEPS_MAX, &n, err) ||
+        json_get_double(node, "beta_start", &beta, err))
+        return -1;
+    config->num_train_timesteps = (int)n;
+    return get_number(node, "beta_start", 1, &config->beta_start, err) ||
+           get_number(node, "beta_end", 1, &config->beta_end, err) ||
+           get_int(node, "steps_offset", 0, DDIM_TRAIN_TIMESTEPS_MAX, &config->steps_offset, err) ||
+           get_bool(node, "set_alpha_to_one", &config->set_alpha_to_one, err) ||
+           get_bool(node, "clip_sample", &config->clip_sample, err) ||
+           get_number(node, "clip_sample_range", HUGE_VAL, &config->clip_sample_range, err) ||
+           get_bool(node, "rescale_betas_zero_snr", &config->rescale_betas_zero_snr, err);
 }
 
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err) {
-    if (check_file(path, err)) return err_prefix(err, "%s", path);
-    json_error_t where;
-    json_t *object = json_load_file(path, JSON_REJECT_DUPLICATES, &where);
-    if (!object)
-        return err_set(err, "%s: line %d, column %d: %s", path, where.line, where.column,
-                       where.text);
+    json_file_t *file;
+    if (json_file_open(&file, path, err)) return -1;
+    json_node_t node = json_file_root(file);
     ddim_config_t read = ddim_config_diffusers;
-    int failed = read_object(&read, object, err);
-    json_decref(object);
+    /* The class first: a flow-matching scheduler's file lacks the numbers, too. */
+    int failed = read_class(&read, node, err) || read_numbers(&read, node, err) ||
+                 read_names(&read, node, err) || refuse_unsupported(node, err);
     if (!failed && read.rescale_betas_zero_snr && read.prediction_type == PREDICT_EPSILON)
-        failed = err_set(
-            err, "rescale_betas_zero_snr: with prediction_type epsilon the first step would "
-                 "divide by zero, expected v_prediction");
-    if (failed) return err_prefix(err, "%s", path);
-    *config = read;
-    return 0;
+        failed =
+            json_node_error(node, "rescale_betas_zero_snr", err,
+                            "with prediction_type epsilon the first step would divide by zero, "
+                            "expected v_prediction");
+    if (!failed) {
+        list_ignored(read.ignored, sizeof read.ignored, node);
+        *config = read;
+    }
+    json_file_close(file);
+    return failed ? -1 : 0;
 }

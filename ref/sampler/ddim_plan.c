@@ -1,7 +1,7 @@
 /* ddim_plan.c - see ddim.h: the noise levels and the timesteps.
  *
- * The levels are float32 results of torch and the timesteps integer results of NumPy; both depend on
- * the order of roundings, which is spelled out here. */
+ * The levels are float32 results of torch and the timesteps integer results of NumPy; both depend
+ * on the order of roundings, which is spelled out here. */
 #include "sampler/ddim.h"
 
 #include <math.h>
@@ -9,11 +9,11 @@
 
 #include "core/fmath.h"
 
-/* ---- noise levels --------------------------------------------------------------------------------- */
+/* ---- noise levels ---------------------------------------------------------------------------- */
 
-/* torch.linspace in float32: counted from the nearer end, the step rounded once, product and sum fused
- * (by the AVX2 and AVX-512 kernels; the one for older machines rounds twice, and 145 of 1000 numbers
- * differ in their last bit). */
+/* torch.linspace in float32: counted from the nearer end, the step rounded once, product and sum
+ * fused (by the AVX2 and AVX-512 kernels; the one for older machines rounds twice, and 145 of 1000
+ * numbers differ in their last bit). */
 static void linspace_f32(float *out, int n, float first, float last) {
     float step = n > 1 ? (last - first) / (float)(n - 1) : 0.0f;
     for (int i = 0; i < n; i++)
@@ -43,8 +43,9 @@ static void cumprod_one_minus(float *out, const float *betas, int n) {
     }
 }
 
-/* Lin, Liu, Li & Yang 2024, "Common diffusion noise schedules and sample steps are flawed", algorithm 1:
- * shift and stretch sqrt(level) so that the last one is 0, and recover the betas. `level` is scratch. */
+/* Lin, Liu, Li & Yang 2024, "Common diffusion noise schedules and sample steps are flawed",
+ * algorithm 1: shift and stretch sqrt(level) so that the last one is 0, and recover the betas.
+ * `level` is scratch. */
 static void rescale_zero_snr(float *betas, float *level, int n) {
     cumprod_one_minus(level, betas, n);
     for (int i = 0; i < n; i++) level[i] = sqrtf(level[i]);
@@ -76,7 +77,7 @@ static void fill_levels(float *levels, const ddim_config_t *config) {
     free(betas);
 }
 
-/* ---- timesteps ------------------------------------------------------------------------------------ */
+/* ---- timesteps ------------------------------------------------------------------------------- */
 
 /* The k-th of the run. rint rounds halves to even, as NumPy does. Integers are below 2^53. */
 static double timestep(const ddim_config_t *config, size_t steps, size_t k) {
@@ -87,8 +88,8 @@ static double timestep(const ddim_config_t *config, size_t steps, size_t k) {
     case SPACING_LEADING: /* np.arange(steps) * (n // steps), falling, + offset */
         value = (double)rising * (double)((size_t)n / steps) + config->steps_offset;
         break;
-    case SPACING_TRAILING: { /* np.arange(n, 0, -n / steps) - 1: NumPy's own step is the difference of
-                              * the first two numbers */
+    case SPACING_TRAILING: { /* np.arange(n, 0, -n / steps) - 1 */
+        /* NumPy goes on by the difference of the first two numbers. */
         double second = n - (double)n / (double)steps;
         value = rint(n + (double)k * (second - n)) - 1;
         break;
@@ -117,7 +118,7 @@ static int fill_timesteps(ddim_t *ddim, err_t *err) {
     return 0;
 }
 
-/* ---- plan ------------------------------------------------------------------------------------------- */
+/* ---- plan ------------------------------------------------------------------------------------ */
 
 int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err) {
     int n = config->num_train_timesteps;
@@ -129,6 +130,8 @@ int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *er
         return err_set(err,
                        "rescale_betas_zero_snr with prediction_type epsilon: at the last level "
                        "there is no picture left to predict from noise; use v_prediction");
+    if (config->rescale_betas_zero_snr && n < 2)
+        return err_set(err, "rescale_betas_zero_snr: expected at least 2 num_train_timesteps");
     ddim->config = *config;
     ddim->steps = steps;
     ddim->alphas_cumprod = xmalloc((size_t)n * sizeof *ddim->alphas_cumprod);

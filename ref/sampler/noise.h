@@ -15,10 +15,11 @@
 #include "core/err.h"
 #include "sampler/mt19937.h"
 
-/* ---- CPU: torch.Generator ----------------------------------------------------------------------- */
+/* ---- CPU: torch.Generator -------------------------------------------------------------------- */
 
-/* A generator whose calls go on where the last one stopped, as those of torch.Generator do: a sampler
- * with eta > 0 draws its noise from the generator that drew the latents. Plain memory: copying forks. */
+/* A generator whose calls go on where the last one stopped, as those of torch.Generator do: a
+ * sampler with eta > 0 draws its noise from the generator that drew the latents. Plain memory:
+ * copying forks. */
 typedef struct {
     mt19937_t engine;
     bool has_spare; /* short requests make normals in pairs and keep the second one */
@@ -28,23 +29,25 @@ typedef struct {
 /* torch.Generator().manual_seed(seed): also forgets the spare normal. */
 void noise_seed(noise_t *noise, uint64_t seed);
 
-/* torch.rand(n, dtype=torch.float32), bit for bit: the low 24 bits of each draw times 2^-24, [0, 1). */
+/* torch.rand(n, dtype=torch.float32), bit for bit: the low 24 bits of each draw, times 2^-24. */
 void noise_rand(float *out, size_t n, noise_t *noise);
-/* torch.rand(n, dtype=torch.float64), bit for bit: the low 53 bits of two draws, the first the high. */
+/* torch.rand(n, dtype=torch.float64), bit for bit: two draws, the first the upper 32 bits, of which
+ * the low 53 bits count, times 2^-53. */
 void noise_rand_f64(double *out, size_t n, noise_t *noise);
 
 /* torch.randn(n, dtype=torch.float32) of a contiguous tensor. Its size decides how:
  *
- *   n < 16     one by one in double, pairs u, v of float64 uniforms: sqrt(-2 log1p(-v)) cos(2 pi u), the
- *              spare being the same with sin; rounded to float32 once. The spare outlives the call.
+ *   n < 16     one by one in double, from pairs u, v of float64 uniforms:
+ *                sqrt(-2 log1p(-v)) cos(2 pi u), and as spare the same with sin
+ *              rounded to float32 once. The spare outlives the call.
  *   n >= 16    n float32 uniforms first; then in each block of 16, for j < 8:
  *                r = sqrt(-2 log(1 - x[j])), a = 2 pi x[j+8];  x[j] = r cos a, x[j+8] = r sin a
- *              all in float32. When 16 does not divide n, 16 fresh uniforms then replace the last 16
- *              numbers, some of which had been normal already. The spare is neither used nor made.
+ *              all in float32. When 16 does not divide n, 16 fresh uniforms then replace the last
+ *              16 numbers, some of which had been normal already. The spare is neither used nor
+ *              made.
  *
- * In blocks torch's x86 builds use the single-precision Cephes polynomials with fused multiply-adds;
- * noise.c does the same operations, and is bit for bit equal to them. torch builds without AVX2 (and those
- * for Arm) call libm there and differ from both in the last places. */
+ * Equal bits with torch on x86 with AVX2 or AVX-512 (box_muller.c). Where torch has no AVX2 its
+ * blocks call libm: 38% of the numbers then differ, by at most 2.3e-6. */
 void noise_randn(float *out, size_t n, noise_t *noise);
 
 /* torch.randn(n, dtype=torch.float64): the same two rules, in double throughout, with libm. */
@@ -53,29 +56,29 @@ void noise_randn_f64(double *out, size_t n, noise_t *noise);
 /* torch.manual_seed(seed); torch.randn(n) */
 void noise_randn_cpu(float *out, size_t n, uint64_t seed);
 
-/* ---- CUDA: torch.Generator("cuda") ---------------------------------------------------------------- */
+/* ---- CUDA: torch.Generator("cuda") ----------------------------------------------------------- */
 
 enum {
-    /* Up to this many numbers every GPU with at least 40 multiprocessors of 1024 threads (a Tesla T4)
-     * gives the same ones: each comes from a thread of its own. */
+    /* Up to this many numbers every GPU with at least 40 multiprocessors of 1024 threads (a Tesla
+     * T4) gives the same ones: each comes from a thread of its own. */
     NOISE_CUDA_SAME = 40 * 1024
 };
 
 /* torch.randn(n, dtype=torch.float32, device="cuda") with a generator seeded with `seed`.
  *
  * Element i belongs to thread i mod T; thread t draws from Philox's subsequence t, four normals per
- * round, and uses the q-th of round w for element (4 w + q) T + t. T is the number of threads that the
- * launch has: 256 min(ceil(n / 256), threads / 256), where `threads` is what the GPU can hold at once:
- * multiProcessorCount * floor(maxThreadsPerMultiProcessor / 256) * 256. Above that number the result
- * depends on the GPU model. threads = 0 stands for any GPU of NOISE_CUDA_SAME threads or more; larger n are
- * then refused.
+ * round, and uses the q-th of round w for element (4 w + q) T + t. T is the number of threads that
+ * the launch has: 256 min(ceil(n / 256), threads / 256), where `threads` is what the GPU can hold
+ * at once: multiProcessorCount * floor(maxThreadsPerMultiProcessor / 256) * 256. Above that number
+ * the result depends on the GPU model. threads = 0 stands for any GPU of NOISE_CUDA_SAME threads
+ * or more; larger n are then refused.
  *
- * offset: the generator's philox offset, 0 after seeding; every randn adds noise_cuda_advance() to it.
- * It must be a multiple of 4.
+ * offset: the generator's philox offset, 0 after seeding; every randn adds noise_cuda_advance() to
+ * it. It must be a multiple of 4.
  *
- * CUDA computes log, sin and cos with its own approximations (sin and cos with the fast ones), whose
- * bits are not to be had elsewhere: here they are exact in double and rounded once, which agrees with a
- * GPU to about 1e-6.
+ * CUDA computes log, sin and cos with its own approximations (sin and cos with the fast ones),
+ * whose bits are not to be had elsewhere: here they are exact in double and rounded once, which
+ * agrees with every published number (four to eight digits).
  *
  * Returns 0, or -1 and err; out is untouched then. */
 int noise_randn_cuda(float *out, size_t n, uint64_t seed, uint64_t offset, size_t threads,

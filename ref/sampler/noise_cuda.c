@@ -1,7 +1,7 @@
 /* noise_cuda.c - see noise.h: torch's CUDA generator.
  *
- * Each thread of the launch has a Philox subsequence of its own and draws four words at a time, which
- * cuRAND turns into four normals: sin and cos of the first pair, then of the second. */
+ * Each thread of the launch has a Philox subsequence of its own and draws four words at a time,
+ * which cuRAND turns into four normals: sin and cos of the first pair, then of the second. */
 #include "sampler/noise.h"
 
 #include <math.h>

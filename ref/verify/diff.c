@@ -1,7 +1,7 @@
 /* diff.c - see diff.h.
  *
- * Two passes: the first finds the largest magnitudes, the second sums squares divided by them, so that
- * no square leaves the range of a double. */
+ * Two passes: the first finds the largest magnitudes, the second sums squares divided by them, so
+ * that no square leaves the range of a double. */
 #include "verify/diff.h"
 
 #include <float.h>

@@ -8,11 +8,11 @@ from golden.formats import Case
 
 
 class Calls:
-    """One folder golden/ops/<op>."""
+    """One folder golden/ops/<op>, or in another room."""
 
-    def __init__(self, out, op, about):
+    def __init__(self, out, op, about, room="ops"):
         self.op = op
-        self.case = Case(Path(out) / "ops" / op, "calls", about)
+        self.case = Case(Path(out) / room / op, "calls", about)
         self.calls = []
 
     def inputs(self, name, tensors):

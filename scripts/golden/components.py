@@ -6,7 +6,7 @@ from pathlib import Path
 import torch
 
 from golden import models, mole
-from golden.formats import Case, sha256
+from golden.formats import Case, error_of, sha256
 from golden.seeds import normal
 from golden.taps import ExactTimesteps, Recorder
 
@@ -53,16 +53,20 @@ def both(model, prefix, call, only_blocks=False):
     return taps
 
 
-def write(case, taps64, taps32, **fields):
+def write(case, taps64, taps32, exact32=None, **fields):
     """Store every tap and write the case."""
     rows = [case.output(name, name, taps64[name], taps32[name]) for name in taps64]
+    if exact32:
+        for row in rows:
+            name = row["name"]
+            row["f32_error_exact_angles"] = error_of(exact32[name].float(), taps64[name])
     case.write(taps=rows, **fields)
 
 
-def run_unet(unet, sample, timestep, context, dtype):
-    """One forward pass; the float64 one with float64 timestep angles."""
+def run_unet(unet, sample, timestep, context, dtype, exact=False):
+    """One forward pass; the float64 one with float64 timestep angles, as one that is `exact`."""
     args = (sample.to(dtype), timestep, context.to(dtype))
-    if dtype == torch.float64:
+    if dtype == torch.float64 or exact:
         with ExactTimesteps():
             return unet(*args).sample
     return unet(*args).sample
@@ -86,12 +90,17 @@ def unet_case(out, name, about, with_mole, shape, tokens, timestep, only_blocks)
     batch = shape[0]
     sample = normal(f"{name}/sample", shape)
     context = normal(f"{name}/context", (batch, tokens, models.HIDDEN))
-    taps = both(
-        load_unet(out, with_mole),
-        "unet",
-        lambda m, dtype: run_unet(m, sample, timestep, context, dtype),
-        only_blocks,
-    )
+    unet = load_unet(out, with_mole)
+
+    def passes(exact):
+        def call(model, dtype):
+            return run_unet(model, sample, timestep, context, dtype, exact)
+
+        return both(unet, "unet", call, only_blocks)
+
+    # The angles in float32 are most of PyTorch's error at a late timestep. A second float32 pass
+    # with exact angles says what the network itself loses.
+    taps = [*passes(False), passes(True)[1]]
     case = Case(Path(out) / "runs" / name, "run", about)
     inputs = {
         "sample": case.tensor("input/sample", sample),

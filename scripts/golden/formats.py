@@ -106,4 +106,5 @@ class Case:
             path = self.folder / TENSORS
             save_file(self.tensors, path)
             files[TENSORS] = {"sha256": sha256(path), "bytes": os.path.getsize(path)}
-        dump_json(self.folder / "manifest.json", {**self.head, "files": files, **self.fields, **fields})
+        head = {**self.head, "files": files, **self.fields}
+        dump_json(self.folder / "manifest.json", {**head, **fields})

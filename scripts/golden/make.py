@@ -1,16 +1,31 @@
-"""Makes the golden data anew: python scripts/golden/make.py --out golden [--only NAME]."""
+"""Makes the golden data anew, or checks the committed ones.
+
+  python scripts/golden/make.py --out golden                     everything
+  python scripts/golden/make.py --out golden --only unet-step    cases whose name holds this
+  python scripts/golden/make.py --out golden --check             compare, exit 1 on a difference
+  python scripts/golden/make.py --out golden --original DIR      hold them against the authors' code
+"""
 
 import argparse
+import json
+import os
+import shutil
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parent.parent)  # for `import golden`
+os.environ.setdefault("HF_HUB_OFFLINE", "1")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
+import diffusers  # noqa: E402
 import torch  # noqa: E402
+import transformers  # noqa: E402
 
-from golden import components, models, mole, ops_linear, ops_mole, ops_pointwise  # noqa: E402
-from golden import pipeline, stats  # noqa: E402
+from golden import check, components, io_cases, models, mole, ops_linear, ops_mole  # noqa: E402
+from golden import ops_pointwise, pipeline, prompts, sampler, stats  # noqa: E402
+from golden import tokenizers_golden  # noqa: E402
 
 
 def make_models(out):
@@ -23,7 +38,7 @@ def make_models(out):
         raise SystemExit("golden: a figure of the tiny model left its range, see above")
 
 
-# name -> what makes it; the models come first, since the runs read them.
+# name -> what makes it; the models come first, since the others read them.
 CASES = {
     "models": make_models,
     "ops/matmul": ops_linear.matmul,
@@ -32,7 +47,7 @@ CASES = {
     "ops/attention": ops_linear.attention,
     "ops/group_norm": ops_pointwise.group_norm,
     "ops/layer_norm": ops_pointwise.layer_norm,
-    "ops/activations": ops_pointwise.activations,
+    "ops/activations": ops_pointwise.activations,  # silu, gelu, quick_gelu, sigmoid
     "ops/softmax": ops_pointwise.softmax,
     "ops/geglu": ops_pointwise.geglu,
     "ops/embedding": ops_pointwise.embedding,
@@ -50,19 +65,99 @@ CASES = {
     "runs/run-5-plain": pipeline.run_5_plain,
     "runs/run-5-scheduler-config": pipeline.run_5_scheduler_config,
     "runs/run-4-vpred": pipeline.run_4_vpred,
+    "tokenizer/sd15-tiny": tokenizers_golden.small,
+    "tokenizer/clip-vit-l14": tokenizers_golden.clip,
+    "prompts": prompts.prompts_json,
+    "pipeline/weight_embeddings": prompts.weight_embeddings,
+    "sampler/randn": sampler.randn,
+    "sampler/philox": sampler.philox,
+    "sampler/ddim-tables": sampler.ddim_tables,
+    "sampler/ddim_step": sampler.ddim_step,
+    "io/values": io_cases.dtypes,
+    "io/text-encoder-names": io_cases.text_encoder_names,
 }
 
 
+def make(out, only):
+    """Run the cases; returns the names of those that could not be made here."""
+    skipped = []
+    for name, function in CASES.items():
+        if only and only not in name:
+            continue
+        print(f"golden: {name}", flush=True)
+        try:
+            function(out)
+        except subprocess.CalledProcessError as error:
+            print(f"golden: SKIP {name}: {' '.join(map(str, error.cmd[2:]))} failed")
+            skipped.append(name)
+    for path in Path(out).rglob("*.safetensors"):
+        path.chmod(0o644)
+    return skipped
+
+
+def table(out):
+    """Case, number of taps, calls or rows, bytes."""
+    total = sum(p.stat().st_size for p in Path(out).rglob("*") if p.is_file())
+    print(f"\n{'case':40s} {'entries':>8s} {'bytes':>10s}")
+    for path in sorted([*Path(out).rglob("manifest.json"), *Path(out).glob("*/*.json")]):
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+        if "format" not in manifest:
+            continue
+        entries = sum(len(v) for v in manifest.values() if isinstance(v, list))
+        whole = path.name == "manifest.json"
+        files = path.parent.rglob("*") if whole else [path]
+        size = sum(p.stat().st_size for p in files if p.is_file())
+        name = (path.parent if whole else path).relative_to(out)
+        print(f"{str(name):40s} {entries:8d} {size:10d}")
+    print(f"{'all, with the models':40s} {'':8s} {total:10d}")
+
+
+def check_all(out, only):
+    """Make everything in a scratch folder and compare."""
+    with tempfile.TemporaryDirectory() as scratch:
+        if only and only not in "models":
+            shutil.copytree(Path(out) / "models", Path(scratch) / "models")
+        skipped = make(scratch, only)
+        for name in skipped:
+            source = Path(out) / f"{name}.json"
+            shutil.copy(source, Path(scratch) / f"{name}.json")
+        within = None
+        if only:
+            made = {p.relative_to(scratch) for p in Path(scratch).glob("*/*")}
+            within = [str(p) for p in made if p.parts[0] != "models" or only in "models"]
+        agree = check.compare(out, scratch, within)
+        for name in skipped:
+            print(f"golden-check: SKIP {name}: not compared")
+    return agree
+
+
 def main():
-    parser = argparse.ArgumentParser(description=__doc__)
+    shape = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
     parser.add_argument("--out", type=Path, required=True, help="the golden folder")
     parser.add_argument("--only", metavar="NAME", help="only cases whose name holds NAME")
+    parser.add_argument("--check", action="store_true", help="compare, change nothing")
+    parser.add_argument("--original", type=Path, metavar="DIR", help="a copy of JiePKU/MoLE")
     args = parser.parse_args()
+    if args.only and not any(args.only in name for name in CASES):
+        parser.error(f"no case has {args.only} in its name; there are: {', '.join(CASES)}")
+    if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+        parser.error(
+            "needs x86-64 with AVX2: torch.randn and torch.linspace give other bits elsewhere, "
+            "and the committed noise and tables are those (see box_muller.py)"
+        )
     torch.set_num_threads(1)
-    for name, function in CASES.items():
-        if args.only in (None, name) or args.only in name:
-            print(f"golden: {name}", flush=True)
-            function(args.out)
+    for library in (diffusers, transformers):
+        library.logging.set_verbosity_error()
+        library.utils.logging.disable_progress_bar()
+    if args.check:
+        raise SystemExit(0 if check_all(args.out, args.only) else 1)
+    if args.original:
+        from golden import original
+
+        raise SystemExit(0 if original.compare(args.out, args.original) else 1)
+    make(args.out, args.only)
+    table(args.out)
 
 
 if __name__ == "__main__":

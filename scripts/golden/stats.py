@@ -86,10 +86,12 @@ def check_unet(out):
     streams = [rms(v) for n, v in taps.items() if n.endswith(("resnets.0", "attentions.0"))]
     ok &= spread("unet rms of the stream", streams, 0.3, 4)
     ok &= spread("unet rms of the output", [rms(taps["unet"])], 0.3, 3)
-    ok &= spread("unet rms of attention logits", [*Logits(unet, "unet", taps).rows.values()], 0.2, 3)
+    logits = [*Logits(unet, "unet", taps).rows.values()]
+    ok &= spread("unet rms of attention logits", logits, 0.2, 3)
     for name in ("face", "hand"):
-        local = torch.cat([v.flatten() for n, v in taps.items() if n.endswith(f"{name}.local")])
-        within = [v.std(1, unbiased=False).mean() for n, v in taps.items() if n.endswith(f"{name}.local")]
+        own = [v for n, v in taps.items() if n.endswith(f"{name}.local")]
+        local = torch.cat([v.flatten() for v in own])
+        within = [v.std(1, unbiased=False).mean() for v in own]
         overall = [v for n, v in taps.items() if n.endswith(f"{name}.global")]
         ok &= spread(f"{name} local gate D", local, 0.03, 0.97)
         ok &= spread(f"{name} its deviation over the tokens", within, 0, 0.4)
@@ -136,5 +138,6 @@ def check_text(out):
 
 def check(out):
     """All figures; True when each is in its range."""
-    print(f"  {'quantiles':42s}" + " ".join(f"{x:>10s}" for x in ("min", "5%", "50%", "95%", "max")))
+    columns = ("min", "5%", "50%", "95%", "max")
+    print(f"  {'quantiles':42s}" + " ".join(f"{x:>10s}" for x in columns))
     return check_unet(out) & check_vae(out) & check_text(out)

@@ -15,12 +15,13 @@ from diffusers.models.unets import unet_2d_blocks as blocks
 from diffusers.models.unets.unet_2d_condition import UNet2DConditionModel
 from diffusers.models.upsampling import Upsample2D
 from torch import nn
-from transformers.activations import QuickGELUActivation
+from transformers.activations import GELUActivation, QuickGELUActivation
 from transformers.models.clip import modeling_clip as clip
 
 from golden.mole import MoleLayer
 
-LEAVES = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, nn.SiLU, QuickGELUActivation)
+ACTIVATIONS = (nn.SiLU, GELUActivation, QuickGELUActivation)
+LEAVES = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, *ACTIVATIONS)
 BLOCKS = (
     blocks.CrossAttnDownBlock2D,
     blocks.DownBlock2D,

@@ -42,7 +42,10 @@ GAINS = [
 
 # Layers that write the residual stream (its first group is quiet) and those that write the
 # input of a ResNet's second norm (its last group is).
-STREAM = r"(^conv_in|coder\.conv_in|conv2|conv_shortcut|proj_out|samplers\.0\.conv|mid_block\.attentions\.0\.to_out\.0)$"
+STREAM = (
+    r"(^conv_in|coder\.conv_in|conv2|conv_shortcut|proj_out|samplers\.0\.conv"
+    r"|mid_block\.attentions\.0\.to_out\.0)$"
+)
 SECOND_NORM = r"(conv1|time_emb_proj)$"
 
 

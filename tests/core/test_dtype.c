@@ -1,4 +1,5 @@
-/* test_dtype.c - every F16 and BF16 value against ldexp, F64 rounding, integers, names, alignment. */
+/* test_dtype.c - every F16 and BF16 value against ldexp, F64 rounding, integers, names,
+ * alignment. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -10,7 +11,8 @@
 
 #include "core/dtype.h"
 
-/* The definition: (-1)^s * (1.m) * 2^(e - bias), e = 0 without the hidden 1, e all ones Inf or NaN. */
+/* The definition: (-1)^s * (1.m) * 2^(e - bias), e = 0 without the hidden 1, e all ones Inf or
+ * NaN. */
 static double decode(unsigned bits, int exponent_bits, int mantissa_bits) {
     int bias = (1 << (exponent_bits - 1)) - 1, all_ones = (1 << exponent_bits) - 1;
     int exponent = (int)(bits >> mantissa_bits) & all_ones;

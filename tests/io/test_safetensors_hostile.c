@@ -1,5 +1,5 @@
-/* test_safetensors_hostile.c - bad safetensors files: each is refused with its name and its defect, and
- * no damage to a good one crashes the reader. */
+/* test_safetensors_hostile.c - bad safetensors files: each is refused with its name and its defect,
+ * and no damage to a good one crashes the reader. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -15,7 +15,7 @@
 #include "../scratch.h"
 #include "io/safetensors.h"
 
-/* ---- headers ----------------------------------------------------------------------------------------- */
+/* ---- headers --------------------------------------------------------------------------------- */
 
 typedef struct {
     const char *header; /* the JSON; the length in front of it is right */
@@ -57,6 +57,7 @@ static const case_t cases[] = {
     {"{\"a\":{\"dtype\":\"U8\",\"dtype\":\"U8\",\"shape\":[1],\"data_offsets\":[0,1]}}", 1,
      "duplicate"},
     {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "duplicate"},
+    {"{" T("a", "U8", "[1]", "[0,1]") "," T("\\u0061", "U8", "[1]", "[1,2]") "}", 2, "duplicate"},
     /* dtype */
     {"{" T("a", "F8", "[1]", "[0,1]") "}", 1, "dtype 'F8'"},
     {"{" T("a", "f32", "[1]", "[0,4]") "}", 4, "dtype 'f32'"},
@@ -135,7 +136,7 @@ static void headers(void **state) {
     }
 }
 
-/* ---- frames ------------------------------------------------------------------------------------------ */
+/* ---- frames ---------------------------------------------------------------------------------- */
 
 static void frames(void **state) {
     (void)state;
@@ -213,7 +214,7 @@ static void message_is_tame(void **state) {
     assert_true(strlen(err.text) < 400);
 }
 
-/* ---- damage ------------------------------------------------------------------------------------------ */
+/* ---- damage ---------------------------------------------------------------------------------- */
 
 static char *good_file(size_t *bytes) {
     const char header[] =

@@ -1,0 +1,91 @@
+/* cli.h - what the subcommands share: exit codes, options, progress. Here and nowhere else the program
+ * parses words, prints and exits; arithmetic lives below. */
+#ifndef MOLE_CLI_CLI_H
+#define MOLE_CLI_CLI_H
+
+#include <getopt.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "core/err.h"
+#include "pipeline/pipeline.h"
+
+enum { EXIT_AGREES = 0, EXIT_DIFFERS = 1, EXIT_USAGE = 2, EXIT_INPUT = 3 };
+
+/* Subcommands: argv[0] is the subcommand's name. They return the exit code. */
+int cli_generate(int argc, char **argv);
+int cli_inspect(int argc, char **argv);
+int cli_tokenize(int argc, char **argv);
+int cli_verify(int argc, char **argv);
+
+/* "mole generate: MESSAGE" on stderr; returns EXIT_INPUT. */
+int cli_input_error(const char *command, const err_t *err);
+/* "mole generate: ... (see mole generate --help)"; returns EXIT_USAGE. */
+int cli_usage_error(const char *command, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* Whole text, in range, or false. */
+bool cli_parse_size(const char *text, size_t least, size_t most, size_t *value);
+bool cli_parse_u64(const char *text, uint64_t *value);
+bool cli_parse_double(const char *text, double least, double most, double *value);
+
+/* ---- options that mean the same everywhere --------------------------------------------------------- */
+
+enum {
+    OPT_MODEL = 256, OPT_FACE, OPT_HAND, OPT_EXPERT, OPT_GATES, OPT_PLAIN_LORA, OPT_ALLOW_UNUSED,
+    OPT_PRECISION, OPT_MATMUL, OPT_MOLE, OPT_THREADS, OPT_HELP, OPT_OWN = 512
+};
+
+/* For the head of a subcommand's long option table, and its --help text. */
+#define CLI_MODEL_OPTIONS                                                                          \
+    {"model", required_argument, NULL, OPT_MODEL}, {"face", required_argument, NULL, OPT_FACE},    \
+        {"hand", required_argument, NULL, OPT_HAND},                                               \
+        {"expert", required_argument, NULL, OPT_EXPERT},                                           \
+        {"gates", required_argument, NULL, OPT_GATES},                                             \
+        {"plain-lora", no_argument, NULL, OPT_PLAIN_LORA},                                         \
+        {"allow-unused", no_argument, NULL, OPT_ALLOW_UNUSED}
+#define CLI_RUN_OPTIONS                                                                            \
+    {"precision", required_argument, NULL, OPT_PRECISION},                                         \
+        {"matmul", required_argument, NULL, OPT_MATMUL}, {"mole", required_argument, NULL, OPT_MOLE}, \
+        {"threads", required_argument, NULL, OPT_THREADS}
+#define CLI_HELP_OPTION {"help", no_argument, NULL, OPT_HELP}, {0}
+
+extern const char cli_model_help[], cli_run_help[];
+
+typedef struct {
+    pipeline_files_t files;
+    bool plain_lora;
+    matmul_t matmul;
+    mole_form_t form;
+} cli_common_t;
+
+#define CLI_COMMON_DEFAULTS ((cli_common_t){.matmul = MATMUL_BLAS, .form = MOLE_STACKED})
+
+/* One of the options above. Returns 0, or EXIT_USAGE after a message; -1 when it is not one of them. */
+int cli_common_option(cli_common_t *common, const char *command, int option, const char *value);
+/* After the last option: are the experts named whole? Returns 0 or EXIT_USAGE. */
+int cli_check_experts(const cli_common_t *common, const char *command);
+/* "face and hand, gated" and so on. */
+const char *cli_experts_text(const cli_common_t *common, char *text, size_t size);
+
+/* ---- progress -------------------------------------------------------------------------------------- */
+
+/* A bar on a terminal, plain lines otherwise; on stderr. */
+typedef struct {
+    bool quiet;
+    double start, last;
+    const char *label;
+} progress_t;
+
+void progress_start(progress_t *progress, const char *label, bool quiet);
+/* For pipeline_image_t: false after Ctrl-C. */
+bool progress_step(void *progress, size_t step, size_t steps);
+void progress_end(progress_t *progress);
+/* Seconds of a clock that only moves forward. */
+double clock_seconds(void);
+/* After this Ctrl-C does not kill: it makes progress_step return false, so that files are tidied up. */
+void progress_catch_interrupt(void);
+bool progress_interrupted(void);
+
+#endif

@@ -1,0 +1,268 @@
+/* inspect.c - mole inspect: what a model, its experts, or a tensor file hold.
+ *
+ * Everything is first collected as JSON and then printed, as JSON or as indented lines: one collection, two
+ * ways to look. */
+#include <jansson.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "io/safetensors.h"
+
+static const char command[] = "inspect";
+
+static void print_help(void) {
+    printf("usage: mole inspect --model FOLDER [OPTIONS]\n       mole inspect FILE.safetensors\n\n"
+           "Print the resolved configuration, the parameters of each component, the layers that experts\n"
+           "wrap with ranks and scales, and tensors that nothing uses; or list a file's tensors.\n\n%s"
+           "  --json               the same as JSON\n\n"
+           "example:\n  mole inspect --model golden/models/sd15-tiny \\\n"
+           "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
+           "      --hand golden/models/sd15-tiny-mole/hand.safetensors \\\n"
+           "      --gates golden/models/sd15-tiny-mole/gates.safetensors\n",
+           cli_model_help);
+}
+
+/* ---- collecting ----------------------------------------------------------------------------------- */
+
+static void set_size(json_t *object, const char *key, size_t value) {
+    json_object_set_new(object, key, json_integer((json_int_t)value));
+}
+
+static json_t *sizes(const size_t *values, size_t count) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) json_array_append_new(list, json_integer((json_int_t)values[i]));
+    return list;
+}
+
+/* Path, parameters, and what nothing uses. */
+static json_t *collect_weights(const weights_t *w) {
+    json_t *out = json_pack("{s:s}", "file", weights_path(w)), *unused = json_array();
+    size_t ignored = 0;
+    set_size(out, "parameters", weights_parameters(w));
+    for (size_t i = 0; i < weights_count(w); i++) {
+        weight_entry_t entry = weights_entry(w, i);
+        ignored += entry.state == WEIGHT_IGNORED;
+        if (entry.state == WEIGHT_LEFT_OVER) json_array_append_new(unused, json_string(entry.name));
+    }
+    set_size(out, "known_and_not_needed", ignored);
+    json_object_set_new(out, "left_over", unused);
+    return out;
+}
+
+static json_t *collect_text_encoder(const pipeline_t *p) {
+    const text_encoder_config_t *c = text_encoder_config(p->text_encoder);
+    json_t *out = collect_weights(text_encoder_weights(p->text_encoder));
+    set_size(out, "vocab_size", c->vocab_size);
+    set_size(out, "hidden_size", c->hidden_size);
+    set_size(out, "intermediate_size", c->intermediate_size);
+    set_size(out, "num_hidden_layers", c->num_hidden_layers);
+    set_size(out, "num_attention_heads", c->num_attention_heads);
+    set_size(out, "max_position_embeddings", c->max_position_embeddings);
+    json_object_set_new(out, "hidden_act",
+                        json_string(c->hidden_act == ACT_QUICK_GELU ? "quick_gelu" : "gelu"));
+    json_object_set_new(out, "layer_norm_eps", json_real(c->layer_norm_eps));
+    return out;
+}
+
+static json_t *collect_unet(const pipeline_t *p) {
+    const unet_config_t *c = unet_config(p->unet);
+    json_t *out = collect_weights(unet_weights(p->unet)), *down = json_array(), *up = json_array();
+    set_size(out, "sample_size", c->sample_size);
+    set_size(out, "in_channels", c->in_channels);
+    set_size(out, "out_channels", c->out_channels);
+    json_object_set_new(out, "block_out_channels", sizes(c->block_out_channels, c->levels));
+    for (size_t i = 0; i < c->levels; i++) {
+        json_array_append_new(down, json_string(c->down_attention[i] ? "CrossAttnDownBlock2D"
+                                                                     : "DownBlock2D"));
+        json_array_append_new(up, json_string(c->up_attention[i] ? "CrossAttnUpBlock2D" : "UpBlock2D"));
+    }
+    json_object_set_new(out, "down_block_types", down);
+    json_object_set_new(out, "up_block_types", up);
+    set_size(out, "layers_per_block", c->layers_per_block);
+    json_object_set_new(out, "heads", sizes(c->heads, c->levels));
+    json_object_set_new(out, "transformer_layers_per_block", sizes(c->transformer_depth, c->levels));
+    set_size(out, "cross_attention_dim", c->cross_attention_dim);
+    set_size(out, "norm_num_groups", c->norm_num_groups);
+    json_object_set_new(out, "norm_eps", json_real(c->norm_eps));
+    json_object_set_new(out, "transformer_norm_eps", json_real(c->transformer_norm_eps));
+    json_object_set_new(out, "layer_norm_eps", json_real(c->layer_norm_eps));
+    json_object_set_new(out, "use_linear_projection", json_boolean(c->use_linear_projection));
+    json_object_set_new(out, "flip_sin_to_cos", json_boolean(c->flip_sin_to_cos));
+    json_object_set_new(out, "freq_shift", json_real(c->freq_shift));
+    return out;
+}
+
+static json_t *collect_vae(const pipeline_t *p) {
+    const vae_config_t *c = vae_config(p->vae);
+    json_t *out = collect_weights(vae_weights(p->vae));
+    set_size(out, "latent_channels", c->latent_channels);
+    json_object_set_new(out, "block_out_channels", sizes(c->block_out_channels, c->levels));
+    set_size(out, "layers_per_block", c->layers_per_block);
+    set_size(out, "norm_num_groups", c->norm_num_groups);
+    json_object_set_new(out, "norm_eps", json_real(c->norm_eps));
+    json_object_set_new(out, "scaling_factor", json_real(c->scaling_factor));
+    return out;
+}
+
+static json_t *collect_scheduler(const ddim_config_t *c) {
+    return json_pack("{s:i, s:f, s:f, s:s, s:s, s:i, s:b, s:b, s:s, s:b}", "num_train_timesteps",
+                     c->num_train_timesteps, "beta_start", c->beta_start, "beta_end", c->beta_end,
+                     "beta_schedule", beta_schedule_name(c->beta_schedule), "timestep_spacing",
+                     timestep_spacing_name(c->timestep_spacing), "steps_offset", c->steps_offset,
+                     "set_alpha_to_one", c->set_alpha_to_one, "clip_sample", c->clip_sample,
+                     "prediction_type", prediction_type_name(c->prediction_type),
+                     "rescale_betas_zero_snr", c->rescale_betas_zero_snr);
+}
+
+static json_t *collect_tokenizer(const pipeline_t *p) {
+    const tokenizer_info_t *t = tokenizer_info(p->tokenizer);
+    return json_pack("{s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:s}", "source", t->source, "vocabulary",
+                     (json_int_t)t->vocab, "merges", (json_int_t)t->merges, "model_max_length",
+                     (json_int_t)t->max_length, "bos", (int)t->bos, "eos", (int)t->eos, "pad",
+                     (int)t->pad, "defaults_taken_for", t->defaults);
+}
+
+/* One line per wrapped layer: name, shape, and rank and scale of each expert. */
+static json_t *collect_layers(const pipeline_t *p) {
+    size_t count;
+    const mole_site_t *site = unet_mole_sites(p->unet, &count);
+    json_t *list = json_array();
+    for (size_t i = 0; i < count; i++) {
+        const linear_t *layer = site[i].layer;
+        json_t *row = json_pack("{s:s, s:s, s:I, s:I}", "layer", layer->name, "kind",
+                                site[i].conv ? "Conv2d 1x1" : "Linear", "in", (json_int_t)layer->in,
+                                "out", (json_int_t)layer->out);
+        for (size_t e = 0; layer->mole && e < layer->mole->experts; e++) {
+            const mole_expert_t *expert = &layer->mole->expert[e];
+            json_object_set_new(row, expert->name,
+                                json_pack("{s:I, s:f}", "rank", (json_int_t)expert->rank, "scale",
+                                          expert->scale));
+        }
+        json_array_append_new(list, row);
+    }
+    return list;
+}
+
+static json_t *collect_experts(const pipeline_t *p, const mole_files_t *files) {
+    json_t *out = json_object();
+    for (size_t i = 0; i < files->experts; i++)
+        json_object_set_new(out, files->name[i], collect_weights(mole_set_expert(p->mole, i)));
+    if (files->gates) json_object_set_new(out, "gates", collect_weights(mole_set_gates(p->mole)));
+    set_size(out, "layers_wrapped", p->mole_layers);
+    return out;
+}
+
+static json_t *collect_model(const pipeline_t *p, const cli_common_t *common) {
+    json_t *out = json_pack("{s:s}", "model", common->files.folder);
+    set_size(out, "default_size", pipeline_default_size(p));
+    json_object_set_new(out, "tokenizer", collect_tokenizer(p));
+    json_object_set_new(out, "text_encoder", collect_text_encoder(p));
+    json_object_set_new(out, "unet", collect_unet(p));
+    json_object_set_new(out, "vae_decoder", collect_vae(p));
+    json_object_set_new(out, "scheduler_config", collect_scheduler(&p->scheduler));
+    json_object_set_new(out, "scheduler_of_the_authors", collect_scheduler(&ddim_config_authors));
+    if (p->mole) json_object_set_new(out, "mole", collect_experts(p, &common->files.mole));
+    json_object_set_new(out, "mole_layers", collect_layers(p));
+    return out;
+}
+
+static json_t *collect_file(const st_file_t *file) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < st_count(file); i++) {
+        const st_tensor_t *t = st_at(file, i);
+        json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "tensor", t->name, "dtype",
+                                              dtype_name(t->dtype), "shape",
+                                              sizes(t->shape.dim, (size_t)t->shape.ndim)));
+    }
+    json_t *out = json_pack("{s:s, s:I}", "file", st_path(file), "tensors", (json_int_t)st_count(file));
+    json_object_set_new(out, "list", list);
+    return out;
+}
+
+/* ---- printing ------------------------------------------------------------------------------------- */
+
+static void print_value(const json_t *value) {
+    char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9));
+    if (json_is_string(value)) printf("%s", json_string_value(value));
+    else printf("%s", text ? text : "?");
+    free(text);
+}
+
+/* An object as indented "key value" lines; a list of objects as one line each. */
+static void print_object(const json_t *object, int indent) {
+    const char *key;
+    json_t *value, *item;
+    size_t index;
+    json_object_foreach((json_t *)object, key, value) {
+        printf("%*s%-*s", indent, "", 26 - indent, key);
+        bool rows = json_is_array(value) && json_is_object(json_array_get(value, 0));
+        if (json_is_object(value)) {
+            printf("\n");
+            print_object(value, indent + 2);
+        } else if (rows) {
+            printf(" %zu\n", json_array_size(value));
+            json_array_foreach(value, index, item) {
+                const char *name;
+                json_t *field;
+                printf("%*s", indent + 2, "");
+                json_object_foreach(item, name, field) {
+                    if (json_is_object(field)) printf(" %s ", name);
+                    else printf(" ");
+                    print_value(field);
+                }
+                printf("\n");
+            }
+        } else {
+            printf(" ");
+            print_value(value);
+            printf("\n");
+        }
+    }
+}
+
+static void print_all(json_t *what, bool as_json) {
+    if (as_json) {
+        json_dumpf(what, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
+        printf("\n");
+    } else {
+        print_object(what, 0);
+    }
+    json_decref(what);
+}
+
+static int inspect_file(const char *path, bool as_json) {
+    err_t err;
+    st_file_t *file;
+    if (st_open(&file, path, &err)) return cli_input_error(command, &err);
+    print_all(collect_file(file), as_json);
+    st_close(file);
+    return 0;
+}
+
+int cli_inspect(int argc, char **argv) {
+    enum { OPT_JSON = OPT_OWN };
+    static const struct option table[] = {CLI_MODEL_OPTIONS,
+                                          {"json", no_argument, NULL, OPT_JSON},
+                                          CLI_HELP_OPTION};
+    cli_common_t common = CLI_COMMON_DEFAULTS;
+    bool as_json = false;
+    int option, status = 0;
+    while (!status && (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (option == OPT_HELP) return print_help(), 0;
+        if (option == '?') return EXIT_USAGE;
+        if (option == OPT_JSON) as_json = true;
+        else status = cli_common_option(&common, command, option, optarg);
+    }
+    if (status) return status;
+    if (!common.files.folder && optind + 1 == argc) return inspect_file(argv[optind], as_json);
+    if (optind < argc) return cli_usage_error(command, "unexpected word '%s'", argv[optind]);
+    if ((status = cli_check_experts(&common, command))) return status;
+
+    err_t err;
+    pipeline_t pipeline;
+    if (pipeline_open(&pipeline, &common.files, &err)) return cli_input_error(command, &err);
+    print_all(collect_model(&pipeline, &common), as_json);
+    pipeline_close(&pipeline);
+    return 0;
+}

@@ -1,0 +1,83 @@
+/* main.c - mole SUBCOMMAND: find it and hand over.
+ *
+ * Two programs are built from the same sources: mole computes in float32, mole-f64 beside it in float64.
+ * `--precision f64` makes the first start the second, so that a user needs to know one name only. */
+#include <errno.h>
+#include <libgen.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "cli/cli.h"
+
+static const struct {
+    const char *name, *about;
+    int (*run)(int argc, char **argv);
+} commands[] = {
+    {"generate", "prompt in, PNG out", cli_generate},
+    {"inspect", "what a model and its experts hold", cli_inspect},
+    {"tokenize", "prompt in, token ids out", cli_tokenize},
+    {"verify", "run golden cases and say how far every tap is from the truth", cli_verify},
+};
+enum { COMMANDS = sizeof commands / sizeof *commands };
+
+static void print_help(FILE *to) {
+    fprintf(to, "mole: a reference implementation of MoLE (Mixture of Low-rank Experts) on Stable "
+                "Diffusion\n\nusage: mole COMMAND [OPTIONS]\n\n");
+    for (int i = 0; i < COMMANDS; i++)
+        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].about);
+    fprintf(to, "\nmole COMMAND --help tells more. Exit codes: 0 done or agrees, 1 differs, 2 usage,\n"
+                "3 bad or missing input.\n\nexample:\n  mole generate --model golden/models/sd15-tiny "
+                "--prompt \"two hands\" -o hands.png\n");
+}
+
+/* The value of --precision, or NULL. Only whole words before a lone "--" count. */
+static const char *wanted_precision(int argc, char **argv) {
+    const char *wanted = NULL;
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
+        if (strcmp(argv[i], "--precision") == 0 && i + 1 < argc) wanted = argv[i + 1];
+        if (strncmp(argv[i], "--precision=", 12) == 0) wanted = argv[i] + 12;
+    }
+    return wanted;
+}
+
+/* Become the program of the other number type, in the same folder. Returns only on failure. */
+static int become(const char *program, char **argv) {
+    char self[PATH_MAX], other[PATH_MAX];
+    ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
+    if (length < 0) {
+        fprintf(stderr, "mole: cannot find my own folder: %s\n", strerror(errno));
+        return EXIT_INPUT;
+    }
+    self[length] = '\0';
+    if (snprintf(other, sizeof other, "%s/%s", dirname(self), program) < (int)sizeof other)
+        execv(other, argv);
+    fprintf(stderr, "mole: %s: %s. Build both programs (make) and keep them in one folder.\n", other,
+            strerror(errno));
+    return EXIT_INPUT;
+}
+
+int main(int argc, char **argv) {
+    const char *precision = wanted_precision(argc, argv);
+    if (precision && strcmp(precision, REAL_NAME) != 0) {
+        if (strcmp(precision, "f64") == 0) return become("mole-f64", argv);
+        if (strcmp(precision, "f32") == 0) return become("mole", argv);
+    }
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(argc < 2 ? stderr : stdout);
+        return argc < 2 ? EXIT_USAGE : 0;
+    }
+    for (int i = 0; i < COMMANDS; i++) {
+        if (strcmp(argv[1], commands[i].name) != 0) continue;
+        int status = commands[i].run(argc - 1, argv + 1);
+        if (fflush(stdout) || ferror(stdout)) {
+            fprintf(stderr, "mole: cannot write to standard output: %s\n", strerror(errno));
+            return EXIT_INPUT;
+        }
+        return status;
+    }
+    fprintf(stderr, "mole: no command '%s' (see mole --help)\n", argv[1]);
+    return EXIT_USAGE;
+}

@@ -1,0 +1,136 @@
+/* pipeline.c - see pipeline.h: encode, denoise with guidance, decode. */
+#include "pipeline/pipeline.h"
+
+#include <math.h>
+
+#include "io/trace.h"
+#include "sampler/noise.h"
+
+int pipeline_encode(const run_t *run, const pipeline_t *p, const char *prompt, const char *negative,
+                    bool guided, const prompt_options_t *options, pipeline_text_t *text,
+                    err_t *err) {
+    const char *texts[2] = {guided ? negative : prompt, prompt};
+    size_t B = guided ? 2 : 1, D = text_encoder_config(p->text_encoder)->hidden_size;
+    prompt_tokens_t tokens;
+    if (prompt_encode(&tokens, p->tokenizer, texts, NULL, B, options, err)) return -1;
+
+    size_t T = tokens.max_length, S = tokens.chunks * T;
+    *text = (pipeline_text_t){.B = B, .embeds = arena_reals(run->arena, B * S * D)};
+    text_encoder_forward(run, p->text_encoder, text->embeds, tokens.ids, B * tokens.chunks, T);
+    int status = 0;
+    for (size_t b = 0; b < B; b++) {
+        text->truncated[b] = tokens.truncated[b];
+        if (tokens.weighted && !status)
+            status = prompt_apply_weights(text->embeds + b * S * D, tokens.weights + b * S, S, D, err);
+    }
+    prompt_tokens_free(&tokens);
+    if (status) return -1;
+    tap(run->sink, "prompt_embeds", text->embeds, VIEW_TOKENS(B, S, D));
+    text->context = unet_context(run, p->unet, text->embeds, B, S);
+    return 0;
+}
+
+/* One denoising step on latents (1,C,H,W), in place. noise: for eta > 0, else NULL. */
+static void denoise(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
+                    const pipeline_image_t *settings, const ddim_t *ddim, size_t step,
+                    real_t *latents, const real_t *noise, size_t C, size_t H, size_t W) {
+    size_t n = C * H * W, B = text->B;
+    view_t one = {SHAPE4(1, C, H, W), LAYOUT_TORCH}, batch = {SHAPE4(B, C, H, W), LAYOUT_TORCH};
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *sample = arena_reals(run->arena, B * n), *pred = arena_reals(run->arena, B * n);
+    for (size_t j = 0; j < B * n; j++) sample[j] = latents[j % n];
+
+    unet_forward(run, p->unet, pred, sample, ddim->timesteps[step], &text->context, H, W);
+    tap(run->sink, "noise_pred", pred, batch);
+    if (B == 2) guidance(pred, pred, pred + n, settings->guidance_scale, n);
+    tap(run->sink, "guided", pred, one);
+    ddim_step(latents, ddim, step, pred, latents, n, settings->eta, noise);
+    tap(run->sink, "latents", latents, one);
+    arena_release(run->arena, mark);
+}
+
+/* out (n) from torch's generator: the next randn of the CPU's, or a fresh one of CUDA's. */
+static int draw(real_t *out, float *buffer, size_t n, const pipeline_image_t *settings,
+                noise_t *generator, uint64_t *offset, err_t *err) {
+    if (settings->noise == NOISE_CPU) {
+        noise_randn(buffer, n, generator);
+    } else {
+        if (noise_randn_cuda(buffer, n, settings->seed, *offset, 0, err)) return -1;
+        *offset += noise_cuda_advance(n, 0);
+    }
+    for (size_t j = 0; j < n; j++) out[j] = (real_t)buffer[j];
+    return 0;
+}
+
+static int denoise_all(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
+                       const pipeline_image_t *settings, const ddim_t *ddim, real_t *latents,
+                       size_t C, size_t H, size_t W, err_t *err) {
+    size_t n = C * H * W;
+    uint64_t offset = 0;
+    noise_t generator;
+    noise_seed(&generator, settings->seed);
+    real_t *noise = arena_reals(run->arena, n);
+    float *buffer = arena_bytes(run->arena, n * sizeof *buffer);
+
+    if (settings->latents)
+        for (size_t j = 0; j < n; j++) latents[j] = settings->latents[j];
+    else if (draw(latents, buffer, n, settings, &generator, &offset, err))
+        return -1;
+    tap(run->sink, "latents", latents, (view_t){SHAPE4(1, C, H, W), LAYOUT_TORCH});
+
+    for (size_t k = 0; k < ddim->steps; k++) {
+        if (settings->progress && !settings->progress(settings->who, k, ddim->steps))
+            return err_set(err, "stopped after %zu of %zu steps", k, ddim->steps);
+        bool noisy = settings->eta > 0;
+        if (noisy && draw(noise, buffer, n, settings, &generator, &offset, err)) return -1;
+
+        char text_prefix[STEP_PREFIX];
+        tap_prefix_t prefix = tap_prefix(run->sink, trace_step(text_prefix, k));
+        run_t step = *run;
+        step.sink = tap_prefix_sink(&prefix);
+        denoise(&step, p, text, settings, ddim, k, latents, noisy ? noise : NULL, C, H, W);
+    }
+    if (settings->progress && !settings->progress(settings->who, ddim->steps, ddim->steps))
+        return err_set(err, "stopped before decoding");
+    return 0;
+}
+
+int pipeline_generate(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
+                      const pipeline_image_t *settings, real_t *image, err_t *err) {
+    const vae_config_t *vae = vae_config(p->vae);
+    size_t C = vae->latent_channels, unit = vae_scale(p->vae);
+    size_t H = settings->height / unit, W = settings->width / unit, n = C * H * W;
+    REQUIRE(H && W && H * unit == settings->height && W * unit == settings->width,
+            "pipeline: %zu x %zu pixels, unit %zu", settings->width, settings->height, unit);
+    REQUIRE(text->B == (settings->guidance_scale > 1 ? 2 : 1), "pipeline: %zu texts, guidance %g",
+            text->B, settings->guidance_scale);
+    ddim_t ddim;
+    if (ddim_plan(&ddim, &settings->scheduler, settings->steps, err)) return -1;
+    if (ddim_check_eta(&ddim, settings->eta, err)) {
+        ddim_free(&ddim);
+        return -1;
+    }
+
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *latents = arena_reals(run->arena, n);
+    int status = denoise_all(run, p, text, settings, &ddim, latents, C, H, W, err);
+    if (!status) {
+        for (size_t j = 0; j < n; j++) latents[j] = (real_t)((acc_t)latents[j] / vae->scaling_factor);
+        vae_decode(run, p->vae, image, latents, 1, H, W);
+        size_t pixels = 3 * settings->height * settings->width;
+        for (size_t j = 0; j < pixels; j++)
+            image[j] = (real_t)fmin(fmax((acc_t)image[j] / 2 + 0.5, 0), 1);
+        view_t view = {SHAPE4(1, 3, settings->height, settings->width), LAYOUT_TORCH};
+        tap(run->sink, "image", image, view);
+    }
+    arena_release(run->arena, mark);
+    ddim_free(&ddim);
+    return status;
+}
+
+void pipeline_to_rgb8(uint8_t *pixels, const real_t *image, size_t height, size_t width) {
+    size_t P = height * width;
+    for (size_t p = 0; p < P; p++)
+        for (size_t c = 0; c < 3; c++)
+            pixels[p * 3 + c] = (uint8_t)nearbyint(255.0 * (acc_t)image[c * P + p]);
+}

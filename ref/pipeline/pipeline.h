@@ -1,0 +1,89 @@
+/* pipeline.h - prompt to pixels: what StableDiffusionPipeline does, with MoLE.
+ *
+ *   ids -> prompt_embeds -> [ latents -> noise_pred -> guided -> latents ] x steps -> image
+ *
+ * Read before: model/unet.h, sampler/ddim.h. */
+#ifndef MOLE_PIPELINE_PIPELINE_H
+#define MOLE_PIPELINE_PIPELINE_H
+
+#include "mole/mole_file.h"
+#include "model/prompt.h"
+#include "model/text_encoder.h"
+#include "model/tokenizer.h"
+#include "model/unet.h"
+#include "model/vae.h"
+#include "sampler/ddim.h"
+
+/* ---- a model in memory ---------------------------------------------------------------------------- */
+
+typedef struct {
+    const char *folder; /* a diffusers pipeline folder: model_index.json, unet/, vae/, ... */
+    mole_files_t mole;  /* experts = 0: plain Stable Diffusion */
+    bool allow_unused;  /* tensors that nothing uses are listed by `inspect`, not refused */
+} pipeline_files_t;
+
+typedef struct {
+    tokenizer_t *tokenizer;
+    text_encoder_t *text_encoder;
+    unet_t *unet;
+    vae_t *vae;
+    mole_set_t *mole;           /* NULL without experts */
+    mole_layer_t *mole_layer;   /* (mole_layers), in the order of unet_mole_sites */
+    size_t mole_layers;
+    ddim_config_t scheduler;    /* scheduler/scheduler_config.json */
+} pipeline_t;
+
+/* Load and check everything. Returns 0, or -1 and err; on success pipeline_close is due. */
+int pipeline_open(pipeline_t *pipeline, const pipeline_files_t *files, err_t *err);
+void pipeline_close(pipeline_t *pipeline);
+
+/* The width and height that the model was made for, in pixels, and the unit they must be multiples of. */
+size_t pipeline_default_size(const pipeline_t *pipeline);
+size_t pipeline_size_unit(const pipeline_t *pipeline);
+
+/* ---- one prompt ----------------------------------------------------------------------------------- */
+
+/* The text side of a run, valid until the arena is released below it. */
+typedef struct {
+    size_t B;             /* 2 with guidance: negative first; 1 without */
+    real_t *embeds;       /* (B,S,D) */
+    context_kv_t context; /* filled in the first denoising step, kept for every further image */
+    bool truncated[2];    /* tokens beyond the limit were cut off: [negative,] prompt */
+} pipeline_text_t;
+
+/* Tap: prompt_embeds (B,S,D). guided = false: the negative prompt plays no part. Returns 0, or -1 and
+ * err for text that cannot be encoded. */
+int pipeline_encode(const run_t *run, const pipeline_t *pipeline, const char *prompt,
+                    const char *negative, bool guided, const prompt_options_t *options,
+                    pipeline_text_t *text, err_t *err);
+
+/* ---- one image ------------------------------------------------------------------------------------ */
+
+typedef enum { NOISE_CPU, NOISE_CUDA } noise_source_t;
+
+typedef struct {
+    size_t width, height; /* pixels; multiples of pipeline_size_unit */
+    size_t steps;
+    double guidance_scale; /* above 1: guided, and text.B must be 2 */
+    double eta;            /* 0: deterministic DDIM */
+    uint64_t seed;
+    noise_source_t noise;
+    const real_t *latents;   /* (1,C,H,W) to start from, or NULL: torch.randn of the seed */
+    ddim_config_t scheduler; /* the settings to run with */
+
+    /* Called before every step and before decoding (step == steps). Returning false stops the run. May
+     * be NULL. */
+    bool (*progress)(void *who, size_t step, size_t steps);
+    void *who;
+} pipeline_image_t;
+
+/* image (1,3,height,width), row-major, in 0..1. Taps: latents, then in every step step.NNN/ with all of
+ * the UNet's, noise_pred (B,C,H,W), guided, latents; then vae.*, image. Returns 0, or -1 and err
+ * (settings that make no schedule; stopped). */
+int pipeline_generate(const run_t *run, const pipeline_t *pipeline, pipeline_text_t *text,
+                      const pipeline_image_t *settings, real_t *image, err_t *err);
+
+/* pixels (H,W,3) = round(255 image), ties to even as numpy's round has them; image (1,3,H,W) in 0..1. */
+void pipeline_to_rgb8(uint8_t *pixels, const real_t *image, size_t height, size_t width);
+
+#endif

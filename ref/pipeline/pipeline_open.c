@@ -1,0 +1,111 @@
+/* pipeline_open.c - loading a model folder and its experts; see pipeline.h. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "model/config.h"
+#include "pipeline/pipeline.h"
+
+/* A pipeline folder is known by its model_index.json. */
+static int check_index(const char *folder, err_t *err) {
+    struct stat info;
+    if (stat(folder, &info))
+        return err_set(err, "%s: %s. --model takes a diffusers pipeline folder.", folder,
+                       strerror(errno));
+    if (!S_ISDIR(info.st_mode))
+        return err_set(err, "%s: not a folder. --model takes a diffusers pipeline folder "
+                            "(convert a single checkpoint with diffusers: from_single_file, "
+                            "save_pretrained).", folder);
+    config_t *index;
+    if (config_open(&index, folder, "model_index.json", err)) return -1;
+    config_expect_string(index, "_class_name", "StableDiffusionPipeline");
+    return config_close(index);
+}
+
+/* Components that were not made for each other. */
+static int check_fit(const pipeline_t *p, const char *folder, err_t *err) {
+    const text_encoder_config_t *text = text_encoder_config(p->text_encoder);
+    const tokenizer_info_t *tokens = tokenizer_info(p->tokenizer);
+    const unet_config_t *unet = unet_config(p->unet);
+    const vae_config_t *vae = vae_config(p->vae);
+    if (tokens->vocab > text->vocab_size)
+        return err_set(err, "%s: the tokenizer has %zu ids, the text encoder %zu", folder,
+                       tokens->vocab, text->vocab_size);
+    if (tokens->max_length > text->max_position_embeddings)
+        return err_set(err, "%s: the tokenizer makes rows of %zu tokens, the text encoder has %zu "
+                            "positions", folder, tokens->max_length, text->max_position_embeddings);
+    if (unet->cross_attention_dim != text->hidden_size)
+        return err_set(err, "%s: the UNet expects text vectors of %zu numbers "
+                            "(cross_attention_dim), the text encoder makes %zu (hidden_size)",
+                       folder, unet->cross_attention_dim, text->hidden_size);
+    if (unet->in_channels != vae->latent_channels || unet->out_channels != vae->latent_channels)
+        return err_set(err, "%s: the UNet goes from %zu to %zu channels, the VAE has %zu latent "
+                            "channels (inpainting models and learned variances are not supported)",
+                       folder, unet->in_channels, unet->out_channels, vae->latent_channels);
+    if (vae->out_channels != 3)
+        return err_set(err, "%s: the VAE makes %zu channels, expected 3", folder, vae->out_channels);
+    return 0;
+}
+
+/* Wrap every Linear and 1x1 convolution of the UNet's transformers. */
+static int attach_experts(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
+    const mole_site_t *site = unet_mole_sites(p->unet, &p->mole_layers);
+    p->mole_layer = xcalloc(p->mole_layers, sizeof *p->mole_layer);
+    mole_target_t *target = xcalloc(p->mole_layers, sizeof *target);
+    for (size_t i = 0; i < p->mole_layers; i++) {
+        const linear_t *layer = site[i].layer;
+        target[i] = (mole_target_t){.path = layer->name + strlen("unet."),
+                                    .d_in = layer->in,
+                                    .d_out = layer->out,
+                                    .conv = site[i].conv,
+                                    .layer = &p->mole_layer[i]};
+    }
+    int status =
+        mole_files_load(&p->mole, &files->mole, target, p->mole_layers, files->allow_unused, err);
+    for (size_t i = 0; !status && i < p->mole_layers; i++) site[i].layer->mole = &p->mole_layer[i];
+    free(target);
+    return status;
+}
+
+int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
+    *p = (pipeline_t){0};
+    const char *folder = files->folder;
+    char *tokenizer = xasprintf("%s/tokenizer", folder);
+    char *text_encoder = xasprintf("%s/text_encoder", folder);
+    char *unet = xasprintf("%s/unet", folder), *vae = xasprintf("%s/vae", folder);
+    char *scheduler = xasprintf("%s/scheduler/scheduler_config.json", folder);
+    bool loose = files->allow_unused;
+    int status = check_index(folder, err) || tokenizer_open(&p->tokenizer, tokenizer, err) ||
+                 ddim_config_read(&p->scheduler, scheduler, err) ||
+                 text_encoder_open(&p->text_encoder, text_encoder, loose, err) ||
+                 unet_open(&p->unet, unet, loose, err) || vae_open(&p->vae, vae, loose, err) ||
+                 check_fit(p, folder, err) ||
+                 (files->mole.experts && attach_experts(p, files, err));
+    free(tokenizer);
+    free(text_encoder);
+    free(unet);
+    free(vae);
+    free(scheduler);
+    if (!status) return 0;
+    pipeline_close(p);
+    return -1;
+}
+
+void pipeline_close(pipeline_t *p) {
+    tokenizer_close(p->tokenizer);
+    text_encoder_close(p->text_encoder);
+    unet_close(p->unet);
+    vae_close(p->vae);
+    mole_set_free(p->mole);
+    free(p->mole_layer);
+    *p = (pipeline_t){0};
+}
+
+size_t pipeline_size_unit(const pipeline_t *p) {
+    return vae_scale(p->vae);
+}
+
+size_t pipeline_default_size(const pipeline_t *p) {
+    return unet_config(p->unet)->sample_size * vae_scale(p->vae);
+}

@@ -1,0 +1,127 @@
+/* golden.c - see golden.h. */
+#include "verify/golden.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "verify/sha256.h"
+
+static int check_hash(const char *folder, const char *name, const char *expected, err_t *err) {
+    char *path = xasprintf("%s/%s", folder, name), found[SHA256_TEXT];
+    int status = sha256_file(found, path, err);
+    if (!status && strcmp(found, expected) != 0)
+        status = err_set(err, "%s: SHA-256 is %s, the manifest says %.64s. The file or the manifest "
+                              "was changed; restore both from the same version.", path, found,
+                         expected);
+    free(path);
+    return status;
+}
+
+/* Every file of an object {"name": {"sha256": ...}} or {"name": "sha256"}. */
+static int check_hashes(const golden_case_t *g, const char *key, json_node_t node, err_t *err) {
+    const json_t *files = json_object_get(node.value, key);
+    const char *name;
+    json_t *entry;
+    if (!json_is_object(files)) return json_node_error(node, key, err, "expected an object of files");
+    json_object_foreach((json_t *)files, name, entry) {
+        const json_t *hash = json_is_object(entry) ? json_object_get(entry, "sha256") : entry;
+        if (!json_is_string(hash))
+            return json_node_error(node, key, err, "no sha256 for '%s'", name);
+        if (check_hash(g->folder, name, json_string_value(hash), err)) return -1;
+    }
+    return 0;
+}
+
+static int read_shape(json_node_t node, shape_t *shape, err_t *err) {
+    int64_t dim[SHAPE_DIMS];
+    size_t ndim;
+    if (json_get_ints(node, "shape", 0, INT64_C(1) << 40, 0, SHAPE_DIMS, dim, &ndim, err)) return -1;
+    *shape = (shape_t){.ndim = (int)ndim};
+    for (size_t i = 0; i < ndim; i++) shape->dim[i] = (size_t)dim[i];
+    return 0;
+}
+
+static int read_tap(golden_case_t *g, size_t index, err_t *err) {
+    golden_tap_t *t = &g->tap[index];
+    json_node_t node, error;
+    const char *tensor;
+    if (json_get_item(g->root, "taps", index, &node, err) ||
+        json_get_string(node, "name", &t->name, err) ||
+        json_get_string_or(node, "tensor", t->name, &tensor, err) ||
+        read_shape(node, &t->shape, err) || json_get_object(node, "f32_error", &error, err) ||
+        json_get_double(error, "rms", &t->peer_rms, err) ||
+        json_get_double(error, "max_abs", &t->peer_max, err))
+        return -1;
+    t->truth = st_find(g->tensors, tensor);
+    if (!t->truth)
+        return json_node_error(node, "tensor", err, "%s has no tensor '%s'", st_path(g->tensors),
+                               tensor);
+    char stated[SHAPE_TEXT], found[SHAPE_TEXT];
+    if (!shape_equal(t->truth->shape, t->shape))
+        return json_node_error(node, "shape", err, "stated %s, tensor '%s' has %s",
+                               shape_text(stated, t->shape), tensor,
+                               shape_text(found, t->truth->shape));
+    if (t->truth->dtype != DTYPE_F64)
+        return json_node_error(node, "tensor", err, "'%s' is %s; truth is F64", tensor,
+                               dtype_name(t->truth->dtype));
+    return 0;
+}
+
+static int read_manifest(golden_case_t *g, err_t *err) {
+    const char *format, *kind;
+    int64_t version;
+    if (json_get_string(g->root, "format", &format, err)) return -1;
+    if (strcmp(format, "mole-golden") != 0)
+        return json_node_error(g->root, "format", err, "expected \"mole-golden\", found \"%s\"", format);
+    if (json_get_int(g->root, "version", 0, 1000000, &version, err)) return -1;
+    if (version != 1)
+        return json_node_error(g->root, "version", err, "expected 1, found %lld: made for another "
+                               "version of this program", (long long)version);
+    if (json_get_string(g->root, "kind", &kind, err)) return -1;
+    if (strcmp(kind, "run") != 0)
+        return json_node_error(g->root, "kind", err, "expected \"run\", found \"%s\"", kind);
+    json_node_t model;
+    if (json_get_string(g->root, "name", &g->name, err) ||
+        json_get_string(g->root, "component", &g->component, err) ||
+        json_get_object(g->root, "model", &model, err) || check_hashes(g, "files", g->root, err) ||
+        check_hashes(g, "sha256", model, err))
+        return -1;
+    return json_get_length(g->root, "taps", &g->taps, err);
+}
+
+int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
+    *g = (golden_case_t){.folder = xstrdup(folder)};
+    char *manifest = xasprintf("%s/manifest.json", folder);
+    char *tensors = xasprintf("%s/tensors.safetensors", folder);
+    int status = json_file_open(&g->manifest, manifest, err);
+    if (!status) {
+        g->root = json_file_root(g->manifest);
+        status = read_manifest(g, err) || st_open(&g->tensors, tensors, err);
+    }
+    if (!status) g->tap = xcalloc(g->taps ? g->taps : 1, sizeof *g->tap);
+    for (size_t i = 0; !status && i < g->taps; i++) status = read_tap(g, i, err);
+    free(manifest);
+    free(tensors);
+    if (!status) return 0;
+    golden_case_close(g);
+    return -1;
+}
+
+void golden_case_close(golden_case_t *g) {
+    if (g->tensors) st_close(g->tensors);
+    if (g->manifest) json_file_close(g->manifest);
+    free(g->tap);
+    free(g->folder);
+    *g = (golden_case_t){0};
+}
+
+const golden_tap_t *golden_case_find(const golden_case_t *g, const char *name) {
+    for (size_t i = 0; i < g->taps; i++)
+        if (strcmp(g->tap[i].name, name) == 0) return &g->tap[i];
+    return NULL;
+}
+
+char *golden_case_path(const golden_case_t *g, json_node_t node, const char *key) {
+    const char *path = json_string_value(json_object_get(node.value, key));
+    return path ? xasprintf("%s/%s", g->folder, path) : NULL;
+}

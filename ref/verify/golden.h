@@ -1,0 +1,43 @@
+/* golden.h - reading a golden case of kind "run" (docs/golden-format.md).
+ *
+ * The case is hostile until checked: format version, SHA-256 of every file it names, every tap's tensor
+ * present with the stated shape and in float64. */
+#ifndef MOLE_VERIFY_GOLDEN_H
+#define MOLE_VERIFY_GOLDEN_H
+
+#include <stddef.h>
+
+#include "core/err.h"
+#include "core/shape.h"
+#include "io/json.h"
+#include "io/safetensors.h"
+
+typedef struct {
+    const char *name;
+    shape_t shape;
+    const st_tensor_t *truth;
+    double peer_rms, peer_max; /* PyTorch's own float32 error */
+} golden_tap_t;
+
+typedef struct {
+    char *folder;
+    json_file_t *manifest;
+    st_file_t *tensors;
+    json_node_t root;
+    const char *name, *component;
+    golden_tap_t *tap; /* in execution order */
+    size_t taps;
+} golden_case_t;
+
+/* Returns 0, or -1 and err; on success golden_case_close is due. */
+int golden_case_open(golden_case_t *golden, const char *folder, err_t *err);
+void golden_case_close(golden_case_t *golden);
+
+/* NULL when the case has no tap of that name. */
+const golden_tap_t *golden_case_find(const golden_case_t *golden, const char *name);
+
+/* A path of the manifest, relative to the case's folder, as one that can be opened; the caller frees it.
+ * NULL for a key that is absent or null. */
+char *golden_case_path(const golden_case_t *golden, json_node_t node, const char *key);
+
+#endif

@@ -1,0 +1,105 @@
+/* test_tensor_file.c - one tensor from .npy, .npz and .safetensors, the same way. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+#include <zip.h>
+
+#include "../scratch.h"
+#include "io/npy.h"
+#include "io/safetensors.h"
+#include "io/tensor_file.h"
+
+static const float numbers[6] = {0.5f, -1, 2, 3, 4, 1e-20f};
+
+static const char *make_safetensors(const char *name, int count) {
+    err_t err;
+    st_writer_t *writer;
+    const char *path = scratch_path(name), *names[] = {"latents", "other"};
+    assert_int_equal(st_writer_open(&writer, path, &err), 0);
+    for (int i = 0; i < count; i++)
+        assert_int_equal(st_writer_add(writer, names[i], DTYPE_F32, SHAPE2(2, 3), numbers, &err),
+                         0);
+    assert_int_equal(st_writer_finish(writer, &err), 0);
+    return path;
+}
+
+static const char *make_npy(const char *name) {
+    err_t err;
+    const char *path = scratch_path(name);
+    assert_int_equal(npy_write(path, DTYPE_F32, SHAPE2(2, 3), numbers, &err), 0);
+    return path;
+}
+
+static const char *make_npz(const char *name, int count) {
+    int code;
+    const char *path = scratch_path(name), *names[] = {"latents.npy", "other.npy"};
+    size_t bytes;
+    char *npy = scratch_slurp(make_npy("inner.npy"), &bytes);
+    zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
+    assert_non_null(zip);
+    for (int i = 0; i < count; i++)
+        assert_true(zip_file_add(zip, names[i], zip_source_buffer(zip, npy, bytes, 0), 0) >= 0);
+    assert_int_equal(zip_close(zip), 0);
+    free(npy);
+    return path;
+}
+
+static void assert_reads(const char *path, const char *name) {
+    err_t err;
+    tensor_file_t tensor;
+    if (tensor_file_read(&tensor, path, name, &err) != 0) fail_msg("%s", err.text);
+    assert_true(shape_equal(tensor.shape, SHAPE2(2, 3)));
+    for (int i = 0; i < 6; i++) assert_true(tensor.data[i] == (double)numbers[i]);
+    tensor_file_free(&tensor);
+}
+
+static void every_kind(void **state) {
+    (void)state;
+    assert_reads(make_npy("x.npy"), NULL);
+    assert_reads(make_npy("named.safetensors"), NULL); /* the content decides */
+    assert_reads(make_safetensors("x.safetensors", 1), NULL);
+    assert_reads(make_safetensors("x.safetensors", 1), "latents");
+    assert_reads(make_safetensors("xy.safetensors", 2), "other");
+    assert_reads(make_npz("x.npz", 1), NULL);
+    assert_reads(make_npz("xy.npz", 2), "other");
+}
+
+static void refused(void **state) {
+    (void)state;
+    err_t err;
+    tensor_file_t tensor;
+    assert_int_equal(tensor_file_read(&tensor, make_safetensors("xy.safetensors", 2), NULL, &err),
+                     -1);
+    assert_message(&err, "xy.safetensors", "holds 2 tensors", "'latents', 'other'", NULL);
+    assert_int_equal(tensor_file_read(&tensor, make_npz("xy.npz", 2), NULL, &err), -1);
+    assert_message(&err, "xy.npz", "holds 2 tensors", "'latents', 'other'", NULL);
+    assert_int_equal(tensor_file_read(&tensor, make_npz("xy.npz", 2), "third", &err), -1);
+    assert_message(&err, "xy.npz", "no tensor 'third'", "'latents', 'other'", NULL);
+    assert_int_equal(tensor_file_read(&tensor, make_safetensors("none.safetensors", 0), NULL, &err),
+                     -1);
+    assert_message(&err, "none.safetensors", "holds 0 tensors", NULL);
+    assert_int_equal(tensor_file_read(&tensor, make_npy("x.npy"), "latents", &err), -1);
+    assert_message(&err, "x.npy", "no tensor names", NULL);
+    assert_int_equal(tensor_file_read(&tensor, scratch_path("missing.npy"), NULL, &err), -1);
+    assert_message(&err, "missing.npy", "No such file", NULL);
+    assert_int_equal(tensor_file_read(&tensor, scratch_text("x.pt", "PK\3\4...."), NULL, &err), -1);
+    assert_message(&err, "x.pt", "pickled", NULL);
+    assert_int_equal(tensor_file_read(&tensor, scratch_text("x.csv", "1,2,3"), NULL, &err), -1);
+    assert_message(&err, "x.csv", "is not a safetensors file", NULL);
+    assert_int_equal(tensor_file_read(&tensor, scratch_text("empty", ""), NULL, &err), -1);
+    assert_message(&err, "empty", "0 bytes", NULL);
+    assert_null(tensor.data);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_kind),
+        cmocka_unit_test(refused),
+    };
+    return cmocka_run_group_tests_name("tensor_file", tests, scratch_setup, scratch_teardown);
+}
