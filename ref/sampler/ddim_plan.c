@@ -86,7 +86,7 @@ static double timestep(const ddim_config_t *config, size_t steps, size_t k) {
     double value = 0;
     switch (config->timestep_spacing) {
     case SPACING_LEADING: /* np.arange(steps) * (n // steps), falling, + offset */
-        value = (double)rising * (double)((size_t)n / steps) + config->steps_offset;
+        value = (double)(rising * ((size_t)n / steps)) + config->steps_offset;
         break;
     case SPACING_TRAILING: { /* np.arange(n, 0, -n / steps) - 1 */
         /* NumPy goes on by the difference of the first two numbers. */

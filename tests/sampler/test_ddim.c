@@ -182,6 +182,23 @@ static void authors(void **state) {
     ddim_free(&ddim);
 }
 
+/* Without an offset the last step but one ends at timestep 0, which is a level of the table; the
+ * last ends below it. */
+static void where_a_step_ends(void **state) {
+    ddim_config_t config = ddim_config_authors;
+    config.steps_offset = 0;
+    ddim_t ddim = plan(&config, 50);
+    (void)state;
+    assert_true(ddim_coefficients(&ddim, 0, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[960]);
+    assert_true(ddim_coefficients(&ddim, 48, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[0]);
+    assert_true(ddim_coefficients(&ddim, 49, 0).alpha_prev == 1);
+    ddim_free(&ddim);
+    config.set_alpha_to_one = false;
+    ddim = plan(&config, 50);
+    assert_true(ddim_coefficients(&ddim, 49, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[0]);
+    ddim_free(&ddim);
+}
+
 /* With zero terminal SNR the last level is 0 and the first is kept. */
 static void zero_snr(void **state) {
     ddim_config_t config = ddim_config_authors;
@@ -206,6 +223,13 @@ static void zero_snr(void **state) {
     assert_true(isfinite(out[0]) && isfinite(out[1]));
     ddim_free(&plain);
     ddim_free(&ddim);
+    /* From level 0, eta 1 takes all the room there is: no NaN where rounding takes more. */
+    for (size_t steps = 2; steps <= 200; steps++) {
+        ddim = plan(&config, steps);
+        ddim_coefficients_t c = ddim_coefficients(&ddim, 0, 1);
+        assert_true(c.direction >= 0 && c.direction < 1e-7 && c.sigma > 0);
+        ddim_free(&ddim);
+    }
 }
 
 /* ---- steps ----------------------------------------------------------------------------------- */
@@ -439,11 +463,12 @@ static void guidance_combines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_tables), cmocka_unit_test(timestep_corners),
-        cmocka_unit_test(authors),       cmocka_unit_test(zero_snr),
-        cmocka_unit_test(golden_steps),  cmocka_unit_test(exact_model),
-        cmocka_unit_test(eta),           cmocka_unit_test(plans_refused),
-        cmocka_unit_test(nan_passes),    cmocka_unit_test(guidance_combines),
+        cmocka_unit_test(golden_tables),     cmocka_unit_test(timestep_corners),
+        cmocka_unit_test(authors),           cmocka_unit_test(where_a_step_ends),
+        cmocka_unit_test(zero_snr),          cmocka_unit_test(golden_steps),
+        cmocka_unit_test(exact_model),       cmocka_unit_test(eta),
+        cmocka_unit_test(plans_refused),     cmocka_unit_test(nan_passes),
+        cmocka_unit_test(guidance_combines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -117,7 +117,8 @@ static void check_vector(const vector_t *v, void *out) {
     assert_int_equal(v->tensor->bytes, expected * size);
     for (size_t i = 0; i < expected; i++) {
         size_t at = place(v, total, i);
-        if (memcmp((const char *)out + at * size, (const char *)v->tensor->data + i * size, size)) {
+        if (memcmp((const char *)out + at * size, (const char *)v->tensor->data + i * size, size) !=
+            0) {
             double got = v->f64 ? ((double *)out)[at] : (double)((float *)out)[at], truth;
             dtype_to_double(&truth, (const char *)v->tensor->data + i * size, v->tensor->dtype, 1);
             fail_msg("%s: number %zu is %.17g, torch has %.17g", v->id, at, got, truth);
