@@ -63,10 +63,12 @@ static void tile_blas(const product_t *p, size_t m0, size_t rows, size_t n0, siz
     if (blas_is_serial) pthread_mutex_lock(&blas_lock);
 #ifdef MOLE_F64
     cblas_dgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)p->K,
-                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out, (blasint)p->ld_out);
+                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
+                (blasint)p->ld_out);
 #else
     cblas_sgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)p->K,
-                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out, (blasint)p->ld_out);
+                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
+                (blasint)p->ld_out);
 #endif
     if (blas_is_serial) pthread_mutex_unlock(&blas_lock);
 }
