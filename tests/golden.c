@@ -11,6 +11,7 @@
 #include "core/err.h"
 #include "io/safetensors.h"
 #include "verify/diff.h"
+#include "verify/sha256.h"
 
 struct golden {
     char *folder;
@@ -35,6 +36,16 @@ static void open_manifest(golden_t *g, const char *path) {
     if (json_array_size(g->calls) == 0) fail_msg("%s: no calls in it", path);
 }
 
+/* A case whose numbers are not those that were made is no case. */
+static void check_sha256(const golden_t *g, const char *path) {
+    json_t *entry = json_object_get(json_object_get(g->manifest, "files"), "tensors.safetensors");
+    char found[SHA256_TEXT];
+    err_t err;
+    if (sha256_file(found, path, &err) != 0) fail_msg("%s", err.text);
+    if (!text_is(entry, "sha256", found))
+        fail_msg("%s: SHA-256 is %s, which is not what the manifest says", path, found);
+}
+
 golden_t *golden_open(const char *folder) {
     golden_t *g = xcalloc(1, sizeof *g);
     g->folder = xstrdup(folder);
@@ -42,6 +53,7 @@ golden_t *golden_open(const char *folder) {
     open_manifest(g, path);
     free(path);
     path = xasprintf("%s/tensors.safetensors", folder);
+    check_sha256(g, path);
     err_t err;
     if (st_open(&g->tensors, path, &err) != 0) fail_msg("%s", err.text);
     free(path);

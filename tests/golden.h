@@ -1,8 +1,8 @@
 /* golden.h - golden cases of kind "calls" (docs/golden-format.md), as tests read them.
  *
- * Whatever is wrong with a case (no folder, another version, a missing key, a shape that is not the
- * stated one) fails the running test with a message that names file and key. Tensors are doubles in
- * torch's order, in memory that fixture_free gives back. */
+ * Whatever is wrong with a case (no folder, another version, another SHA-256, a missing key, a
+ * shape that is not the stated one) fails the running test with a message that names file and
+ * key. Tensors are doubles in torch's order, in memory that fixture_free gives back. */
 #ifndef MOLE_TESTS_GOLDEN_H
 #define MOLE_TESTS_GOLDEN_H
 

@@ -37,12 +37,16 @@ typedef struct {
 } product_t;
 
 static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t blas_lock = PTHREAD_MUTEX_INITIALIZER;
+static bool blas_is_serial;
 
-static void blas_single_thread(void) {
+static void blas_prepare(void) {
     /* An OpenBLAS built on OpenMP passes the number on to omp_set_num_threads: put ours back. */
     int threads = omp_get_max_threads();
     openblas_set_num_threads(1);
     omp_set_num_threads(threads);
+    /* An OpenBLAS built without threads hands the same buffer to two callers at once. */
+    blas_is_serial = openblas_get_parallel() == OPENBLAS_SEQUENTIAL;
 }
 
 /* out tile = before + scale a b, where before is out (accumulate), the bias, or nothing. */
@@ -56,18 +60,20 @@ static void tile_blas(const product_t *p, size_t m0, size_t rows, size_t n0, siz
     }
     CBLAS_TRANSPOSE turn = p->b_transposed ? CblasTrans : CblasNoTrans;
     real_t beta = p->bias || p->accumulate ? 1 : 0;
-    /* An OpenBLAS built on OpenMP ignores openblas_set_num_threads outside parallel regions and
-     * asks omp_get_max_threads instead; the setting belongs to this thread and is put back. */
-    int threads = omp_get_max_threads();
+    /* An OpenBLAS built on OpenMP asks omp_get_max_threads, whatever openblas_set_num_threads said.
+     * The setting belongs to this task of the parallel region in product() and ends with it. */
     omp_set_num_threads(1);
+    if (blas_is_serial) pthread_mutex_lock(&blas_lock);
 #ifdef MOLE_F64
     cblas_dgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)p->K,
-                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out, (blasint)p->ld_out);
+                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
+                (blasint)p->ld_out);
 #else
     cblas_sgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)p->K,
-                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out, (blasint)p->ld_out);
+                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
+                (blasint)p->ld_out);
 #endif
-    omp_set_num_threads(threads);
+    if (blas_is_serial) pthread_mutex_unlock(&blas_lock);
 }
 
 /* The plain way works on a strip of PLAIN_COLUMNS columns, whose sums fit the registers, and
@@ -131,7 +137,7 @@ static void product(const product_t *p, size_t M, size_t N, matmul_t how) {
     if (M == 0 || N == 0) return;
     /* K = 0 is an empty sum; BLAS libraries disagree on it, so it never reaches them. */
     if (p->K == 0 || N < NARROW) how = MATMUL_PLAIN;
-    if (how == MATMUL_BLAS) pthread_once(&blas_once, blas_single_thread);
+    if (how == MATMUL_BLAS) pthread_once(&blas_once, blas_prepare);
     size_t tall = (M - 1) / TILE_ROWS + 1, wide = (N - 1) / TILE_COLUMNS + 1;
     bool parallel = tall * wide > 1 && M * N * p->K >= PARALLEL_FROM && !omp_in_parallel();
 #pragma omp parallel for schedule(dynamic) if (parallel)

@@ -85,6 +85,28 @@ static void linear_equals_slow(void **state) {
     }
 }
 
+/* The scale takes part before the rounding, so the oracle is given a scaled weight, exact in
+ * double. */
+static void linear_scaled_equals_slow(void **state) {
+    const double scale = 0.375; /* a power of two would hide a second rounding */
+    for (size_t i = 0; i < SIZES * 2; i++) {
+        size_t M = sizes[i / 2][0], N = sizes[i / 2][1], K = sizes[i / 2][2];
+        matmul_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
+        double *x = fixture_random(M * K, 4, 1), *w = fixture_random(N * K, 5, 1);
+        double *scaled = fixture_bytes(N * K * sizeof *scaled);
+        for (size_t j = 0; j < N * K; j++) scaled[j] = w[j] * scale;
+        double *truth = fixture_bytes(M * N * sizeof *truth),
+               *size = fixture_bytes(M * N * sizeof *size);
+        slow_linear(truth, size, x, scaled, NULL, M, K, N);
+        real_t *out = fixture_blank(M * N);
+        linear_scaled(out, fixture_reals(x, M * K), fixture_reals(w, N * K), scale, M, K, N, how);
+        fixture_close(fixture_doubles(out, M * N), truth, size, spread_of(how, K), M * N,
+                      "linear_scaled %zux%zux%zu, %s", M, K, N,
+                      how == MATMUL_PLAIN ? "plain" : "BLAS");
+        fixture_free(state);
+    }
+}
+
 /* MATMUL_PLAIN promises one particular number: these loops. */
 static void plain_is_the_defining_sum(void **state) {
     (void)state;
@@ -176,9 +198,10 @@ static void broken_contracts_abort(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        fixture_test(blas_stays_on_one_thread), /* first: it wants to see BLAS being set up */
         fixture_test(matmul_equals_slow),        fixture_test(linear_equals_slow),
-        fixture_test(plain_is_the_defining_sum), fixture_test(an_empty_sum_is_zero),
-        fixture_test(nan_and_inf_propagate),     fixture_test(blas_stays_on_one_thread),
+        fixture_test(linear_scaled_equals_slow), fixture_test(plain_is_the_defining_sum),
+        fixture_test(an_empty_sum_is_zero),      fixture_test(nan_and_inf_propagate),
         fixture_test(broken_contracts_abort),
     };
     return cmocka_run_group_tests_name("ops/matmul " REAL_NAME, tests, NULL, NULL);
