@@ -46,6 +46,7 @@ const char *scratch_path(const char *name) {
 
 const char *scratch_write(const char *name, const void *data, size_t bytes) {
     const char *path = scratch_path(name);
+    unlink(path); /* a new file: ext4 flushes one that is truncated and written again */
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, bytes, file), bytes);

@@ -128,7 +128,8 @@ static void lists_and_objects(void **state) {
     err_t err;
     json_file_t *file = open_text(
         "{\"l\": [320, 640], \"one\": 8, \"mixed\": [1, \"a\"], \"names\": [\"x\", \"y\"],"
-        " \"flags\": [true, false], \"flag\": true, \"o\": {\"in\": {\"k\": \"v\"}}, \"items\": "
+        " \"flags\": [true, false], \"flag\": true, \"o\": {\"in\": {\"k\": \"v\", \"l\": [{}]}}, "
+        "\"items\": "
         "[{\"k\": 1}, 2]}");
     json_node_t root = json_file_root(file), node, inner;
     int64_t ints[4] = {0};
@@ -167,6 +168,9 @@ static void lists_and_objects(void **state) {
     assert_int_equal(json_get_object(node, "in", &inner, &err), 0);
     assert_int_equal(json_get_int(inner, "k", 0, 9, ints, &err), -1);
     assert_message(&err, "config.json: o.in.k: expected an integer from 0 to 9, found \"v\"", NULL);
+    assert_int_equal(json_get_item(inner, "l", 0, &node, &err), 0);
+    assert_int_equal(json_get_int(node, "k", 0, 9, ints, &err), -1);
+    assert_message(&err, "config.json: o.in.l[0].k: is missing", NULL);
     assert_int_equal(json_get_object(root, "l", &node, &err), -1);
     assert_message(&err, "l: expected an object, found a list", NULL);
     assert_int_equal(json_get_length(root, "items", &count, &err), 0);

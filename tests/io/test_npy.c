@@ -2,6 +2,7 @@
  * archives. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -33,6 +34,8 @@ static size_t build(char *out, int version, const char *dictionary, const void *
 
 static const float f32[6] = {0, 1, 2, 3, 4, 5};
 
+#define SPACES "                                                                                "
+
 /* What numpy.save writes for numpy.arange(6, dtype='f4').reshape(2, 3). */
 static void bytes_of_numpy(void **state) {
     (void)state;
@@ -50,6 +53,11 @@ static void bytes_of_numpy(void **state) {
     char *found = scratch_slurp(path, &bytes);
     assert_int_equal(bytes, sizeof expected);
     assert_memory_equal(found, expected, sizeof expected);
+    free(found);
+    /* a tuple of one needs its comma */
+    assert_int_equal(npy_write(path, DTYPE_F32, SHAPE1(6), f32, &err), 0);
+    found = scratch_slurp(path, &bytes);
+    assert_non_null(strstr(found + 10, "'shape': (6,), }"));
     free(found);
     unlink(path);
     assert_int_equal(npy_write(path, DTYPE_BF16, SHAPE1(1), f32, &err), -1);
@@ -87,6 +95,8 @@ static void versions_and_spellings(void **state) {
         DICT("<f4", "False", "(2, 3)"),
         DICT("<f4", "False", "(2,3,)"),
         "{'shape':(2,3),'descr':'<f4','fortran_order':False}",
+        /* more than 255 bytes, so that the length takes both of its bytes */
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }" SPACES SPACES SPACES "\n",
         "  { \"descr\" : \"<f4\" , \"fortran_order\" : False , \"shape\" : ( 2 , 3 ) }   \n",
     };
     for (int version = 1; version <= 3; version++)
@@ -188,7 +198,12 @@ static void damage(void **state) {
             memcpy(cut, file, length);
             char *exact = xrealloc(cut, length ? length : 1);
             assert_int_equal(npy_parse(&array, exact, length, "cut.npy", &err), -1);
-            assert_message(&err, "cut.npy", NULL);
+            bool in_magic = length < 10, in_header = length < bytes - sizeof f32;
+            assert_message(&err, "cut.npy",
+                           in_magic    ? "no \\x93NUMPY"
+                           : in_header ? "truncated in the header"
+                                       : "(truncated)",
+                           NULL);
             free(exact);
         }
         uint64_t random = 88172645463325252u;

@@ -193,6 +193,10 @@ static void misfits(void **state) {
     assert_int_equal(weights_take(weights, "a.weight", SHAPE2(2, 3), &x, &err), 0);
     assert_int_equal(weights_take(weights, "a.weight", SHAPE2(2, 3), &x, &err), -1);
     assert_message(&err, "w.safetensors", "'a.weight'", "twice", NULL);
+    /* a name that is bound already is no suggestion */
+    assert_int_equal(weights_take(weights, "a.weigh", SHAPE2(2, 3), &x, &err), -1);
+    assert_message(&err, "'a.weigh' (2, 3) is missing", "'b.weight'", NULL);
+    assert_null(strstr(err.text, "'a.weight'"));
     assert_false(weights_has(weights, "a"));
     shape_t shape;
     assert_true(weights_shape(weights, "c.weight", &shape));
