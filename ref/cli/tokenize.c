@@ -95,6 +95,7 @@ static int run(const options_t *o, const tokenizer_t *tok, err_t *err) {
         return 0;
     }
     token_list_t list = {0};
+    REQUIRE(o->text, "tokenize: no text");
     if (tokenizer_encode(tok, o->text, strlen(o->text), &list, err)) return -1;
     print_tokens(tok, list.id, NULL, list.count, o->json);
     token_list_free(&list);

@@ -50,6 +50,8 @@ bool json_node_has(json_node_t node, const char *key) {
     return value && !json_is_null(value);
 }
 
+#undef json_node_error /* in the analyser only, see json.h */
+
 int json_node_error(json_node_t node, const char *key, err_t *err, const char *format, ...) {
     char message[1024];
     va_list args;

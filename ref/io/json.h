@@ -39,6 +39,9 @@ bool json_node_has(json_node_t node, const char *key);
 /* "FILE: where.key: " + message; returns -1. For checks that the reader makes itself. */
 int json_node_error(json_node_t node, const char *key, err_t *err, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
+#ifdef __clang_analyzer__ /* as for err_set */
+#define json_node_error(...) err_returns(json_node_error(__VA_ARGS__))
+#endif
 
 /* An integer from min to max. 3.0 is not an integer, true is not a number. */
 int json_get_int(json_node_t node, const char *key, int64_t min, int64_t max, int64_t *out,
