@@ -172,7 +172,7 @@ static void announce(const job_t *job) {
 /* The sinks of a run: maps of the gates, then the trace. */
 static int open_sinks(job_t *job, run_t *run, err_t *err) {
     const generate_options_t *o = job->options;
-    if (o->trace && trace_open(&job->trace, o->trace, err)) return -1;
+    if (o->trace && trace_open(&job->trace, o->trace, o->trace_inputs, err)) return -1;
     if (job->trace) {
         trace_metadata(job->trace, "prompt", o->prompt[0].positive);
         trace_metadata(job->trace, "negative_prompt", o->prompt[0].negative);

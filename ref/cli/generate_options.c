@@ -27,6 +27,7 @@ static void print_help(void) {
            "  --noise cpu|cuda     whose torch.randn the latents come from (cpu)\n"
            "  --latents FILE       start from these instead: .npy, .npz or .safetensors, (1,4,H/8,W/8)\n"
            "  --trace FILE         every intermediate tensor, safetensors (one prompt, one picture)\n"
+           "  --trace-inputs       the trace also holds NAME.in, what goes into each module with weights\n"
            "  --gates-png FOLDER   pictures of how strong each expert was, where\n"
            "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
            "  -q, --quiet          no progress and no settings on the screen\n\n%s\n"
@@ -47,7 +48,7 @@ typedef struct {
 enum {
     OPT_PROMPT = OPT_OWN, OPT_PROMPTS_FROM, OPT_NEGATIVE, OPT_PRESET, OPT_SYNTAX, OPT_MAX_CHUNKS,
     OPT_SEED, OPT_IMAGES, OPT_STEPS, OPT_SCALE, OPT_WIDTH, OPT_HEIGHT, OPT_ETA, OPT_SCHEDULER,
-    OPT_NOISE, OPT_LATENTS, OPT_TRACE, OPT_GATES_PNG
+    OPT_NOISE, OPT_LATENTS, OPT_TRACE, OPT_TRACE_INPUTS, OPT_GATES_PNG
 };
 
 static const struct option long_options[] = {
@@ -70,6 +71,7 @@ static const struct option long_options[] = {
     {"noise", required_argument, NULL, OPT_NOISE},
     {"latents", required_argument, NULL, OPT_LATENTS},
     {"trace", required_argument, NULL, OPT_TRACE},
+    {"trace-inputs", no_argument, NULL, OPT_TRACE_INPUTS},
     {"gates-png", required_argument, NULL, OPT_GATES_PNG},
     {"output", required_argument, NULL, 'o'},
     {"quiet", no_argument, NULL, 'q'},
@@ -134,6 +136,7 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     case OPT_SCHEDULER: o->scheduler = value; return 0;
     case OPT_LATENTS: o->latents = value; return 0;
     case OPT_TRACE: o->trace = value; return 0;
+    case OPT_TRACE_INPUTS: o->trace_inputs = true; return 0;
     case OPT_GATES_PNG: o->gates_png = value; return 0;
     case 'o': o->output = value; return 0;
     case 'q': o->quiet = true; return 0;
@@ -184,6 +187,7 @@ static int check(generate_options_t *o, const words_t *w) {
         return cli_usage_error(command, "the prompt has more than %d bytes", TOKENIZER_TEXT_MAX);
     if (o->gates_png && !o->common.files.mole.gates)
         return cli_usage_error(command, "--gates-png without --gates: there are no gates to draw");
+    if (o->trace_inputs && !o->trace) return cli_usage_error(command, "--trace-inputs without --trace");
     if (o->latents && o->images > 1)
         return cli_usage_error(command, "--latents makes one picture: leave out --images");
     if (w->prompt)

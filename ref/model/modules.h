@@ -4,18 +4,6 @@
 
 #include "model/layers.h"
 
-typedef enum { MODULE_LINEAR, MODULE_CONV, MODULE_GROUP_NORM, MODULE_LAYER_NORM } module_kind_t;
-
-typedef struct {
-    const char *name; /* "unet.down_blocks.0.resnets.0.conv1" */
-    module_kind_t kind;
-    union {
-        const linear_t *linear;
-        const conv_t *conv;
-        const norm_t *norm;
-    } as;
-} module_t;
-
 /* out = the module on x alone, both row-major in torch's order.
  *   linear  x (...,in) or, for a 1x1 convolution, (B,in,H,W); with experts, when the layer has them, for
  *           which x (B,T,in)
