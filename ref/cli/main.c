@@ -15,11 +15,14 @@
 static const struct {
     const char *name, *about;
     int (*run)(int argc, char **argv);
+    const char *precision; /* NULL: the user's choice */
 } commands[] = {
-    {"generate", "prompt in, PNG out", cli_generate},
-    {"inspect", "what a model and its experts hold", cli_inspect},
-    {"tokenize", "prompt in, token ids out", cli_tokenize},
-    {"verify", "run golden cases and say how far every tap is from the truth", cli_verify},
+    {"generate", "prompt in, PNG out", cli_generate, NULL},
+    {"compare", "a port's trace against the truth: which layer is wrong, and why", cli_compare, "f64"},
+    {"replay", "one module on given inputs", cli_replay, NULL},
+    {"verify", "run golden cases and say how far every tap is from the truth", cli_verify, NULL},
+    {"inspect", "what a model and its experts hold", cli_inspect, NULL},
+    {"tokenize", "prompt in, token ids out", cli_tokenize, NULL},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -33,9 +36,11 @@ static void print_help(FILE *to) {
                 "--prompt \"two hands\" -o hands.png\n");
 }
 
-/* The value of --precision, or NULL. Only whole words before a lone "--" count. */
+/* The precision that the command needs, or the value of --precision, or NULL. Only whole words before a lone "--" count. */
 static const char *wanted_precision(int argc, char **argv) {
     const char *wanted = NULL;
+    for (int i = 0; argc > 1 && i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0 && commands[i].precision) return commands[i].precision;
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--precision") == 0 && i + 1 < argc) wanted = argv[i + 1];
         if (strncmp(argv[i], "--precision=", 12) == 0) wanted = argv[i] + 12;

@@ -41,6 +41,9 @@ void pipeline_close(pipeline_t *pipeline);
 size_t pipeline_default_size(const pipeline_t *pipeline);
 size_t pipeline_size_unit(const pipeline_t *pipeline);
 
+/* A part of the model by the name of its tap, "step.000/" passed over; NULL when none with weights has it. */
+const module_t *pipeline_module(const pipeline_t *pipeline, const char *name);
+
 /* ---- one prompt ----------------------------------------------------------------------------------- */
 
 /* The text side of a run, valid until the arena is released below it. */

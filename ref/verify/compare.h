@@ -23,6 +23,7 @@
 #include "mole/run.h"
 #include "verify/diff.h"
 #include "verify/golden.h"
+#include "verify/names.h"
 #include "verify/trace_file.h"
 
 typedef enum { BUDGET_AUTO, BUDGET_F64, BUDGET_F32, BUDGET_F16, BUDGET_BF16 } budget_t;
@@ -86,7 +87,7 @@ typedef struct {
     budget_t budget;
     double limit;        /* ratio above which a tap differs; 0: the default, COMPARE_LIMIT */
     const char *filter;  /* glob over reference names, or NULL */
-    const struct name_map *map; /* candidate's names to ours, or NULL */
+    const name_map_t *map; /* candidate's names to ours, or NULL */
     bool isolate;        /* run the reference on the candidate's inputs (golden references) */
 } compare_options_t;
 

@@ -57,7 +57,8 @@ static int read_tap(golden_case_t *g, size_t index, err_t *err) {
         json_get_string_or(node, "tensor", t->name, &tensor, err) ||
         read_shape(node, &t->shape, err) || json_get_object(node, peer_key(node), &error, err) ||
         json_get_double(error, "rms", &t->peer_rms, err) ||
-        json_get_double(error, "max_abs", &t->peer_max, err))
+        json_get_double(error, "max_abs", &t->peer_max, err) ||
+        json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err))
         return -1;
     t->truth = st_find(g->tensors, tensor);
     if (!t->truth)
