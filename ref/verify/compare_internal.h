@@ -2,6 +2,7 @@
 #ifndef MOLE_VERIFY_COMPARE_INTERNAL_H
 #define MOLE_VERIFY_COMPARE_INTERNAL_H
 
+#include "model/layers.h"
 #include "verify/compare.h"
 #include "verify/names.h"
 
