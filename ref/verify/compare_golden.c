@@ -20,15 +20,50 @@ static int read_truth(void *who, size_t index, size_t first, size_t count, doubl
     return 0;
 }
 
+/* One draw of PyTorch's rounding is no measure for a gate of two numbers: taps of fewer than SMALL numbers
+ * count with at least the error that PyTorch makes over all of them, relative to their size. */
+enum { SMALL = 16 };
+
+static double truth_rms(const golden_tap_t *t) {
+    double numbers[SMALL];
+    size_t count = shape_count(t->shape);
+    dtype_to_double(numbers, t->truth->data, DTYPE_F64, count);
+    return diff_tensors(numbers, numbers, count).truth_rms;
+}
+
+typedef struct {
+    double cumulative, isolated; /* rms over the small taps of error / truth's rms */
+} pooled_t;
+
+static pooled_t pool_small(const golden_case_t *g) {
+    pooled_t sum = {0, 0};
+    size_t taps = 0;
+    for (size_t i = 0; i < g->taps; i++) {
+        const golden_tap_t *t = &g->tap[i];
+        double size = shape_count(t->shape) < SMALL ? truth_rms(t) : 0;
+        if (!(size > 0)) continue;
+        sum.cumulative += (t->peer_rms / size) * (t->peer_rms / size);
+        sum.isolated += (t->isolated_rms / size) * (t->isolated_rms / size);
+        taps++;
+    }
+    if (!taps) return sum;
+    return (pooled_t){sqrt(sum.cumulative / (double)taps), sqrt(sum.isolated / (double)taps)};
+}
+
 static void rows_of_golden(compare_result_t *r, const golden_case_t *g, const char *filter,
-                           size_t *index) {
+                           size_t *index, double *isolated_peer) {
+    pooled_t pooled = pool_small(g);
     r->row = xcalloc(g->taps + 1, sizeof *r->row);
     for (size_t i = 0; i < g->taps; i++) {
         const golden_tap_t *t = &g->tap[i];
         if (filter && !name_matches(filter, t->name)) continue;
+        double size = shape_count(t->shape) < SMALL ? truth_rms(t) : 0;
         index[r->rows] = i;
+        isolated_peer[r->rows] = fmax(t->isolated_rms, pooled.isolated * size);
         compare_row_t *row = &r->row[r->rows++];
-        *row = (compare_row_t){.name = xstrdup(t->name), .shape = t->shape, .peer_rms = t->peer_rms};
+        *row = (compare_row_t){.name = xstrdup(t->name),
+                               .shape = t->shape,
+                               .peer_rms = fmax(t->peer_rms, pooled.cumulative * size)};
         snprintf(row->origin, sizeof row->origin, "times PyTorch's own float32 error, measured");
     }
 }
@@ -56,7 +91,8 @@ typedef struct {
     const pipeline_t *pipeline;
     trace_file_t *candidate;
     compare_result_t *result;
-    const size_t *index, *source; /* per row: golden tap, candidate entry */
+    const size_t *source;  /* per row: the candidate's entry */
+    const double *peer;    /* per row: PyTorch's float32 error of the module by itself */
     size_t next, culprit;         /* culprit: whose cause is wanted; SIZE_MAX: none, weigh every row */
     double unit;
     real_t *torch;
@@ -140,8 +176,7 @@ static void check_bound(forcer_t *f, compare_row_t *row, const module_t *m, size
 static void weigh_isolated(forcer_t *f, compare_row_t *row, size_t at, const char *name,
                            size_t count) {
     row->isolated = diff_tensors(f->found, f->expected, count);
-    double peer = f->golden->tap[f->index[at]].isolated_rms;
-    double scale = compare_scale(peer, row->isolated.truth_rms, f->unit);
+    double scale = compare_scale(f->peer[at], row->isolated.truth_rms, f->unit);
     row->isolated_ratio = compare_ratio(&row->isolated, scale);
     row->has_isolated = true;
     const module_t *m = linear_map_of(f, name);
@@ -150,7 +185,6 @@ static void weigh_isolated(forcer_t *f, compare_row_t *row, size_t at, const cha
 
 static void explain(forcer_t *f, compare_row_t *row, size_t at, const char *name, view_t view) {
     bool known = strcmp(f->input_name, name) == 0;
-    double peer = f->golden->tap[f->index[at]].isolated_rms;
     culprit_t culprit = {.name = name,
                          .shape = view.shape,
                          .count = shape_count(view.shape),
@@ -159,7 +193,7 @@ static void explain(forcer_t *f, compare_row_t *row, size_t at, const char *name
                          .module = pipeline_module(f->pipeline, name),
                          .input = known ? f->input : NULL,
                          .input_shape = f->input_shape,
-                         .rounding = compare_scale(peer, row->isolated.truth_rms, f->unit),
+                         .rounding = compare_scale(f->peer[at], row->isolated.truth_rms, f->unit),
                          .context = f};
     run_t run = *f->run;
     run.sink = NULL;
@@ -221,12 +255,12 @@ static int run_forced(forcer_t *f, const run_t *run, size_t culprit) {
 /* ---- both --------------------------------------------------------------------------------------------- */
 
 static int isolate(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
-                   compare_result_t *r, double limit, const size_t *index, const size_t *source,
+                   compare_result_t *r, double limit, const double *peer, const size_t *source,
                    err_t *err) {
     pipeline_t pipeline;
     if (golden_open_model(golden, &pipeline, err)) return -1;
     forcer_t f = {.sink = {force, true}, .run = run, .golden = golden, .pipeline = &pipeline,
-                  .candidate = candidate, .result = r, .index = index, .source = source,
+                  .candidate = candidate, .result = r, .peer = peer, .source = source,
                   .unit = budget_unit(r->budget), .err = err};
     int status = run_forced(&f, run, SIZE_MAX);
     if (!status) compare_judge(r, limit);
@@ -247,17 +281,19 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
     snprintf(r->candidate, sizeof r->candidate, "%s", trace_file_path(candidate));
     size_t *index = xcalloc(golden->taps + 1, sizeof *index);
     size_t *source = xcalloc(golden->taps + 1, sizeof *source);
+    double *peer = xcalloc(golden->taps + 1, sizeof *peer);
     double limit = options->limit > 0 ? options->limit : COMPARE_LIMIT;
-    rows_of_golden(r, golden, options->filter, index);
+    rows_of_golden(r, golden, options->filter, index, peer);
     int status = r->rows ? 0 : err_set(err, "%s: no tap matches --filter", golden->folder);
     if (!status) status = compare_match(r, candidate, options, source, err);
     if (!status) status = weigh_cumulative(r, golden, candidate, index, source, err);
     if (!status && options->isolate)
-        status = isolate(run, golden, candidate, r, limit, index, source, err);
+        status = isolate(run, golden, candidate, r, limit, peer, source, err);
     else if (!status)
         compare_judge(r, limit);
     free(index);
     free(source);
+    free(peer);
     if (status) compare_free(r);
     return status;
 }

@@ -87,7 +87,7 @@ void verify_result_free(verify_result_t *result) {
 /* ---- the verdict ---------------------------------------------------------------------------------- */
 
 double verify_row_ratio(const verify_row_t *row) {
-    return diff_ratio(&row->diff, row->tap->peer_rms);
+    return diff_ratio(&row->diff, row->tap->strict_rms);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -115,7 +115,7 @@ verify_summary_t verify_summarise(const verify_result_t *result) {
         if (d->count >= VERIFY_SMALL) {
             if (!s.worst_ratio || worse(ratio, s.ratio)) s.worst_ratio = row, s.ratio = ratio;
         } else if (d->truth_rms > 0) {
-            double peer = fmax(row->tap->peer_rms, d->storage_floor) / d->truth_rms;
+            double peer = fmax(row->tap->strict_rms, d->storage_floor) / d->truth_rms;
             double own = d->rms / d->truth_rms;
             ours += own * own * (double)d->count;
             theirs += peer * peer * (double)d->count;
@@ -150,7 +150,7 @@ static compare_row_t report_row(const verify_row_t *row, verify_mode_t mode, dou
                          .candidate_dtype = dtype_real(),
                          .verdict = verdict_of(row, bound, limit),
                          .cumulative = row->diff,
-                         .peer_rms = row->tap->peer_rms,
+                         .peer_rms = row->tap->strict_rms,
                          .ratio = verify_row_ratio(row),
                          .limit = limit > 0 ? limit : bound};
     snprintf(out.origin, sizeof out.origin, "%s",
