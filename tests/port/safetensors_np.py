@@ -34,10 +34,10 @@ def decode(data, entry, path, name):
             f"{path}: {name} {shape} of {kind} needs {count * dtype.itemsize} bytes, the header "
             f"gives {begin}..{end} of {len(data)}; fetch or write the file again"
         )
-    array = np.frombuffer(data[begin:end], dtype).reshape(shape)
+    array = np.frombuffer(data[begin:end], dtype)
     if kind == "BF16":
-        return (array.astype(np.uint32) << 16).view(np.float32)
-    return array
+        array = (array.astype(np.uint32) << 16).view(np.float32)
+    return array.reshape(shape)
 
 
 def read(path):

@@ -5,6 +5,7 @@ The whole networks are checked by check_golden.py, the mutants by check_mutants.
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -133,19 +134,30 @@ class Files(unittest.TestCase):
         safetensors_np.write(self.path("good"), {"x": np.ones(4, np.float32)}, {})
         with open(self.path("good"), "rb") as file:
             data = file.read()
-        for name, bad in (
-            ("empty", b""),
-            ("cut", data[:-1]),
-            ("length", b"\xff" * 8 + data[8:]),
-            ("pickle", b"\x80\x04" + data),
-            ("type", data.replace(b'"F32"', b'"F99"')),
+        for name, bad, says in (
+            ("empty", b"", "shorter than its own header"),
+            ("cut", data[:-1], "needs 16 bytes, the header gives 0..16 of 15"),
+            ("length", b"\xff" * 8 + data[8:], "shorter than its own header"),
+            ("shape", data.replace(b"[4]", b"[5]"), "needs 20 bytes"),
+            ("not-json", data.replace(b"{", b"[", 1), "not a safetensors file"),
+            ("type", data.replace(b'"F32"', b'"F99"'), "is of type F99"),
         ):
             with open(self.path(name), "wb") as file:
                 file.write(bad)
-            self.assertRaises(FileError, safetensors_np.read, self.path(name))
+            with self.assertRaisesRegex(FileError, says):
+                safetensors_np.read(self.path(name))
         self.assertRaises(FileError, safetensors_np.read, self.path("absent"))
         nowhere = self.path("no/where")
         self.assertRaises(FileError, safetensors_np.write, nowhere, {}, {})
+
+    def test_case_of_another_file(self):
+        shutil.copytree(os.path.join(GOLDEN, "runs/unet-step-plain"), self.path("case"))
+        cases.Case(self.path("case"))
+        with open(self.path("case/tensors.safetensors"), "r+b") as file:
+            file.seek(-1, os.SEEK_END)
+            file.write(b"\x55")
+        with self.assertRaisesRegex(FileError, "not the file that manifest.json describes"):
+            cases.Case(self.path("case"))
 
     def test_trace(self):
         trace = Trace(np.float32, wanted=["a.*"])
@@ -204,6 +216,7 @@ class Mutants(unittest.TestCase):
         wrong = cases.run(case, mutant="upsample-bilinear", wanted=names).tensors["vae.decoder"]
         again = cases.run(case, wanted=names).tensors["vae.decoder"]
         self.assertTrue((right == again).all() and (right != wrong).any())
+        self.assertFalse(mutants.mutant("upsample-bilinear"))
 
 
 if __name__ == "__main__":

@@ -82,9 +82,8 @@ class Tokenizer:
             if found:
                 return [*self.ids(before), self.special[token], *self.ids(after)]
         text = unicodedata.normalize("NFC", text)
-        text = "".join(
-            c.lower() for c in text
-        )  # one by one: str.lower() knows the final sigma, CLIP not
+        # One character at a time: str.lower() knows the final sigma, CLIP does not.
+        text = "".join(c.lower() for c in text)
         pieces = [piece for word in words(text) for piece in self.merge(word)]
         return [self.vocab.get(piece, self.eos) for piece in pieces]
 
