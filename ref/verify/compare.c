@@ -1,7 +1,8 @@
 /* compare.c - see compare.h: matching names, weighing errors, naming the culprit.
  *
  * Policy, one for each case and never a silent pass:
- *   tap missing in the candidate   stated and counted; nothing in common at all is an input error
+ *   tap missing in the candidate   stated and counted, with --complete a failure; nothing in common at all is
+ *                                  an input error
  *   tap unknown to the reference   listed; never a failure
  *   shape                          failure, also where the count is equal
  *   NaN, Inf                       failure unless both hold the same Inf
@@ -140,6 +141,7 @@ int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_op
     if (match(r, candidate, options->map, source, err)) return -1;
     if (r->compared == 0) return nothing_in_common(r, candidate, err);
     r->budget = resolve_budget(r, options->budget);
+    r->complete = options->complete;
     return 0;
 }
 
@@ -261,7 +263,7 @@ void compare_judge(compare_result_t *r, double limit) {
 }
 
 bool compare_differs(const compare_result_t *r) {
-    return r->differing + r->inherited > 0;
+    return r->differing + r->inherited > 0 || (r->complete && r->missing > 0);
 }
 
 void compare_free(compare_result_t *r) {
