@@ -21,6 +21,9 @@ int cli_inspect(int argc, char **argv);
 int cli_tokenize(int argc, char **argv);
 int cli_verify(int argc, char **argv);
 
+/* mole inspect --ranges: of a trace; returns the exit code. */
+int cli_inspect_ranges(const char *path, bool as_json);
+
 /* "mole generate: MESSAGE" on stderr; returns EXIT_INPUT. */
 int cli_input_error(const char *command, const err_t *err);
 /* "mole generate: ... (see mole generate --help)"; returns EXIT_USAGE. */
