@@ -29,7 +29,7 @@ WARN  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
          -Wmissing-prototypes -Wno-sign-conversion $(if $(call on,$(WERROR)),-Werror)
 SANITIZER := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 FLAGS := $(CFLAGS) -std=c11 -fopenmp -fno-fast-math -ffp-contract=off \
-         -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE $(CPPFLAGS) -Iref $(WARN) \
+         -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE $(CPPFLAGS) -Iref -I$(OUT)/include $(WARN) \
          $(if $(call on,$(DEBUG)),-DMOLE_DEBUG) \
          $(if $(call on,$(SANITIZE)),$(SANITIZER)) \
          $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -95,6 +95,13 @@ $(TEST_SRC:%.c=$(OUT)/$(1)/%): $(OUT)/$(1)/%: $(OUT)/$(1)/%.o \
 	$$(Q)$$(CC) $$(FLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) \
 	    $$(shell pkg-config --libs $$(TEST_PKGS))
 endef
+# The page of the HTML report, as C strings.
+PAGE := ref/verify/page
+$(OUT)/include/report_page.inc: scripts/embed_page.awk $(wildcard $(PAGE)/*)
+	@mkdir -p $(@D)
+	$(Q)awk -f scripts/embed_page.awk $(PAGE)/page.html >$@
+$(OUT)/f32/ref/verify/report_html.o $(OUT)/f64/ref/verify/report_html.o: $(OUT)/include/report_page.inc
+
 $(eval $(call precision,f32))
 $(eval $(call precision,f64))
 

@@ -183,17 +183,38 @@ static void weigh_isolated(forcer_t *f, compare_row_t *row, size_t at, const cha
     if (m) check_bound(f, row, m, count);
 }
 
+/* Another tap of the candidate's, for the hypotheses about the culprit. */
+static double *candidate_tap(const void *context, const char *name, shape_t *shape) {
+    const forcer_t *f = context;
+    for (size_t i = 0; i < f->result->rows; i++) {
+        const compare_row_t *row = &f->result->row[i];
+        if (!row->candidate_name || strcmp(row->name, name) != 0) continue;
+        size_t count = shape_count(row->candidate_shape);
+        double *out = xmalloc((count + 1) * sizeof *out);
+        *shape = row->candidate_shape;
+        if (trace_file_read(f->candidate, f->source[i], 0, count, out, NULL) == 0) return out;
+        free(out);
+        return NULL;
+    }
+    return NULL;
+}
+
 static void explain(forcer_t *f, compare_row_t *row, size_t at, const char *name, view_t view) {
-    bool known = strcmp(f->input_name, name) == 0;
+    /* NAME.mole.face.local belongs to NAME, and has its input. */
+    char layer[512];
+    const char *part = strstr(name, ".mole.");
+    snprintf(layer, sizeof layer, "%.*s", part ? (int)(part - name) : (int)strlen(name), name);
+    bool known = strcmp(f->input_name, layer) == 0;
     culprit_t culprit = {.name = name,
                          .shape = view.shape,
                          .count = shape_count(view.shape),
                          .candidate = f->found,
                          .expected = f->expected,
-                         .module = pipeline_module(f->pipeline, name),
+                         .module = pipeline_module(f->pipeline, layer),
                          .input = known ? f->input : NULL,
                          .input_shape = f->input_shape,
                          .rounding = compare_scale(f->peer[at], row->isolated.truth_rms, f->unit),
+                         .tap = candidate_tap,
                          .context = f};
     run_t run = *f->run;
     run.sink = NULL;
@@ -223,22 +244,6 @@ static void force(tap_sink_t *self, const char *name, real_t *x, view_t view) {
         explain(f, row, at, name, view);
     for (size_t i = 0; i < count; i++) f->torch[i] = (real_t)f->found[i];
     view_from_torch(x, f->torch, view);
-}
-
-double *cause_tap(const culprit_t *culprit, const char *name, shape_t *shape) {
-    const forcer_t *f = culprit->context;
-    if (!f) return NULL;
-    for (size_t i = 0; i < f->result->rows; i++) {
-        const compare_row_t *row = &f->result->row[i];
-        if (!row->candidate_name || strcmp(row->name, name) != 0) continue;
-        size_t count = shape_count(row->candidate_shape);
-        double *out = xmalloc((count + 1) * sizeof *out);
-        *shape = row->candidate_shape;
-        if (trace_file_read(f->candidate, f->source[i], 0, count, out, NULL) == 0) return out;
-        free(out);
-        return NULL;
-    }
-    return NULL;
 }
 
 static int run_forced(forcer_t *f, const run_t *run, size_t culprit) {
