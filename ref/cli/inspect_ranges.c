@@ -104,8 +104,10 @@ static void print_summary(const trace_file_t *trace, const ranges_t *ranges) {
     printf("  overflow in f16 (|x| > 65504):        %zu taps%s\n", s->beyond_f16,
            s->beyond_f16 ? ", in the order of execution:" : "");
     print_beyond(trace, ranges);
-    printf("  largest: %.6g, %.3g times below 65504: %s\n", ranges->tap[s->largest].max_abs,
-           s->headroom, trace_file_at(trace, s->largest)->name);
+    if (isfinite(s->headroom))
+        printf("  largest: |x| = %.6g (65504 is %.3g times that): %s\n",
+               ranges->tap[s->largest].max_abs, s->headroom,
+               trace_file_at(trace, s->largest)->name);
     printf("  a square overflows f16 (|x| > 255.9): %zu taps; norms over them need f32 sums\n",
            s->square_f16);
     printf("  numbers become 0 in f16 (<= 2^-25):   %zu taps\n", s->lost_f16);

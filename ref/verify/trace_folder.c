@@ -72,8 +72,8 @@ static int read_folder(trace_source_t *self, size_t index, size_t first, size_t 
         if (trace_widen(out + done, f->piece, entry, n, trace_file_path(f->trace), err) != 0)
             return -1;
         f->kept += n * size;
-        /* In Fortran order every number may lie on another page. */
-        if (f->kept < TRACE_KEEP && !header->fortran) continue;
+        /* In Fortran order the next piece lies on the very same pages. */
+        if (f->kept < TRACE_KEEP || header->fortran) continue;
         (void)madvise(f->map, f->files[index].bytes, MADV_DONTNEED);
         f->kept = 0;
     }
