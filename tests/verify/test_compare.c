@@ -225,8 +225,8 @@ static void float32_hides_what_float64_shows(void **state) {
 static void missing_is_stated(void **state) {
     (void)state;
     make(candidate, (made_t){.drop = true});
-    expect(0, "1 missing", CASE, "");
-    expect(1, "1 missing", CASE, "--complete");
+    expect(0, "not judged", CASE, "");
+    expect(1, "not judged", CASE, "--complete");
     make(candidate, (made_t){.only = 40});
     expect(0, "missing", CASE, "");
     expect(1, "missing", CASE, "--complete");
