@@ -229,7 +229,7 @@ static void of_a_run(void **state) {
     const char *path = scratch_path("run.safetensors");
     real_t image[12], tokens[6] = {5, 4, 3, 2, 1, 0};
     for (int i = 0; i < 12; i++) image[i] = (real_t)i;
-    assert_int_equal(trace_open(&writer, path, &err), 0);
+    assert_int_equal(trace_open(&writer, path, false, &err), 0);
     tap(trace_sink(writer), "unet.conv_in", image, VIEW_IMAGE(1, 3, 2, 2));
     tap(trace_sink(writer), "a", tokens, VIEW_TOKENS(1, 2, 3));
     trace_metadata(writer, "model", "sd15-tiny");
