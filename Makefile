@@ -166,6 +166,15 @@ run-tests:
 	@MOLE='$(OUT)/mole' MOLE_F64='$(OUT)/mole-f64' UBSAN_OPTIONS=print_stacktrace=1 \
 	    scripts/run_tests.sh -j $(JOBS) -t $(TIMEOUT) -o $(OUT) -s $(OUT)/ $(foreach t,$(TESTS),$(if $(T),$(if $(findstring $(T),$(t:$(OUT)/%=%)),$(t)),$(t)))
 
+# A browser is large and not everywhere to be had; without one the test is skipped, and says so.
+.PHONY: test-html
+test-html: ## the HTML report in a real browser (installs Chromium)
+	@CC='$(CC)' scripts/setup.sh --html || { \
+	    echo "SKIP the HTML report in a browser: Chromium with chromedriver cannot be had here"; \
+	    echo "0 passed, 0 failed, 1 skipped"; exit 0; }; \
+	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/verify/test_report_html && \
+	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/verify/test_report_html $(OUT)/html
+
 .PHONY: lint
 lint: ## static analysis, layout of the code, rules of the house
 	@scripts/setup.sh --lint

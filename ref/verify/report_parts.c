@@ -18,7 +18,8 @@ const char *report_verdict(row_verdict_t verdict) {
     REQUIRE(0, "report_verdict: no verdict %d", (int)verdict);
 }
 
-bool report_fails(const compare_row_t *row) {
+bool report_fails(const compare_result_t *result, const compare_row_t *row) {
+    if (row->verdict == ROW_MISSING) return result->complete;
     return row->verdict == ROW_DIFFERS || row->verdict == ROW_SHAPE ||
            row->verdict == ROW_NOT_FINITE;
 }
@@ -95,7 +96,7 @@ report_after_t report_after(const compare_result_t *result) {
     for (size_t i = result->culprit + 1; i < result->rows; i++) {
         const compare_row_t *row = &result->row[i];
         if (row->verdict == ROW_INHERITED) after.inherited++;
-        if (!report_fails(row)) continue;
+        if (!report_fails(result, row) || row->verdict == ROW_MISSING) continue;
         /* Another shape is nobody else's fault; a wrong number may be, unless the inputs were seen. */
         bool own = row->has_isolated || row->verdict == ROW_SHAPE;
         if (own && after.wrong++ == 0) after.first_wrong = i;

@@ -14,8 +14,8 @@
 /* "agrees", "suspicious", "differs", "inherited", "missing", "shape", "not-finite": the words of the
  * files, which programs read (docs/compare.schema.json). */
 const char *report_verdict(row_verdict_t verdict);
-/* A failure: differs, another shape, not finite. */
-bool report_fails(const compare_row_t *row);
+/* A failure: differs, another shape, not finite; missing, where all taps were demanded. */
+bool report_fails(const compare_result_t *result, const compare_row_t *row);
 /* Whether numbers were compared at all: not missing, not of another shape. */
 bool report_measured(const compare_row_t *row);
 

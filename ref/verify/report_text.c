@@ -233,8 +233,8 @@ static void put_missing(FILE *to, const compare_result_t *result, bool all) {
     size_t n[VERDICTS], shown = 0;
     report_count(result, n);
     if (!n[ROW_MISSING]) return;
-    fprintf(to, "%-11s%zu of the reference's taps: not in the candidate, so not judged\n",
-            "missing", n[ROW_MISSING]);
+    fprintf(to, "%-11s%zu of the reference's taps: not in the candidate, %s\n", "missing",
+            n[ROW_MISSING], result->complete ? "and all were demanded" : "so not judged");
     for (size_t i = 0; i < result->rows && (all || shown < NAMED); i++)
         if (result->row[i].verdict == ROW_MISSING) {
             put_line(to, "", result->row[i].name);

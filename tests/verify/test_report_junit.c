@@ -281,6 +281,21 @@ static void never_greener_than_the_verdict(void **state) {
     report_done(&x, &r);
 }
 
+/* A missing tap is skipped, unless all were demanded. */
+static void missing_taps(void **state) {
+    (void)state;
+    compare_result_t r;
+    report_sample(&r, 0);
+    r.complete = true;
+    xml_t x = report_of(&r);
+    check_counts(&x);
+    const node_t *missing = child_of(&x, r.row[SAMPLE_MISSING].name, "failure");
+    assert_non_null(missing);
+    assert_string_equal(attribute(missing, "type"), "missing");
+    assert_null(child_of(&x, r.row[SAMPLE_MISSING].name, "skipped"));
+    report_done(&x, &r);
+}
+
 static void hostile_names(void **state) {
     (void)state;
     compare_result_t r;
@@ -321,6 +336,7 @@ int main(void) {
         cmocka_unit_test(cases),
         cmocka_unit_test(suites),
         cmocka_unit_test(never_greener_than_the_verdict),
+        cmocka_unit_test(missing_taps),
         cmocka_unit_test(hostile_names),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

@@ -109,6 +109,12 @@ static void summary(void **state) {
     assert_says(text, "port.extra.6\n");
     assert_silent(text, "and 2 more");
     free(text);
+    r.complete = true;
+    text = text_of(&r, false);
+    assert_says(
+        text,
+        "missing    1 of the reference's taps: not in the candidate, and all were demanded\n");
+    free(text);
     compare_free(&r);
 }
 
