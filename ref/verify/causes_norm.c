@@ -135,6 +135,39 @@ static void try_joint(hunt_t *h, const norm_way_t *right) {
              "normalised over all tokens of a sample; each token has its own norm");
 }
 
+/* Any other epsilon: the one that the quietest group needs. With d = x - mean, y = (candidate - b) / w is
+ * r d, and r^-2 = var + eps. */
+static double fitted_epsilon(const hunt_t *h, const norm_way_t *n) {
+    double least = HUGE_VAL, eps = -1, count = (double)(n->C / n->groups * n->P);
+    for (size_t g = 0; g < n->B * n->groups; g++) {
+        size_t first = g / n->groups * n->C * n->P, width = n->C / n->groups * n->P;
+        size_t channel = g % n->groups * (n->C / n->groups);
+        double mean = 0, variance = 0, dot = 0;
+        first += channel * n->P;
+        for (size_t i = 0; i < width; i++) mean += h->c->input[first + i] / count;
+        for (size_t i = 0; i < width; i++) {
+            size_t c = channel + i / n->P;
+            double d = h->c->input[first + i] - mean, w = (double)n->w[c];
+            variance += d * d / count;
+            if (w != 0) dot += (h->c->candidate[first + i] - (double)n->b[c]) / w * d / count;
+        }
+        if (!(variance > 0) || !(dot > 0) || variance >= least) continue;
+        least = variance;
+        eps = variance / dot * (variance / dot) - variance;
+    }
+    return eps;
+}
+
+static void try_fitted_epsilon(hunt_t *h, const norm_way_t *right) {
+    char text[CAUSE_TEXT];
+    norm_way_t way = *right;
+    way.eps = fitted_epsilon(h, right);
+    if (h->best.accepted || !(way.eps > 0)) return;
+    snprintf(text, sizeof text, "an epsilon of %.3g instead of %g gives your numbers", way.eps,
+             right->eps);
+    try_way(h, &way, "epsilon", text);
+}
+
 void cause_norm(hunt_t *h) {
     norm_way_t right, way;
     if (!right_way(h, &right)) return;
@@ -152,6 +185,7 @@ void cause_norm(hunt_t *h) {
     try_way(h, &way, "variance", "the mean is not subtracted (RMS norm)");
     try_groups(h, &right);
     try_joint(h, &right);
+    try_fitted_epsilon(h, &right);
 }
 
 /* ---- another input --------------------------------------------------------------------------------- */
