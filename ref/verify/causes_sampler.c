@@ -210,6 +210,7 @@ void cause_noise(hunt_t *h) {
     double dot = 0, own = 0, other = 0, n = (double)c->count;
     if (strcmp(c->name, "latents") != 0 || c->count < 32) return;
     try_blocks(h);
+    if (h->best.accepted) return;
     for (size_t i = 0; i < c->count; i++) {
         dot += c->candidate[i] * c->expected[i];
         own += c->candidate[i] * c->candidate[i];
