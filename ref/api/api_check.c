@@ -76,8 +76,8 @@ void check_in_or_null(check_t *check, const char *name, const void *in, shape_t 
 }
 
 void check_how(check_t *check, mole_how_t how) {
-    check_that(check, how == MOLE_BLAS || how == MOLE_PLAIN, "how is %d, expected MOLE_BLAS or MOLE_PLAIN",
-               (int)how);
+    check_that(check, how == MOLE_BLAS || how == MOLE_PLAIN,
+               "how is %d, expected MOLE_BLAS or MOLE_PLAIN", (int)how);
 }
 
 matmul_t api_how(mole_how_t how) {
@@ -91,7 +91,8 @@ int check_result(const check_t *check) {
 mole_real_t *check_scratch(check_t *check, size_t count) {
     if (check->failed) return NULL;
     mole_real_t *scratch = NULL;
-    if (count <= PTRDIFF_MAX / sizeof *scratch) scratch = malloc((count ? count : 1) * sizeof *scratch);
+    if (count <= PTRDIFF_MAX / sizeof *scratch)
+        scratch = malloc((count ? count : 1) * sizeof *scratch);
     check_that(check, scratch != NULL, "no memory for %zu numbers of scratch", count);
     return scratch;
 }

@@ -102,8 +102,8 @@ static void check_side(check_t *c, size_t n, size_t before, size_t after, size_t
                after);
 }
 
-int mole_conv2d_out(size_t *out, size_t n, size_t before, size_t after, size_t kernel, size_t stride,
-                    mole_error_t *error) {
+int mole_conv2d_out(size_t *out, size_t n, size_t before, size_t after, size_t kernel,
+                    size_t stride, mole_error_t *error) {
     check_t c = check_start("conv2d_out", error);
     check_that(&c, out != NULL, "out is NULL");
     check_side(&c, n, before, after, kernel, stride);
@@ -140,9 +140,12 @@ int mole_conv2d(mole_real_t *out, const mole_real_t *x, const mole_real_t *weigh
     size_t P = conv2d_out(H, g.top, g.bottom, kernel_h, stride) *
                conv2d_out(W, g.left, g.right, kernel_w, stride);
     check_that(&c, how == MOLE_PLAIN || (Ci * kernel_h * kernel_w <= INT_MAX && Co <= INT_MAX),
-               "%zu and %zu channels: too many for BLAS, which counts in int; use MOLE_PLAIN", Ci, Co);
-    real_t *last = channels_last(&c, x, B, Ci, H * W), *packed = check_scratch(&c, Co * Ci * kernel_h * kernel_w);
-    real_t *result = check_scratch(&c, B * Co * P), *work = check_scratch(&c, conv2d_work(B, Ci, H, W, Co, g));
+               "%zu and %zu channels: too many for BLAS, which counts in int; use MOLE_PLAIN", Ci,
+               Co);
+    real_t *last = channels_last(&c, x, B, Ci, H * W),
+           *packed = check_scratch(&c, Co * Ci * kernel_h * kernel_w);
+    real_t *result = check_scratch(&c, B * Co * P),
+           *work = check_scratch(&c, conv2d_work(B, Ci, H, W, Co, g));
     if (!c.failed) {
         conv2d_pack_weight(packed, weight, Co, Ci, kernel_h, kernel_w);
         conv2d(result, last, packed, bias, B, Ci, H, W, Co, g, work, api_how(how));

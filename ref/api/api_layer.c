@@ -40,7 +40,8 @@ static void listen(tap_sink_t *self, const char *name, real_t *x, view_t view) {
 static void check_expert(check_t *c, const mole_layer_args_t *layer, size_t i) {
     const mole_layer_expert_t *e = &layer->expert[i];
     check_that(c, e->rank >= 1, "expert %zu has rank 0", i);
-    check_that(c, e->alpha == e->alpha && e->alpha - e->alpha == 0, "expert %zu: alpha is %g", i, e->alpha);
+    check_that(c, e->alpha == e->alpha && e->alpha - e->alpha == 0, "expert %zu: alpha is %g", i,
+               e->alpha);
     check_in(c, "down", e->down, SHAPE2(e->rank, layer->d_in), REAL);
     check_in(c, "up", e->up, SHAPE2(layer->d_out, e->rank), REAL);
     if (layer->local_weight)
@@ -90,13 +91,13 @@ static mole_layer_t inner_layer(const mole_layer_args_t *layer, pool_t *pool) {
 
 /* x and out (B,T,...) in tokens. */
 static int forward(const mole_layer_args_t *layer, real_t *out, const real_t *x, size_t B, size_t T,
-                   mole_error_t *error) {
+                   mole_how_t how, mole_error_t *error) {
     arena_t *arena;
     if (arena_create(&arena, 0, api_err(error))) return -1;
     pool_t pool = {0};
     mole_layer_t inner = inner_layer(layer, &pool);
     layer_taps_t taps = {{.tap = listen}, layer};
-    run_t run = {arena, &taps.sink, MATMUL_BLAS, MOLE_DIRECT};
+    run_t run = {arena, &taps.sink, api_how(how), MOLE_DIRECT};
     /* (B,d',T) kept as (B,T,d') is what a channels-last view is. */
     view_t view = {layer->image ? SHAPE3(B, layer->d_out, T) : SHAPE3(B, T, layer->d_out),
                    layer->image ? LAYOUT_CHANNELS_LAST : LAYOUT_TORCH};
@@ -106,18 +107,19 @@ static int forward(const mole_layer_args_t *layer, real_t *out, const real_t *x,
     return 0;
 }
 
-int mole_layer(mole_real_t *out, const mole_real_t *x, const mole_layer_args_t *layer, size_t B, size_t T,
-               mole_error_t *error) {
+int mole_layer(mole_real_t *out, const mole_real_t *x, const mole_layer_args_t *layer, size_t B,
+               size_t T, mole_how_t how, mole_error_t *error) {
     check_t c = check_start("layer", error);
+    check_how(&c, how);
     check_layer(&c, out, x, layer, B, T);
     if (c.failed) return -1;
-    if (!layer->image) return forward(layer, out, x, B, T, error);
+    if (!layer->image) return forward(layer, out, x, B, T, how, error);
     real_t *tokens = check_scratch(&c, B * T * layer->d_in);
     real_t *result = check_scratch(&c, B * T * layer->d_out);
     int status = check_result(&c);
     if (!status) {
         to_channels_last(tokens, x, B, layer->d_in, T);
-        status = forward(layer, result, tokens, B, T, error);
+        status = forward(layer, result, tokens, B, T, how, error);
     }
     if (!status) from_channels_last(out, result, B, layer->d_out, T);
     free(result);

@@ -146,7 +146,8 @@ static void show(tap_sink_t *self, const char *name, real_t *x, view_t view) {
     if (changed && !input) view_from_torch(x, m->copy, view);
 }
 
-int mole_model_watch(mole_model_t *m, mole_tap_t *watcher, void *who, int inputs, mole_error_t *error) {
+int mole_model_watch(mole_model_t *m, mole_tap_t *watcher, void *who, int inputs,
+                     mole_error_t *error) {
     check_t c = check_start("model_watch", error);
     if (!claim(&c, m)) return -1;
     m->tap = watcher;
@@ -171,8 +172,8 @@ static void check_memory(check_t *c, size_t B, size_t C, size_t H, size_t W) {
                memory >> 20);
 }
 
-int mole_model_encode_text(mole_model_t *m, mole_real_t *out, const int32_t *ids, size_t B, size_t T,
-                           mole_error_t *error) {
+int mole_model_encode_text(mole_model_t *m, mole_real_t *out, const int32_t *ids, size_t B,
+                           size_t T, mole_error_t *error) {
     check_t c = check_start("model_encode_text", error);
     if (!claim(&c, m)) return -1;
     const text_encoder_config_t *config = text_encoder_config(m->pipeline.text_encoder);

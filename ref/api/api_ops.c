@@ -41,7 +41,8 @@ int mole_matmul(mole_real_t *out, const mole_real_t *a, const mole_real_t *b, in
     check_in(&c, "b", b, b_transposed ? SHAPE2(N, K) : SHAPE2(K, N), REAL);
     check_blas(&c, N, K, how);
     if (!c.failed)
-        matmul(out, N, a, K, b, b_transposed ? K : N, b_transposed, accumulate, M, N, K, api_how(how));
+        matmul(out, N, a, K, b, b_transposed ? K : N, b_transposed, accumulate, M, N, K,
+               api_how(how));
     return check_result(&c);
 }
 
@@ -138,15 +139,16 @@ int mole_softmax(mole_real_t *out, const mole_real_t *x, size_t M, size_t N, mol
     return check_result(&c);
 }
 
-int mole_attention(mole_real_t *out, const mole_real_t *q, const mole_real_t *k, const mole_real_t *v,
-                   size_t B, size_t T, size_t S, size_t NH, size_t D, double scale, int causal,
-                   mole_how_t how, mole_error_t *error) {
+int mole_attention(mole_real_t *out, const mole_real_t *q, const mole_real_t *k,
+                   const mole_real_t *v, size_t B, size_t T, size_t S, size_t NH, size_t D,
+                   double scale, int causal, mole_how_t how, mole_error_t *error) {
     check_t c = check_start("attention", error);
     check_out(&c, "out", out, SHAPE4(B, T, NH, D), REAL);
     check_in(&c, "q", q, SHAPE4(B, T, NH, D), REAL);
     check_in(&c, "k", k, SHAPE4(B, S, NH, D), REAL);
     check_in(&c, "v", v, SHAPE4(B, S, NH, D), REAL);
-    check_that(&c, !causal || T == S, "causal needs as many queries as keys, not T=%zu and S=%zu", T, S);
+    check_that(&c, !causal || T == S, "causal needs as many queries as keys, not T=%zu and S=%zu",
+               T, S);
     check_blas(&c, NH, D, how);
     check_blas(&c, S, NH * D, how);
     real_t *work = check_scratch(&c, c.failed ? 0 : attention_work(B, T, S, NH, D));
@@ -157,15 +159,15 @@ int mole_attention(mole_real_t *out, const mole_real_t *q, const mole_real_t *k,
 
 /* ---- tables ------------------------------------------------------------------------------------ */
 
-int mole_embedding(mole_real_t *out, const int32_t *ids, const mole_real_t *table, size_t N, size_t V,
-                   size_t C, mole_error_t *error) {
+int mole_embedding(mole_real_t *out, const int32_t *ids, const mole_real_t *table, size_t N,
+                   size_t V, size_t C, mole_error_t *error) {
     check_t c = check_start("embedding", error);
     check_out(&c, "out", out, SHAPE2(N, C), REAL);
     check_in(&c, "ids", ids, SHAPE1(N), sizeof *ids);
     check_in(&c, "table", table, SHAPE2(V, C), REAL);
     for (size_t n = 0; !c.failed && n < N; n++)
-        check_that(&c, ids[n] >= 0 && (size_t)ids[n] < V, "id %d at position %zu, table of %zu rows",
-                   (int)ids[n], n, V);
+        check_that(&c, ids[n] >= 0 && (size_t)ids[n] < V,
+                   "id %d at position %zu, table of %zu rows", (int)ids[n], n, V);
     if (!c.failed) embedding(out, ids, table, N, V, C);
     return check_result(&c);
 }

@@ -144,8 +144,9 @@ static void check_settings(check_t *c, const mole_ddim_settings_t *s) {
                s->beta_end);
     check_that(c, !s->clip_sample || s->clip_sample_range > 0,
                "clip_sample_range is %g, expected a number above 0", s->clip_sample_range);
-    check_that(c, !s->rescale_betas_zero_snr || s->prediction_type != MOLE_PREDICT_EPSILON,
-               "rescale_betas_zero_snr with epsilon prediction: the first step would divide by zero");
+    check_that(
+        c, !s->rescale_betas_zero_snr || s->prediction_type != MOLE_PREDICT_EPSILON,
+        "rescale_betas_zero_snr with epsilon prediction: the first step would divide by zero");
 }
 
 /* ---- a schedule -------------------------------------------------------------------------------- */
@@ -193,9 +194,9 @@ float mole_ddim_final_alpha_cumprod(const mole_ddim_t *ddim) {
     return ddim->plan.final_alpha_cumprod;
 }
 
-int mole_ddim_step(mole_real_t *out, const mole_ddim_t *ddim, size_t k, const mole_real_t *model_output,
-                   const mole_real_t *sample, size_t n, double eta, const mole_real_t *noise,
-                   mole_error_t *error) {
+int mole_ddim_step(mole_real_t *out, const mole_ddim_t *ddim, size_t k,
+                   const mole_real_t *model_output, const mole_real_t *sample, size_t n, double eta,
+                   const mole_real_t *noise, mole_error_t *error) {
     check_t c = check_start("ddim_step", error);
     check_that(&c, ddim != NULL, "ddim is NULL");
     check_out(&c, "out", out, SHAPE1(n), REAL);
@@ -211,8 +212,8 @@ int mole_ddim_step(mole_real_t *out, const mole_ddim_t *ddim, size_t k, const mo
     return 0;
 }
 
-int mole_guidance(mole_real_t *out, const mole_real_t *uncond, const mole_real_t *cond, double scale,
-                  size_t n, mole_error_t *error) {
+int mole_guidance(mole_real_t *out, const mole_real_t *uncond, const mole_real_t *cond,
+                  double scale, size_t n, mole_error_t *error) {
     check_t c = check_start("guidance", error);
     check_out(&c, "out", out, SHAPE1(n), REAL);
     check_in_place(&c, "uncond", uncond, SHAPE1(n), REAL);

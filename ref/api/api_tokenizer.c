@@ -63,8 +63,8 @@ int mole_tokenizer_encode(const mole_tokenizer_t *tokenizer, const char *text, s
     return status;
 }
 
-int mole_tokenizer_row(const mole_tokenizer_t *tokenizer, const char *text, size_t length, int32_t *row,
-                       int *truncated, mole_error_t *error) {
+int mole_tokenizer_row(const mole_tokenizer_t *tokenizer, const char *text, size_t length,
+                       int32_t *row, int *truncated, mole_error_t *error) {
     check_t c = check_text("tokenizer_row", tokenizer, text, length, error);
     check_that(&c, row != NULL, "row is NULL");
     if (c.failed) return -1;

@@ -69,9 +69,9 @@ typedef enum { MOLE_BLAS, MOLE_PLAIN } mole_how_t;
  *   out[m,n] = sum_k a[m,k] b[k,n]          (b_transposed: b[n,k])
  *   accumulate: the sum is added to what out holds
  *   out (M,N), a (M,K), b (K,N) or (N,K) */
-MOLE_API int mole_matmul(mole_real_t *out, const mole_real_t *a, const mole_real_t *b, int b_transposed,
-                         int accumulate, size_t M, size_t N, size_t K, mole_how_t how,
-                         mole_error_t *error);
+MOLE_API int mole_matmul(mole_real_t *out, const mole_real_t *a, const mole_real_t *b,
+                         int b_transposed, int accumulate, size_t M, size_t N, size_t K,
+                         mole_how_t how, mole_error_t *error);
 
 /* linear                torch.nn.functional.linear
  *   out[m,n] = sum_k x[m,k] weight[n,k] + bias[n]
@@ -100,8 +100,8 @@ MOLE_API int mole_conv2d_out(size_t *out, size_t n, size_t before, size_t after,
  *   out[b,o,y,x] = bias[o] + sum_{i,u,v} weight[o,i,u,v] x[b,i, y*stride+u-top, x*stride+v-left]
  *   x (B,Ci,H,W), weight (Co,Ci,kernel_h,kernel_w), bias (Co) or NULL, out (B,Co,Ho,Wo) */
 MOLE_API int mole_conv2d(mole_real_t *out, const mole_real_t *x, const mole_real_t *weight,
-                         const mole_real_t *bias, size_t B, size_t Ci, size_t H, size_t W, size_t Co,
-                         size_t kernel_h, size_t kernel_w, size_t stride,
+                         const mole_real_t *bias, size_t B, size_t Ci, size_t H, size_t W,
+                         size_t Co, size_t kernel_h, size_t kernel_w, size_t stride,
                          const mole_padding_t *padding, mole_how_t how, mole_error_t *error);
 
 /* ---- normalisation ----------------------------------------------------------------------------------- */
@@ -111,8 +111,8 @@ MOLE_API int mole_conv2d(mole_real_t *out, const mole_real_t *x, const mole_real
  *   mean, var over the C/G channels of c's group and all p; var divides by their number, not one less
  *   out, x (B,C,P); weight, bias (C); out may be x; G divides C; eps > 0 */
 MOLE_API int mole_group_norm(mole_real_t *out, const mole_real_t *x, const mole_real_t *weight,
-                             const mole_real_t *bias, size_t B, size_t C, size_t P, size_t G, double eps,
-                             mole_error_t *error);
+                             const mole_real_t *bias, size_t B, size_t C, size_t P, size_t G,
+                             double eps, mole_error_t *error);
 
 /* layer_norm            torch.nn.functional.layer_norm over the last dimension
  *   out, x (M,C); weight, bias (C); out may be x; eps > 0 */
@@ -131,7 +131,8 @@ MOLE_API int mole_quick_gelu(mole_real_t *out, const mole_real_t *x, size_t n, m
 /* geglu                 diffusers' GEGLU after its projection
  *   out[m,n] = x[m,n] gelu(x[m,N+n])        the first half is the value, the second the gate
  *   out (M,N), x (M,2N) */
-MOLE_API int mole_geglu(mole_real_t *out, const mole_real_t *x, size_t M, size_t N, mole_error_t *error);
+MOLE_API int mole_geglu(mole_real_t *out, const mole_real_t *x, size_t M, size_t N,
+                        mole_error_t *error);
 
 /* ---- attention --------------------------------------------------------------------------------------- */
 
@@ -151,8 +152,8 @@ MOLE_API int mole_attention(mole_real_t *out, const mole_real_t *q, const mole_r
 
 /* embedding             torch.nn.functional.embedding
  *   out[n,:] = table[ids[n],:];  out (N,C), ids (N), table (V,C), 0 <= ids[n] < V */
-MOLE_API int mole_embedding(mole_real_t *out, const int32_t *ids, const mole_real_t *table, size_t N,
-                            size_t V, size_t C, mole_error_t *error);
+MOLE_API int mole_embedding(mole_real_t *out, const int32_t *ids, const mole_real_t *table,
+                            size_t N, size_t V, size_t C, mole_error_t *error);
 
 /* timestep_embedding    diffusers' get_timestep_embedding
  *   angle_j = t exp(-ln(max_period) j / (dim/2 - freq_shift)),  j < dim/2
@@ -165,8 +166,8 @@ MOLE_API int mole_timestep_embedding(mole_real_t *out, const double *t, size_t B
 
 /* upsample_nearest      torch.nn.functional.interpolate(x, size=(Ho, Wo), mode="nearest")
  *   x (B,C,H,W), out (B,C,Ho,Wo) */
-MOLE_API int mole_upsample_nearest(mole_real_t *out, const mole_real_t *x, size_t B, size_t C, size_t H,
-                                   size_t W, size_t Ho, size_t Wo, mole_error_t *error);
+MOLE_API int mole_upsample_nearest(mole_real_t *out, const mole_real_t *x, size_t B, size_t C,
+                                   size_t H, size_t W, size_t Ho, size_t Wo, mole_error_t *error);
 
 /* concat                torch.cat((a, b), dim=1)
  *   out (B,Ca+Cb,P), a (B,Ca,P), b (B,Cb,P); P = 1 joins rows */
@@ -179,23 +180,23 @@ MOLE_API int mole_add(mole_real_t *out, const mole_real_t *a, const mole_real_t 
 
 /* add_per_channel       out[b,c,p] = x[b,c,p] + y[b,c]: the time embedding's way into a ResNet
  *   out, x (B,C,P), y (B,C); out may be x */
-MOLE_API int mole_add_per_channel(mole_real_t *out, const mole_real_t *x, const mole_real_t *y, size_t B,
-                                  size_t C, size_t P, mole_error_t *error);
+MOLE_API int mole_add_per_channel(mole_real_t *out, const mole_real_t *x, const mole_real_t *y,
+                                  size_t B, size_t C, size_t P, mole_error_t *error);
 
 /* (B,C,P) -> (B,P,C), torch's channels_last memory, and back */
-MOLE_API int mole_to_channels_last(mole_real_t *out, const mole_real_t *x, size_t B, size_t C, size_t P,
-                                   mole_error_t *error);
-MOLE_API int mole_from_channels_last(mole_real_t *out, const mole_real_t *x, size_t B, size_t C, size_t P,
-                                     mole_error_t *error);
+MOLE_API int mole_to_channels_last(mole_real_t *out, const mole_real_t *x, size_t B, size_t C,
+                                   size_t P, mole_error_t *error);
+MOLE_API int mole_from_channels_last(mole_real_t *out, const mole_real_t *x, size_t B, size_t C,
+                                     size_t P, mole_error_t *error);
 
 /* ---- the MoLE layer ---------------------------------------------------------------------------------- */
 
 /* One low-rank expert of a layer d -> d', and where its taps go. */
 typedef struct {
-    size_t rank;                     /* R */
-    double alpha;                    /* scale s = alpha / R; 0 stands for R, as in the authors' code */
-    const mole_real_t *down;         /* (R,d)  lora_down */
-    const mole_real_t *up;           /* (d',R) lora_up */
+    size_t rank;             /* R */
+    double alpha;            /* scale s = alpha / R; 0 stands for R, as in the authors' code */
+    const mole_real_t *down; /* (R,d)  lora_down */
+    const mole_real_t *up;   /* (d',R) lora_up */
     const mole_real_t *scale_weight; /* (d')   <expert>_scale.weight; unused without gates */
     double scale_bias;               /*        <expert>_scale.bias */
     /* Taps, each NULL or memory for it: E_i as out, D_i (B,T), G_i (B), D_i G_i E_i as out. */
@@ -205,13 +206,14 @@ typedef struct {
 /* A frozen Linear (tokens) or 1x1 Conv2d (image) and what gates its experts. */
 typedef struct {
     size_t d_in, d_out;
-    const mole_real_t *weight;       /* (d',d) */
-    const mole_real_t *bias;         /* (d') or NULL */
-    const mole_real_t *local_weight; /* Phi (E,d), or NULL: no gates, every D and G is 1 (plain LoRA) */
-    const mole_real_t *local_bias;   /* phi (E) */
+    const mole_real_t *weight; /* (d',d) */
+    const mole_real_t *bias;   /* (d') or NULL */
+    const mole_real_t
+        *local_weight; /* Phi (E,d), or NULL: no gates, every D and G is 1 (plain LoRA) */
+    const mole_real_t *local_bias; /* phi (E) */
     const mole_layer_expert_t *expert;
-    size_t experts;        /* E, at least 1 */
-    int image;             /* x (B,d,T) and out (B,d',T) with T = H*W; else x (B,T,d) and out (B,T,d') */
+    size_t experts; /* E, at least 1 */
+    int image;      /* x (B,d,T) and out (B,d',T) with T = H*W; else x (B,T,d) and out (B,T,d') */
     mole_real_t *tap_base; /* as out: the frozen layer alone; or NULL */
 } mole_layer_args_t;
 
@@ -221,8 +223,8 @@ typedef struct {
  *   global   G_i[b]   = sigmoid(scale_weight_i . mean_t E_i[b,t] + scale_bias_i)
  *   out[b,t] = weight x[b,t] + bias + sum_i D_i[b,t] G_i[b] E_i[b,t]
  *   Without gates tap_local, tap_global and tap_out must be NULL. */
-MOLE_API int mole_layer(mole_real_t *out, const mole_real_t *x, const mole_layer_args_t *layer, size_t B,
-                        size_t T, mole_error_t *error);
+MOLE_API int mole_layer(mole_real_t *out, const mole_real_t *x, const mole_layer_args_t *layer,
+                        size_t B, size_t T, mole_how_t how, mole_error_t *error);
 
 /* ---- torch's random numbers -------------------------------------------------------------------------- */
 
@@ -237,7 +239,8 @@ MOLE_API void mole_generator_close(mole_generator_t *generator); /* NULL is allo
 MOLE_API int mole_rand_f32(float *out, size_t n, mole_generator_t *generator, mole_error_t *error);
 MOLE_API int mole_rand_f64(double *out, size_t n, mole_generator_t *generator, mole_error_t *error);
 MOLE_API int mole_randn_f32(float *out, size_t n, mole_generator_t *generator, mole_error_t *error);
-MOLE_API int mole_randn_f64(double *out, size_t n, mole_generator_t *generator, mole_error_t *error);
+MOLE_API int mole_randn_f64(double *out, size_t n, mole_generator_t *generator,
+                            mole_error_t *error);
 
 /* torch.randn(n, device="cuda") after manual_seed(seed), as far as libm's log, sin and cos are CUDA's.
  *   offset     the generator's philox offset, a multiple of 4; *advance (may be NULL): what to add to it
@@ -302,7 +305,8 @@ MOLE_API int mole_guidance(mole_real_t *out, const mole_real_t *uncond, const mo
 /* CLIP's byte-level BPE. Read-only after opening: threads may share one. */
 typedef struct mole_tokenizer mole_tokenizer_t;
 /* A tokenizer folder (vocab.json + merges.txt, or tokenizer.json). mole_tokenizer_close is due. */
-MOLE_API int mole_tokenizer_open(mole_tokenizer_t **tokenizer, const char *folder, mole_error_t *error);
+MOLE_API int mole_tokenizer_open(mole_tokenizer_t **tokenizer, const char *folder,
+                                 mole_error_t *error);
 MOLE_API void mole_tokenizer_close(mole_tokenizer_t *tokenizer); /* NULL is allowed */
 
 /* Ids are 0 .. vocab-1; a row of the text encoder's input has max_length of them. */
@@ -311,8 +315,9 @@ MOLE_API size_t mole_tokenizer_max_length(const mole_tokenizer_t *tokenizer);
 
 /* The ids of `length` bytes of UTF-8, without BOS and EOS, no limit: *count of them, of which the first
  * `room` are written to ids (NULL when room = 0). */
-MOLE_API int mole_tokenizer_encode(const mole_tokenizer_t *tokenizer, const char *text, size_t length,
-                                   int32_t *ids, size_t room, size_t *count, mole_error_t *error);
+MOLE_API int mole_tokenizer_encode(const mole_tokenizer_t *tokenizer, const char *text,
+                                   size_t length, int32_t *ids, size_t room, size_t *count,
+                                   mole_error_t *error);
 /* row (max_length): BOS, ids, EOS, padding; *truncated (may be NULL): ids were cut off */
 MOLE_API int mole_tokenizer_row(const mole_tokenizer_t *tokenizer, const char *text, size_t length,
                                 int32_t *row, int *truncated, mole_error_t *error);
@@ -333,16 +338,20 @@ typedef struct {
  * Every weight is bound exactly once; a missing or left-over one is an error. mole_model_close is due.
  *
  * A run that needs more memory than the machine has ends the process. */
-MOLE_API int mole_model_open(mole_model_t **model, const char *folder, const mole_expert_file_t *expert,
-                             size_t experts, const char *gates, mole_error_t *error);
+MOLE_API int mole_model_open(mole_model_t **model, const char *folder,
+                             const mole_expert_file_t *expert, size_t experts, const char *gates,
+                             mole_error_t *error);
 MOLE_API void mole_model_close(mole_model_t *model); /* NULL is allowed */
 
 typedef struct {
-    size_t vocab, max_length, hidden_size; /* text encoder: ids < vocab, T <= max_length, out (B,T,hidden_size) */
-    size_t latent_channels, context_width; /* UNet: (B,latent_channels,H,W) and (B,S,context_width) */
-    size_t image_channels, pixels_per_latent; /* VAE: (B,image_channels, H*pixels_per_latent, ...) */
-    double scaling_factor;                    /* what latents are divided by before decoding */
-    size_t mole_layers;                       /* layers that experts joined */
+    size_t vocab, max_length,
+        hidden_size; /* text encoder: ids < vocab, T <= max_length, out (B,T,hidden_size) */
+    size_t latent_channels,
+        context_width; /* UNet: (B,latent_channels,H,W) and (B,S,context_width) */
+    size_t image_channels,
+        pixels_per_latent; /* VAE: (B,image_channels, H*pixels_per_latent, ...) */
+    double scaling_factor; /* what latents are divided by before decoding */
+    size_t mole_layers;    /* layers that experts joined */
 } mole_model_info_t;
 MOLE_API void mole_model_info(const mole_model_t *model, mole_model_info_t *info);
 
@@ -359,20 +368,21 @@ MOLE_API int mole_model_set(mole_model_t *model, mole_how_t how, mole_layer_form
  *   x (dims[0], ..., dims[ndim-1]): a copy, valid during the call
  * Returns 0, or 1 after writing to x: the run then goes on with these numbers. It may not call
  * functions of the same model. */
-typedef int mole_tap_t(void *who, const char *name, size_t ndim, const size_t *dims, mole_real_t *x);
+typedef int mole_tap_t(void *who, const char *name, size_t ndim, const size_t *dims,
+                       mole_real_t *x);
 /* Watch every further run; tap NULL: no longer. inputs: modules with weights also show what goes into
  * them, as NAME.in, which cannot be changed. */
 MOLE_API int mole_model_watch(mole_model_t *model, mole_tap_t *tap, void *who, int inputs,
                               mole_error_t *error);
 
 /* out (B,T,hidden_size) = CLIPTextModel's last_hidden_state of ids (B,T) */
-MOLE_API int mole_model_encode_text(mole_model_t *model, mole_real_t *out, const int32_t *ids, size_t B,
-                                    size_t T, mole_error_t *error);
+MOLE_API int mole_model_encode_text(mole_model_t *model, mole_real_t *out, const int32_t *ids,
+                                    size_t B, size_t T, mole_error_t *error);
 /* out (B,latent_channels,H,W) = the UNet of sample (B,latent_channels,H,W), timestep and
  * context (B,S,context_width) */
 MOLE_API int mole_model_unet(mole_model_t *model, mole_real_t *out, const mole_real_t *sample,
-                             double timestep, const mole_real_t *context, size_t B, size_t H, size_t W,
-                             size_t S, mole_error_t *error);
+                             double timestep, const mole_real_t *context, size_t B, size_t H,
+                             size_t W, size_t S, mole_error_t *error);
 /* image (B,image_channels, H*pixels_per_latent, W*pixels_per_latent), about -1..1 and not clamped, from
  * latents (B,latent_channels,H,W) already divided by scaling_factor */
 MOLE_API int mole_model_decode(mole_model_t *model, mole_real_t *image, const mole_real_t *latents,
