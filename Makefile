@@ -157,9 +157,10 @@ INSTALLED := $(PROGRAMS:$(OUT)/%=$(BINDIR)/%) $(INCLUDEDIR)/mole.h $(MANDIR)/man
              $(foreach type,f32 f64,$(LIBDIR)/pkgconfig/mole-$(type).pc $(LIBDIR)/libmole-$(type).a \
                $(foreach end,so so.$(SOVERSION) so.$(VERSION),$(LIBDIR)/libmole-$(type).$(end)))
 
-# What pkg-config says. A static libmole needs the OpenMP of the compiler that made it.
+# What pkg-config says. A static libmole goes with shared libraries below it, and the OpenMP of the
+# compiler that made it.
 pc = sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|' \
-         -e 's|@TYPE@|$(1)|; s|@VERSION@|$(VERSION)|; s|@PKGS@|$(API_PKGS)|; s|@DEFS@|$($(1)_DEFS)|' \
+         -e 's|@TYPE@|$(1)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(API_LIBS)|; s|@DEFS@|$($(1)_DEFS)|' \
          scripts/mole.pc.in >"$(DESTDIR)$(LIBDIR)/pkgconfig/mole-$(1).pc"
 
 .PHONY: install uninstall
@@ -223,7 +224,8 @@ test: ## install what is missing, build, run every test (T=conv2d: some)
 run-tests:
 	@$(MAKE) --no-print-directory --silent install DESTDIR= PREFIX='$(abspath $(OUT))/stage'
 	@MOLE_STAGE='$(abspath $(OUT))/stage' \
-	    MOLE_CC='$(CC) $(if $(call on,$(SANITIZE)),$(SANITIZER))' MOLE_PYTHON='$(PYTHON)' \
+	    MOLE_CC='$(CC) $(if $(call on,$(SANITIZE)),$(SANITIZER))' \
+	    MOLE_MAKE='$(MAKE)' MOLE_PYTHON='$(PYTHON)' \
 	    MOLE='$(OUT)/mole' MOLE_F64='$(OUT)/mole-f64' UBSAN_OPTIONS=print_stacktrace=1 \
 	    scripts/run_tests.sh -j $(JOBS) -t $(TIMEOUT) -o $(OUT) -s $(OUT)/ $(foreach t,$(TESTS),$(if $(T),$(if $(findstring $(T),$(t:$(OUT)/%=%)),$(t)),$(t)))
 

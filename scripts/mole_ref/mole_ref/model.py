@@ -52,12 +52,13 @@ class Tokenizer:
         """ids of `text`, without BOS and EOS, no limit -> (n) int32"""
         data = text.encode()
         count = ctypes.c_size_t()
-        # No id stands for less than a byte.
-        ids = np.empty(max(len(data), 1), np.int32)
-        self._ref.call("tokenizer_encode", self._handle, data, len(data), ids, ids.size,
-                       ctypes.byref(count))
-        if count.value > ids.size:
-            raise Error(f"tokenizer: {count.value} ids of {len(data)} bytes")
+        ids = np.empty(len(data) + 1, np.int32)
+        for _ in range(2):  # a second time where normalisation made the text longer
+            self._ref.call("tokenizer_encode", self._handle, data, len(data), ids, ids.size,
+                           ctypes.byref(count))
+            if count.value <= ids.size:
+                break
+            ids = np.empty(count.value, np.int32)
         return ids[:count.value].copy()
 
     def row(self, text):
