@@ -5,6 +5,7 @@
 #   scripts/setup.sh --test      ... and what the tests need
 #   scripts/setup.sh --lint      ... and what the linters need
 #   scripts/setup.sh --golden    ... and what making golden data anew needs
+#   scripts/setup.sh --more      ... and what some tests use where it is: NumPy, groff
 #
 # CC=NAME         the compiler that will be used (default cc)
 # MOLE_YES=1      answer yes to the question asked before sudo is used; CI=true does the same
@@ -13,12 +14,13 @@
 # Status: 0 everything is there, 1 something is missing still.
 set -u
 
-want_test=0 want_lint=0 want_golden=0
+want_test=0 want_lint=0 want_golden=0 want_more=0
 for option; do
     case $option in
         --test) want_test=1 ;;
         --lint) want_lint=1 ;;
         --golden) want_golden=1 ;;
+        --more) want_more=1 ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p;}' "$0"; exit 0 ;;
         *) echo "setup.sh: unknown option $option (try --help)" >&2; exit 2 ;;
     esac
@@ -46,6 +48,8 @@ clang-tidy   clang-tidy-14             clang-tools-extra    clang       clang-ex
 clang-format clang-format-14           clang-tools-extra    clang       clang-extra-tools llvm        code layout
 shellcheck   shellcheck                ShellCheck           shellcheck  shellcheck      shellcheck    checks of the scripts
 python       python3,python3-venv      python3              python      python3         python        golden data only
+numpy        python3,python3-numpy     python3-numpy        python-numpy py3-numpy      numpy         tests of the Python packages
+groff        groff-base                groff-base           groff       groff           groff         test of the manual page
 TABLE
 }
 
@@ -86,6 +90,10 @@ find_missing() {
         has clang-tidy-14 || has clang-tidy || echo clang-tidy
         has clang-format-14 || has clang-format || echo clang-format
         has shellcheck || echo shellcheck
+    fi
+    if [ $want_more = 1 ]; then
+        python3 -c 'import numpy' 2>/dev/null || /usr/bin/python3 -c 'import numpy' 2>/dev/null || echo numpy
+        has groff || has mandoc || echo groff
     fi
     if [ $want_golden = 1 ]; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || echo python

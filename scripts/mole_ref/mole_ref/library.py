@@ -99,7 +99,9 @@ def candidates(precision):
     if named:
         path = pathlib.Path(named)
         return [path / name if path.is_dir() else path]
-    built = (pathlib.Path(__file__).resolve().parents[3] / "build").glob(f"*/lib/{name}")
+    tree = pathlib.Path(__file__).resolve().parents[3]
+    ours = (tree / "ref/api/mole.h").is_file()
+    built = (tree / "build").glob(f"*/lib/{name}") if ours else []
     newest = sorted((path for path in built if "sanitize" not in str(path)),
                     key=lambda path: path.stat().st_mtime, reverse=True)
     return [*newest, f"{name}.0", pathlib.Path("/usr/local/lib") / name]
