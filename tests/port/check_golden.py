@@ -58,7 +58,11 @@ def check(folder):
 
 def main():
     here = os.path.dirname(os.path.abspath(__file__))
-    folders = sys.argv[1:] or sorted(glob.glob(os.path.join(here, "../../golden/runs/*")))
+    golden = os.path.normpath(os.path.join(here, "../../golden"))
+    folders = sys.argv[1:] or [
+        *sorted(glob.glob(os.path.join(golden, "runs/*"))),
+        os.path.join(golden, "io/text-encoder-names"),
+    ]
     good = [check(folder) for folder in folders]
     print(f"{sum(good)} passed, {len(good) - sum(good)} failed")
     return 0 if all(good) and good else 1
