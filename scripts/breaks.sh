@@ -84,7 +84,7 @@ run_one() { # run_one TYPE
     (
         cd "$tree" || exit
         export MOLE="$out/mole" MOLE_F64="$out/mole-f64" CMOCKA_MESSAGE_OUTPUT=STDOUT
-        export OMP_NUM_THREADS=2 OPENBLAS_NUM_THREADS=2 OMP_WAIT_POLICY=passive
+        export OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1
         timeout -k 5 120 stdbuf -oL "$out/$1/tests/$test" 2>&1 </dev/null
     ) | LC_ALL=C awk -v all="$all" -v prefix="$1 $test " '
         /^\[==========\] .* run\.$/ { running = ""; exit }
@@ -169,8 +169,10 @@ while read -r name room file only hints; do
     # shellcheck disable=SC2086 # a list of tests
     order=$(ordered "${place%%/*}" $hints)
     if ask; then
-        verdict=caught
-        for type in $types; do grep -q "^$type " "$dir/caught" || verdict="SURVIVES in $type"; done
+        missed=''
+        for type in $types; do grep -q "^$type " "$dir/caught" || missed="$missed $type"; done
+        verdict=${missed:+SURVIVES in$missed}
+        verdict=${verdict:-caught}
     else
         verdict='DOES NOT COMPILE'
         tail -n 20 "$dir/make.log"
