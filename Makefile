@@ -119,7 +119,7 @@ uninstall: ## remove it from there
 .PHONY: clean
 clean: ## remove what was built, and the demo's picture
 	@for stamp in $(BUILD)/*/flags; do [ ! -f "$$stamp" ] || rm -rf "$${stamp%/flags}"; done
-	@rm -rf $(BUILD)/ci
+	@rm -rf $(BUILD)/ci $(BUILD)/breaks
 	@rmdir $(BUILD) 2>/dev/null || :
 	@rm -f out/demo.png out/demo.txt
 
@@ -164,6 +164,11 @@ lint: ## static analysis, layout of the code, rules of the house
 	@scripts/setup.sh --lint
 	@$(MAKE) $(PARALLEL) all
 	@scripts/lint.sh -j $(JOBS) -l $(OUT)/libmole-f32.a -- $(FLAGS)
+
+.PHONY: breaks
+breaks: ## break the code on purpose and see every break caught (docs/breaks.md)
+	@scripts/setup.sh --test
+	@CC='$(CC)' scripts/breaks.sh -j $(JOBS) -d $(BUILD)/breaks
 
 .PHONY: format
 format: ## lay out the code as the linter wants it

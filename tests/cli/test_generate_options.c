@@ -23,6 +23,7 @@
 #define FACE  "golden/models/sd15-tiny-mole/face.safetensors"
 #define HAND  "golden/models/sd15-tiny-mole/hand.safetensors"
 #define GATES "golden/models/sd15-tiny-mole/gates.safetensors"
+#define NAMED "hand=" HAND
 
 enum { WORDS = 64 };
 
@@ -147,7 +148,7 @@ static void options_that_do_not(void **state) {
     generate("usual.png", WITH(USUAL, EXPERTS));
     generate("turned.png", WITH(USUAL, "--gates", GATES, "--hand", HAND, "--face", FACE));
     assert_true(same_pixels("usual.png", "turned.png"));
-    generate("named.png", WITH(USUAL, "--gates", GATES, "--expert", "hand=" HAND, "--face", FACE));
+    generate("named.png", WITH(USUAL, "--gates", GATES, "--expert", NAMED, "--face", FACE));
     assert_true(same_pixels("usual.png", "named.png"));
     generate("quiet.png", WITH(USUAL, EXPERTS, "-q", "--allow-unused", "--threads", "1"));
     assert_true(same_pixels("usual.png", "quiet.png"));

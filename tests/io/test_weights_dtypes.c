@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 
 #include <cmocka.h>
 
@@ -26,17 +27,20 @@ static const struct {
     {DTYPE_U8, "U8", false, 1},
     {DTYPE_BOOL, "BOOL", false, 1},
 };
-enum { FORMATS = sizeof formats / sizeof formats[0] };
+enum { FORMATS = sizeof formats / sizeof formats[0], ONES = 8 };
 
-/* A file of one tensor (1,1,1,1), which is 1. */
-static weights_t *open_one(size_t format) {
+/* A file of one tensor of ones. */
+static weights_t *open_one(size_t format, shape_t shape) {
+    unsigned char ones[8 * ONES];
+    size_t size = dtype_size(formats[format].dtype);
+    assert_in_range(shape_count(shape), 1, ONES);
+    for (size_t i = 0; i < ONES; i++) memcpy(ones + i * size, &formats[format].one, size);
     err_t err;
     st_writer_t *writer;
     weights_t *weights;
     const char *path = scratch_path("one.safetensors");
     if (st_writer_open(&writer, path, &err) ||
-        st_writer_add(writer, "w", formats[format].dtype, SHAPE4(1, 1, 1, 1), &formats[format].one,
-                      &err) ||
+        st_writer_add(writer, "w", formats[format].dtype, shape, ones, &err) ||
         st_writer_finish(writer, &err) || weights_open_file(&weights, path, &err))
         fail_msg("%s", err.text);
     return weights;
@@ -44,15 +48,15 @@ static weights_t *open_one(size_t format) {
 
 typedef int take_t(weights_t *, const char *, shape_t, const real_t **, err_t *);
 
-static void check_take(take_t *take) {
+static void check_take(take_t *take, shape_t shape) {
     for (size_t i = 0; i < FORMATS; i++) {
         err_t err = {""};
         const real_t *x = NULL;
-        weights_t *weights = open_one(i);
-        int status = take(weights, "w", SHAPE4(1, 1, 1, 1), &x, &err);
+        weights_t *weights = open_one(i, shape);
+        int status = take(weights, "w", shape, &x, &err);
         if (formats[i].floating) {
             if (status) fail_msg("%s: %s", formats[i].name, err.text);
-            assert_true(x[0] == 1);
+            for (size_t k = 0; k < shape_count(shape); k++) assert_true(x[k] == 1);
         } else {
             if (!status) fail_msg("%s was taken", formats[i].name);
             assert_message(&err, "one.safetensors", "'w'", "dtype", formats[i].name, NULL);
@@ -63,12 +67,13 @@ static void check_take(take_t *take) {
 
 static void as_a_matrix(void **state) {
     (void)state;
-    check_take(weights_take);
+    check_take(weights_take, SHAPE2(2, 3));
 }
 
 static void as_a_convolution(void **state) {
     (void)state;
-    check_take(weights_take_conv);
+    check_take(weights_take_conv, SHAPE4(3, 2, 1, 1)); /* as it lies in the file */
+    check_take(weights_take_conv, SHAPE4(1, 2, 2, 2)); /* packed */
 }
 
 int main(void) {
