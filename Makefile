@@ -191,7 +191,7 @@ uninstall: ## remove them from there (folders stay)
 .PHONY: clean
 clean: ## remove what was built, and the demo's picture
 	@for stamp in $(BUILD)/*/flags; do [ ! -f "$$stamp" ] || rm -rf "$${stamp%/flags}"; done
-	@rm -rf $(BUILD)/ci
+	@rm -rf $(BUILD)/ci $(BUILD)/breaks
 	@rmdir $(BUILD) 2>/dev/null || :
 	@rm -f out/demo.png out/demo.txt
 
@@ -245,11 +245,22 @@ test-html: ## the HTML report in a real browser (installs Chromium)
 	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/verify/test_report_html && \
 	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/verify/test_report_html $(OUT)/html
 
+# The mutants need NumPy; without it the matrix is skipped, and says so.
+.PHONY: gallery
+gallery: all ## every wrong port of tests/port: is the right layer named? (needs NumPy)
+	@scripts/setup.sh --more || :
+	@scripts/with_numpy.sh tests/port/gallery.py --mole $(OUT)/mole --check docs/mutants.md --jobs $(JOBS)
+
 .PHONY: lint
 lint: ## static analysis, layout of the code, rules of the house
 	@scripts/setup.sh --lint
 	@$(MAKE) $(PARALLEL) all
 	@scripts/lint.sh -j $(JOBS) -l $(OUT)/libmole-f32.a -- $(FLAGS)
+
+.PHONY: breaks
+breaks: ## break the code on purpose and see every break caught (docs/breaks.md)
+	@scripts/setup.sh --test
+	@CC='$(CC)' scripts/breaks.sh -j $(JOBS) -d $(BUILD)/breaks
 
 .PHONY: format
 format: ## lay out the code as the linter wants it
