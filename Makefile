@@ -122,6 +122,7 @@ clean: ## remove what was built, and the demo's picture
 	@rm -rf $(BUILD)/ci
 	@rmdir $(BUILD) 2>/dev/null || :
 	@rm -f out/demo.png out/demo.txt
+	@rm -rf out/docs
 
 # ---- the demo ------------------------------------------------------------------------------------
 
@@ -158,6 +159,13 @@ test: ## install what is missing, build, run every test (T=conv2d: some)
 run-tests:
 	@MOLE='$(OUT)/mole' MOLE_F64='$(OUT)/mole-f64' UBSAN_OPTIONS=print_stacktrace=1 \
 	    scripts/run_tests.sh -j $(JOBS) -t $(TIMEOUT) -o $(OUT) -s $(OUT)/ $(foreach t,$(TESTS),$(if $(T),$(if $(findstring $(T),$(t:$(OUT)/%=%)),$(t)),$(t)))
+
+# What the documentation prints is what the program prints; the tables of operations read test programs.
+.PHONY: docs-check
+docs-check: ## run every command of README.md and docs/, and compare
+	@CC='$(CC)' scripts/setup.sh --test
+	@$(MAKE) $(PARALLEL) all tests
+	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
 .PHONY: lint
 lint: ## static analysis, layout of the code, rules of the house
