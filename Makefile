@@ -194,6 +194,7 @@ clean: ## remove what was built, and the demo's picture
 	@rm -rf $(BUILD)/ci $(BUILD)/breaks
 	@rmdir $(BUILD) 2>/dev/null || :
 	@rm -f out/demo.png out/demo.txt
+	@rm -rf out/docs
 
 # ---- the demo ------------------------------------------------------------------------------------
 
@@ -250,6 +251,13 @@ test-html: ## the HTML report in a real browser (installs Chromium)
 gallery: all ## every wrong port of tests/port: is the right layer named? (needs NumPy)
 	@scripts/setup.sh --more || :
 	@scripts/with_numpy.sh tests/port/gallery.py --mole $(OUT)/mole --check docs/mutants.md --jobs $(JOBS)
+
+# What the documentation prints is what the program prints; the tables of operations read test programs.
+.PHONY: docs-check
+docs-check: ## run every command of README.md and docs/, and compare
+	@CC='$(CC)' scripts/setup.sh --test
+	@$(MAKE) $(PARALLEL) all tests
+	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
 .PHONY: lint
 lint: ## static analysis, layout of the code, rules of the house
