@@ -257,6 +257,7 @@ gallery: all ## every wrong port of tests/port: is the right layer named? (needs
 docs-check: ## run every command of README.md and docs/, and compare
 	@CC='$(CC)' scripts/setup.sh --test
 	@$(MAKE) $(PARALLEL) all tests
+	@scripts/setup.sh --more || :
 	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
 .PHONY: lint

@@ -16,7 +16,7 @@
 static trace_t *open_trace(const char *path) {
     trace_t *trace;
     err_t err;
-    if (trace_open(&trace, path, &err)) fail_msg("%s", err.text);
+    if (trace_open(&trace, path, false, &err)) fail_msg("%s", err.text);
     return trace;
 }
 

@@ -45,7 +45,7 @@ static uint8_t pixel(const picture_t *p, size_t column, size_t y, size_t x) {
 /* Two layers at full size: the mean of D G over both, of the second (conditional) row. */
 static void mean_strength_of_the_conditional_row(void **state) {
     (void)state;
-    counter_t counter = {{count_tap}, 0};
+    counter_t counter = {{count_tap, false}, 0};
     gate_maps_t *maps = gate_maps_new(&files, H, W, &counter.sink);
     tap_sink_t *sink = gate_maps_sink(maps);
     real_t local[2 * H * W] = {9, 9, 9, 9, 9, 9, 0, 0.25, 0.5, 0.75, 1, 0.5};
