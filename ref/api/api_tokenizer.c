@@ -57,7 +57,7 @@ int mole_tokenizer_encode(const mole_tokenizer_t *tokenizer, const char *text, s
     if (!status) {
         *count = list.count;
         size_t fits = list.count < room ? list.count : room;
-        if (fits) memcpy(ids, list.id, fits * sizeof *ids);
+        if (ids && fits) memcpy(ids, list.id, fits * sizeof *ids);
     }
     token_list_free(&list);
     return status;

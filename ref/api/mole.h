@@ -28,11 +28,11 @@ extern "C" {
 #define MOLE_VERSION "0.1.0"
 
 #if defined(__GNUC__)
-#define MOLE_API    __attribute__((visibility("default")))
-#define MOLE_UNUSED __attribute__((unused))
+#define MOLE_API  __attribute__((visibility("default")))
+#define MOLE_KEPT __attribute__((used))
 #else
 #define MOLE_API
-#define MOLE_UNUSED
+#define MOLE_KEPT
 #endif
 
 #ifdef MOLE_F64
@@ -46,7 +46,7 @@ typedef float mole_real_t;
 /* A program compiled for one precision does not link with the library of the other: that one has no
  * symbol of this name. */
 MOLE_API extern const char MOLE_BUILT_FOR;
-static const char *const mole_built_for MOLE_UNUSED = &MOLE_BUILT_FOR;
+static const char *const mole_built_for MOLE_KEPT = &MOLE_BUILT_FOR;
 
 typedef struct {
     char text[2048];
