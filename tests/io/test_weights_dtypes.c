@@ -37,7 +37,7 @@ static weights_t *open_one(size_t format, shape_t shape) {
     for (size_t i = 0; i < ONES; i++) memcpy(ones + i * size, &formats[format].one, size);
     err_t err;
     st_writer_t *writer;
-    weights_t *weights;
+    weights_t *weights = NULL;
     const char *path = scratch_path("one.safetensors");
     if (st_writer_open(&writer, path, &err) ||
         st_writer_add(writer, "w", formats[format].dtype, shape, ones, &err) ||
