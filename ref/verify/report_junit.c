@@ -1,9 +1,9 @@
 /* report_junit.c - a comparison for a continuous integration: JUnit XML.
  *
- * A test suite per step and component ("step.003/unet"), a test case per tap. A wrong tap is a failure;
- * a missing one is skipped (a failure where all were demanded), and so is one that inherited its error: it is not red, because it is
- * innocent, and not green, because nothing was proven good about its numbers. A suspicious one passes
- * and says so. */
+ * A test suite per step and component ("step.003/unet"), a test case per tap. A wrong tap is a
+ * failure; a missing one is skipped (a failure where all were demanded), and so is one that inherited
+ * its error: it is not red, because it is innocent, and not green, because nothing was proven good
+ * about its numbers. A suspicious one passes and says so. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -35,7 +35,7 @@ static void put_attribute(FILE *to, const char *name, const char *value) {
     fputc('"', to);
 }
 
-/* ---- suites: the rows of one step and component, wherever they stand ------------------------------------- */
+/* ---- suites: the rows of one step and component, wherever they stand ------------------------- */
 
 typedef struct {
     const char *name;
@@ -82,7 +82,7 @@ static member_t *members_of(const compare_result_t *result) {
     return member;
 }
 
-/* ---- cases -------------------------------------------------------------------------------------------------- */
+/* ---- cases ----------------------------------------------------------------------------------- */
 
 static bool is_skipped(const compare_result_t *result, const compare_row_t *row) {
     return row->verdict == ROW_INHERITED || (row->verdict == ROW_MISSING && !result->complete);

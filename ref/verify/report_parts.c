@@ -28,7 +28,7 @@ bool report_measured(const compare_row_t *row) {
     return row->verdict != ROW_MISSING && row->verdict != ROW_SHAPE;
 }
 
-/* ---- choosing rows ---------------------------------------------------------------------------------- */
+/* ---- choosing rows --------------------------------------------------------------------------- */
 
 typedef struct {
     size_t index;
@@ -106,7 +106,7 @@ report_after_t report_after(const compare_result_t *result) {
     return after;
 }
 
-/* ---- sentences ---------------------------------------------------------------------------------------- */
+/* ---- sentences ------------------------------------------------------------------------------- */
 
 static const char *plural(size_t count) {
     return count == 1 ? "" : "s";
@@ -188,11 +188,15 @@ char *report_reason(const compare_row_t *row) {
     return reason_of_ratio(row);
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static const char *not_finite(char text[NUMBER_TEXT], double value) {
+    snprintf(text, NUMBER_TEXT, "%s", isnan(value) ? "-" : "inf");
+    return text;
+}
 
 const char *report_ratio(char text[NUMBER_TEXT], double ratio) {
-    if (isnan(ratio)) return strcpy(text, "-");
-    if (isinf(ratio)) return strcpy(text, "inf");
+    if (!isfinite(ratio)) return not_finite(text, ratio);
     const char *format = ratio == 0        ? "%.0fx"
                          : ratio < 0.095   ? "%.1gx"
                          : ratio < 9.95    ? "%.1fx"
@@ -203,8 +207,7 @@ const char *report_ratio(char text[NUMBER_TEXT], double ratio) {
 }
 
 const char *report_share(char text[NUMBER_TEXT], double share) {
-    if (isnan(share)) return strcpy(text, "-");
-    if (isinf(share)) return strcpy(text, "inf");
+    if (!isfinite(share)) return not_finite(text, share);
     snprintf(text, NUMBER_TEXT, share > 0.095 && share < 999.995 ? "%.0f%%" : "%.2g%%",
              100 * share);
     return text;

@@ -37,7 +37,7 @@ static const char *place_of(const char *name) {
     return path[next];
 }
 
-/* ---- the page --------------------------------------------------------------------------------------- */
+/* ---- the page -------------------------------------------------------------------------------- */
 
 static const char data_begin[] = "<script type=\"application/json\" id=\"data\">\n";
 
@@ -152,7 +152,7 @@ static void hostile_names(void **state) {
     compare_free(&r);
 }
 
-/* ---- pictures ------------------------------------------------------------------------------------------ */
+/* ---- pictures -------------------------------------------------------------------------------- */
 
 /* A trace of one float64 tensor "x". */
 static trace_file_t *trace_of(const char *file, shape_t shape, const double *x) {
@@ -333,7 +333,7 @@ static void extreme_pictures(void **state) {
     json_decref(picture);
 }
 
-/* ---- a wrong run of the tiny model ---------------------------------------------------------------------- */
+/* ---- a wrong run of the tiny model ----------------------------------------------------------- */
 
 /* Passes every tap on, one of them with a gain. */
 typedef struct {

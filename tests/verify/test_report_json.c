@@ -231,7 +231,7 @@ static void hostile_names(void **state) {
     compare_free(&r);
 }
 
-/* ---- files ---------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void bad_paths(void **state) {
     (void)state;
@@ -288,13 +288,13 @@ static void full_disk(void **state) {
     compare_free(&r);
 }
 
-/* ---- the schema ------------------------------------------------------------------------------------- */
+/* ---- the schema ------------------------------------------------------------------------------ */
 
 static int validate(const char *path) {
     char *command = xasprintf("python3 tests/verify/validate_compare.py %s", path);
-    int status = system(command);
+    int status = report_shell(command);
     free(command);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return status;
 }
 
 /* The data of a page with a picture. */
@@ -331,7 +331,7 @@ static void schema(void **state) {
     (void)state;
     err_t err;
     compare_result_t r, none = {.culprit = SIZE_MAX, .budget = BUDGET_F64, .median_ratio = NAN};
-    if (validate("") == 77 || system("command -v python3 >/dev/null") != 0) {
+    if (validate("") == 77 || report_shell("command -v python3 >/dev/null") != 0) {
         print_message(
             "SKIP: no python3 with jsonschema to hold the JSON report against its schema\n");
         skip();
