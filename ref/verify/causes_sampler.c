@@ -159,6 +159,7 @@ static void try_clipped(hunt_t *h, const double *x, const double *m) {
         double x0 = fmin(fmax((x[i] - sqrt(1 - a) * m[i]) / sqrt(a), -1), 1);
         guess[i] = sqrt(previous) * x0 + sqrt(fmax(1 - previous, 0)) * m[i];
     }
+    h->tolerance = fmax(h->tolerance, 1e-11 * h->scale); /* the levels are fitted, not known */
     hunt_try(h, guess, "schedule", "the predicted sample is clipped to -1 .. 1 (clip_sample)");
 }
 

@@ -95,6 +95,9 @@ void bench_expect(const double *x, const char *kind, const char *part) {
         fail_msg("%s: expected '%s' (%s), found '%s': %s", bench.name, kind, part ? part : "",
                  found, row.cause);
     assert_int_equal(*kind == '\0', row.cause[0] == '\0');
+    bool in_part = strncmp(row.cause, "in part: ", 9) == 0;
+    bool meant = part && (strstr(part, "in part") || strstr(part, "remains"));
+    if (in_part != meant) fail_msg("%s: '%s'", bench.name, row.cause);
 }
 
 double *bench_zeros(size_t count) {
