@@ -27,14 +27,15 @@ static void print_help(void) {
            "  --noise cpu|cuda     whose torch.randn the latents come from (cpu)\n"
            "  --latents FILE       start from these instead: .npy, .npz or .safetensors, (1,4,H/8,W/8)\n"
            "  --trace FILE         every intermediate tensor, safetensors (one prompt, one picture)\n"
+           "  --trace-inputs       the trace also holds NAME.in, what goes into each module with weights\n"
            "  --gates-png FOLDER   pictures of how strong each expert was, where\n"
            "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
            "  -q, --quiet          no progress and no settings on the screen\n\n%s\n"
            "example:\n"
-           "  mole generate --model golden/models/sd15-tiny --prompt \"a portrait, waving\" --seed 7 \\\n"
+           "  mole generate --model golden/models/sd15-tiny --prompt \"a portrait, waving\" --seed 7 --steps 10 \\\n"
            "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
            "      --hand golden/models/sd15-tiny-mole/hand.safetensors \\\n"
-           "      --gates golden/models/sd15-tiny-mole/gates.safetensors -o out/portrait.png\n",
+           "      --gates golden/models/sd15-tiny-mole/gates.safetensors -o portrait.png\n",
            cli_model_help, cli_run_help);
 }
 
@@ -47,7 +48,7 @@ typedef struct {
 enum {
     OPT_PROMPT = OPT_OWN, OPT_PROMPTS_FROM, OPT_NEGATIVE, OPT_PRESET, OPT_SYNTAX, OPT_MAX_CHUNKS,
     OPT_SEED, OPT_IMAGES, OPT_STEPS, OPT_SCALE, OPT_WIDTH, OPT_HEIGHT, OPT_ETA, OPT_SCHEDULER,
-    OPT_NOISE, OPT_LATENTS, OPT_TRACE, OPT_GATES_PNG
+    OPT_NOISE, OPT_LATENTS, OPT_TRACE, OPT_TRACE_INPUTS, OPT_GATES_PNG
 };
 
 static const struct option long_options[] = {
@@ -70,12 +71,14 @@ static const struct option long_options[] = {
     {"noise", required_argument, NULL, OPT_NOISE},
     {"latents", required_argument, NULL, OPT_LATENTS},
     {"trace", required_argument, NULL, OPT_TRACE},
+    {"trace-inputs", no_argument, NULL, OPT_TRACE_INPUTS},
     {"gates-png", required_argument, NULL, OPT_GATES_PNG},
     {"output", required_argument, NULL, 'o'},
     {"quiet", no_argument, NULL, 'q'},
     CLI_HELP_OPTION};
 
 static const char command[] = "generate";
+enum { SIDE_MAX = 65528 }; /* the largest multiple of 8 that a picture may have, see io/png.h */
 
 static int bad(const char *option, const char *expected, const char *value) {
     return cli_usage_error(command, "--%s takes %s, not '%s'", option, expected, value);
@@ -98,11 +101,11 @@ static int set_number(generate_options_t *o, int option, const char *value) {
         return cli_parse_size(value, 1, 1000, &o->steps)
                    ? 0 : bad("steps", "a number from 1 to 1000", value);
     case OPT_WIDTH:
-        return cli_parse_size(value, 8, 16384, &o->width) && o->width % 8 == 0
-                   ? 0 : bad("width", "a multiple of 8 from 8 to 16384", value);
+        return cli_parse_size(value, 8, SIDE_MAX, &o->width) && o->width % 8 == 0
+                   ? 0 : bad("width", "a multiple of 8 from 8 to 65528", value);
     case OPT_HEIGHT:
-        return cli_parse_size(value, 8, 16384, &o->height) && o->height % 8 == 0
-                   ? 0 : bad("height", "a multiple of 8 from 8 to 16384", value);
+        return cli_parse_size(value, 8, SIDE_MAX, &o->height) && o->height % 8 == 0
+                   ? 0 : bad("height", "a multiple of 8 from 8 to 65528", value);
     case OPT_MAX_CHUNKS:
         return cli_parse_size(value, 1, 100, &o->max_chunks)
                    ? 0 : bad("max-chunks", "a number from 1 to 100", value);
@@ -134,6 +137,7 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     case OPT_SCHEDULER: o->scheduler = value; return 0;
     case OPT_LATENTS: o->latents = value; return 0;
     case OPT_TRACE: o->trace = value; return 0;
+    case OPT_TRACE_INPUTS: o->trace_inputs = true; return 0;
     case OPT_GATES_PNG: o->gates_png = value; return 0;
     case 'o': o->output = value; return 0;
     case 'q': o->quiet = true; return 0;
@@ -159,6 +163,7 @@ static int read_prompts(generate_options_t *o, const words_t *w) {
         err_set(&err, "%s: has a NUL byte; expected text, one prompt a line", w->prompts_from);
         status = cli_input_error(command, &err);
     }
+    o->prompts_from = w->prompts_from;
     for (const char *line = data; !status && *line;) {
         size_t length = strcspn(line, "\n"), kept = length;
         if (kept && line[kept - 1] == '\r') kept--;
@@ -175,15 +180,20 @@ static int read_prompts(generate_options_t *o, const words_t *w) {
 
 /* The options as a whole. */
 static int check(generate_options_t *o, const words_t *w) {
-    int status = cli_check_experts(&o->common, command);
+    int status = cli_check_precision(&o->common, command);
+    if (!status) status = cli_check_experts(&o->common, command);
     if (status) return status;
     if (!o->output) return cli_usage_error(command, "-o OUT.png is missing");
     if (!w->prompt == !w->prompts_from)
         return cli_usage_error(command, "give either --prompt or --prompts-from");
-    if (w->prompt && strlen(w->prompt) > TOKENIZER_TEXT_MAX)
-        return cli_usage_error(command, "the prompt has more than %d bytes", TOKENIZER_TEXT_MAX);
+    if (o->seed + (o->images - 1) < o->seed)
+        return cli_usage_error(command, "--images %zu from seed %llu: the last seed is above 2^64-1",
+                               o->images, (unsigned long long)o->seed);
+    if (o->trace && strcmp(o->trace, o->output) == 0)
+        return cli_usage_error(command, "--trace and -o name the same file");
     if (o->gates_png && !o->common.files.mole.gates)
         return cli_usage_error(command, "--gates-png without --gates: there are no gates to draw");
+    if (o->trace_inputs && !o->trace) return cli_usage_error(command, "--trace-inputs without --trace");
     if (o->latents && o->images > 1)
         return cli_usage_error(command, "--latents makes one picture: leave out --images");
     if (w->prompt)
@@ -200,7 +210,7 @@ int generate_options_parse(generate_options_t *o, int argc, char **argv) {
                               .scheduler = "authors", .max_chunks = 1};
     words_t words = {.negative = ""};
     int option, status = 0;
-    while (!status && (option = getopt_long(argc, argv, "o:q", long_options, NULL)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":o:q", long_options)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         if (option == '?') status = EXIT_USAGE;
         else status = cli_common_option(&o->common, command, option, optarg);

@@ -12,6 +12,7 @@ typedef struct {
     cli_common_t common;
     generate_prompt_t *prompt; /* (prompts), owned */
     size_t prompts;
+    const char *prompts_from; /* the file they are from, or NULL */
     uint64_t seed;
     size_t images, steps, width, height; /* width, height 0: the model's own */
     double scale, eta;
@@ -19,7 +20,7 @@ typedef struct {
     noise_source_t noise;
     prompt_syntax_t syntax;
     size_t max_chunks;
-    bool quiet;
+    bool quiet, trace_inputs;
 } generate_options_t;
 
 /* Returns -1 and the options (generate_options_free is due), or the exit code to leave with. */

@@ -15,11 +15,14 @@
 static const struct {
     const char *name, *about;
     int (*run)(int argc, char **argv);
+    const char *precision; /* NULL: the user's choice */
 } commands[] = {
-    {"generate", "prompt in, PNG out", cli_generate},
-    {"inspect", "what a model and its experts hold", cli_inspect},
-    {"tokenize", "prompt in, token ids out", cli_tokenize},
-    {"verify", "run golden cases and say how far every tap is from the truth", cli_verify},
+    {"generate", "prompt in, PNG out", cli_generate, NULL},
+    {"compare", "a port's trace against the truth: which layer is wrong, and why", cli_compare, "f64"},
+    {"replay", "one module on given inputs", cli_replay, NULL},
+    {"verify", "run golden cases and say how far every tap is from the truth", cli_verify, NULL},
+    {"inspect", "what a model and its experts hold", cli_inspect, NULL},
+    {"tokenize", "prompt in, token ids out", cli_tokenize, NULL},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 
@@ -30,12 +33,14 @@ static void print_help(FILE *to) {
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].about);
     fprintf(to, "\nmole COMMAND --help tells more. Exit codes: 0 done or agrees, 1 differs, 2 usage,\n"
                 "3 bad or missing input.\n\nexample:\n  mole generate --model golden/models/sd15-tiny "
-                "--prompt \"two hands\" -o hands.png\n");
+                "--prompt \"two hands\" \\\n      --steps 10 -o hands.png\n");
 }
 
-/* The value of --precision, or NULL. Only whole words before a lone "--" count. */
+/* The precision that the command needs, or the value of --precision, or NULL. Only whole words before a lone "--" count. */
 static const char *wanted_precision(int argc, char **argv) {
     const char *wanted = NULL;
+    for (int i = 0; argc > 1 && i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0 && commands[i].precision) return commands[i].precision;
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--precision") == 0 && i + 1 < argc) wanted = argv[i + 1];
         if (strncmp(argv[i], "--precision=", 12) == 0) wanted = argv[i] + 12;
@@ -59,25 +64,27 @@ static int become(const char *program, char **argv) {
     return EXIT_INPUT;
 }
 
+static int run(int argc, char **argv) {
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(argc < 2 ? stderr : stdout);
+        return argc < 2 ? EXIT_USAGE : 0;
+    }
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "mole: no command '%s' (see mole --help)\n", argv[1]);
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv) {
     const char *precision = wanted_precision(argc, argv);
     if (precision && strcmp(precision, REAL_NAME) != 0) {
         if (strcmp(precision, "f64") == 0) return become("mole-f64", argv);
         if (strcmp(precision, "f32") == 0) return become("mole", argv);
     }
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        print_help(argc < 2 ? stderr : stdout);
-        return argc < 2 ? EXIT_USAGE : 0;
+    int status = run(argc, argv);
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "mole: cannot write to standard output: %s\n", strerror(errno));
+        return EXIT_INPUT;
     }
-    for (int i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) != 0) continue;
-        int status = commands[i].run(argc - 1, argv + 1);
-        if (fflush(stdout) || ferror(stdout)) {
-            fprintf(stderr, "mole: cannot write to standard output: %s\n", strerror(errno));
-            return EXIT_INPUT;
-        }
-        return status;
-    }
-    fprintf(stderr, "mole: no command '%s' (see mole --help)\n", argv[1]);
-    return EXIT_USAGE;
+    return status;
 }

@@ -67,6 +67,25 @@ void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const
 
 /* ---- binding ------------------------------------------------------------------------------------- */
 
+/* A part of a model by its name. */
+typedef enum { MODULE_LINEAR, MODULE_CONV, MODULE_GROUP_NORM, MODULE_LAYER_NORM } module_kind_t;
+
+typedef struct {
+    const char *name; /* "unet.down_blocks.0.resnets.0.conv1" */
+    module_kind_t kind;
+    union {
+        const linear_t *linear;
+        const conv_t *conv;
+        const norm_t *norm;
+    } as;
+} module_t;
+
+/* The parts of one model, in the order they were bound; owned by the model. */
+typedef struct {
+    module_t *module;
+    size_t count;
+} modules_t;
+
 /* A Linear or 1x1 Conv2d that MoLE wraps: every one inside a UNet's transformer containers. */
 typedef struct {
     linear_t *layer;
@@ -81,6 +100,8 @@ typedef struct {
     int failed;
     mole_site_t *sites; /* filled when not NULL */
     size_t site_count, site_room;
+    module_t *modules; /* every layer that was bound; the model takes them over */
+    size_t module_count, module_room;
 } binder_t;
 
 /* Names are relative to the component, as in its checkpoint, and end up in the layer's pool. */

@@ -23,6 +23,7 @@ struct unet {
     unet_config_t config;
     weights_t *weights;
     pool_t pool;
+    modules_t modules;
     const char *name, *name_time_proj, *name_time_act, *name_time_embedding, *name_conv_act;
     linear_t time_linear_1, time_linear_2;
     conv_t conv_in, conv_out;
@@ -152,6 +153,7 @@ int unet_open(unet_t **unet, const char *folder, bool allow_unused, err_t *err) 
         goto fail;
     binder_t b = {.weights = u->weights, .component = "unet", .pool = &u->pool, .err = err};
     bind_all(&b, u);
+    u->modules = (modules_t){b.modules, b.module_count};
     u->sites = b.sites;
     u->site_count = b.site_count;
     if (b.failed || weights_finish(u->weights, allow_unused, err)) goto fail;
@@ -166,6 +168,7 @@ void unet_close(unet_t *unet) {
     if (!unet) return;
     weights_close(unet->weights);
     pool_free(&unet->pool);
+    free(unet->modules.module);
     free(unet->attn2_channels);
     free(unet->sites);
     free(unet);
@@ -177,6 +180,10 @@ const unet_config_t *unet_config(const unet_t *unet) {
 
 const weights_t *unet_weights(const unet_t *unet) {
     return unet->weights;
+}
+
+modules_t unet_modules(const unet_t *unet) {
+    return unet->modules;
 }
 
 const mole_site_t *unet_mole_sites(const unet_t *unet, size_t *count) {

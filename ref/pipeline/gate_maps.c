@@ -70,7 +70,7 @@ static void listen(tap_sink_t *self, const char *name, real_t *x, view_t view) {
 
 gate_maps_t *gate_maps_new(const mole_files_t *files, size_t H, size_t W, tap_sink_t *next) {
     gate_maps_t *m = xcalloc(1, sizeof *m);
-    m->sink.tap = listen;
+    m->sink = (tap_sink_t){listen, next && next->inputs};
     m->next = next;
     m->experts = files->experts;
     m->H = H;

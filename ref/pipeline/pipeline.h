@@ -41,6 +41,9 @@ void pipeline_close(pipeline_t *pipeline);
 size_t pipeline_default_size(const pipeline_t *pipeline);
 size_t pipeline_size_unit(const pipeline_t *pipeline);
 
+/* A part of the model by the name of its tap, "step.000/" passed over; NULL when none with weights has it. */
+const module_t *pipeline_module(const pipeline_t *pipeline, const char *name);
+
 /* ---- one prompt ----------------------------------------------------------------------------------- */
 
 /* The text side of a run, valid until the arena is released below it. */
@@ -76,6 +79,14 @@ typedef struct {
     bool (*progress)(void *who, size_t step, size_t steps);
     void *who;
 } pipeline_image_t;
+
+/* Bytes of the arena that pipeline_generate and an image of `settings` take at most, beside what `text`
+ * already holds there: a bound from the configurations, within twice of what is really used. */
+size_t pipeline_memory(const pipeline_t *pipeline, const pipeline_text_t *text,
+                       const pipeline_image_t *settings);
+/* Is so much left of run->arena? 0, or -1 and err. A larger picture would break the arena's contract. */
+int pipeline_check_memory(const run_t *run, const pipeline_t *pipeline, const pipeline_text_t *text,
+                          const pipeline_image_t *settings, err_t *err);
 
 /* image (1,3,height,width), row-major, in 0..1. Taps: latents, then in every step step.NNN/ with all of
  * the UNet's, noise_pred (B,C,H,W), guided, latents; then vae.*, image. Returns 0, or -1 and err

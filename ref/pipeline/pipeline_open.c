@@ -109,3 +109,13 @@ size_t pipeline_size_unit(const pipeline_t *p) {
 size_t pipeline_default_size(const pipeline_t *p) {
     return unet_config(p->unet)->sample_size * vae_scale(p->vae);
 }
+
+const module_t *pipeline_module(const pipeline_t *p, const char *name) {
+    modules_t sets[] = {text_encoder_modules(p->text_encoder), unet_modules(p->unet),
+                        vae_modules(p->vae)};
+    if (strncmp(name, "step.", 5) == 0 && strchr(name, '/')) name = strchr(name, '/') + 1;
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
+        for (size_t i = 0; i < sets[s].count; i++)
+            if (strcmp(sets[s].module[i].name, name) == 0) return &sets[s].module[i];
+    return NULL;
+}

@@ -162,9 +162,9 @@ static void blas_stays_on_one_thread(void **state) {
     (void)state;
     int before = omp_get_max_threads();
     omp_set_num_threads(3);
-    real_t a[1] = {2}, out[1];
-    matmul(out, 1, a, 1, a, 1, false, false, 1, 1, 1, MATMUL_BLAS);
-    assert_true(out[0] == 4);
+    real_t a[8] = {2, 3}, out[8]; /* wide enough for BLAS: narrower products never reach it */
+    matmul(out, 8, a, 1, a, 8, false, false, 1, 8, 1, MATMUL_BLAS);
+    assert_true(out[0] == 4 && out[1] == 6);
     assert_int_equal(openblas_get_num_threads(), 1);
     assert_int_equal(omp_get_max_threads(), 3);
     omp_set_num_threads(before);
