@@ -38,7 +38,8 @@ static void print_help(FILE *to) {
             "--prompt \"two hands\" \\\n      --steps 10 -o hands.png\n");
 }
 
-/* The precision that the command needs, or the value of --precision, or NULL. Only whole words before a lone "--" count. */
+/* The precision that the command needs, or the value of --precision, or NULL. Only whole words before a
+ * lone "--" count. */
 static const char *wanted_precision(int argc, char **argv) {
     const char *wanted = NULL;
     for (int i = 0; argc > 1 && i < COMMANDS; i++)

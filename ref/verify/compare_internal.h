@@ -13,7 +13,8 @@ typedef struct {
     size_t index;
 } source_t;
 
-/* Fill candidate_* of the rows, extras, compared and budget. source[row]: the candidate's index, or SIZE_MAX. */
+/* Fill candidate_* of the rows, extras, compared and budget. source[row]: the candidate's index, or
+ * SIZE_MAX. */
 int compare_match(compare_result_t *result, trace_file_t *candidate,
                   const compare_options_t *options, size_t *source, err_t *err);
 
