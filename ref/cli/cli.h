@@ -21,11 +21,19 @@ int cli_inspect(int argc, char **argv);
 int cli_tokenize(int argc, char **argv);
 int cli_verify(int argc, char **argv);
 
+/* mole inspect --ranges: of a trace; returns the exit code. */
+int cli_inspect_ranges(const char *path, bool as_json);
+
 /* "mole generate: MESSAGE" on stderr; returns EXIT_INPUT. */
 int cli_input_error(const char *command, const err_t *err);
 /* "mole generate: ... (see mole generate --help)"; returns EXIT_USAGE. */
 int cli_usage_error(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+
+/* getopt_long with one form of message. `table` as for getopt_long, `shorts` starting with ':'. Returns
+ * '?' after a message for an unknown option, a missing or an unwanted value. */
+int cli_next_option(const char *command, int argc, char **argv, const char *shorts,
+                    const struct option *table);
 
 /* Whole text, in range, or false. */
 bool cli_parse_size(const char *text, size_t least, size_t most, size_t *value);
@@ -58,6 +66,7 @@ extern const char cli_model_help[], cli_run_help[];
 typedef struct {
     pipeline_files_t files;
     bool plain_lora;
+    const char *precision; /* as given, or NULL */
     matmul_t matmul;
     mole_form_t form;
 } cli_common_t;
@@ -66,6 +75,9 @@ typedef struct {
 
 /* One of the options above. Returns 0, or EXIT_USAGE after a message; -1 when it is not one of them. */
 int cli_common_option(cli_common_t *common, const char *command, int option, const char *value);
+/* After the last option: is this the program of the precision asked for? main has read that word and started
+ * the right one, but not when it was written in a shortened form. Returns 0 or EXIT_USAGE. */
+int cli_check_precision(const cli_common_t *common, const char *command);
 /* After the last option: are the experts named whole? Returns 0 or EXIT_USAGE. */
 int cli_check_experts(const cli_common_t *common, const char *command);
 /* "face and hand, gated" and so on. */
@@ -86,7 +98,8 @@ bool progress_step(void *progress, size_t step, size_t steps);
 void progress_end(progress_t *progress);
 /* Seconds of a clock that only moves forward. */
 double clock_seconds(void);
-/* After this Ctrl-C does not kill: it makes progress_step return false, so that files are tidied up. */
+/* After this Ctrl-C, a hang-up and the like do not kill: they make progress_step return false, so that files
+ * are tidied up. A second one kills. A reader of stdout or stderr that went away is a failed write. */
 void progress_catch_interrupt(void);
 bool progress_interrupted(void);
 

@@ -20,6 +20,7 @@ static void print_help(void) {
            "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
            "  --budget f64|f32|f16|bf16  precision the candidate computes in (its dtype)\n"
            "  --limit X            error a tap may have, in units of PyTorch's own (16)\n"
+           "  --complete           a tap that the candidate lacks is a failure too\n"
            "  --no-isolate         do not run the reference on the candidate's inputs: faster, but an\n"
            "                       inherited error then looks like one that was made\n"
            "  --peer TRACE         trace against trace: whose error is the unit (PyTorch's float32, say)\n"
@@ -36,7 +37,7 @@ typedef struct {
 } options_t;
 
 enum {
-    OPT_ALL = OPT_OWN, OPT_FILTER, OPT_MAP, OPT_BUDGET, OPT_LIMIT, OPT_NO_ISOLATE, OPT_PEER, OPT_JSON,
+    OPT_ALL = OPT_OWN, OPT_FILTER, OPT_MAP, OPT_BUDGET, OPT_LIMIT, OPT_COMPLETE, OPT_NO_ISOLATE, OPT_PEER, OPT_JSON,
     OPT_JUNIT, OPT_HTML
 };
 
@@ -55,6 +56,7 @@ static int set_option(options_t *o, int option, const char *value) {
     case OPT_LIMIT:
         if (cli_parse_double(value, 0, 1e300, &o->compare.limit) && o->compare.limit > 0) return 0;
         return cli_usage_error(command, "--limit takes a number above 0, not '%s'", value);
+    case OPT_COMPLETE: o->compare.complete = true; return 0;
     case OPT_NO_ISOLATE: o->compare.isolate = false; return 0;
     case OPT_PEER: o->peer = value; return 0;
     case OPT_JSON: o->json = value; return 0;
@@ -71,6 +73,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"map", required_argument, NULL, OPT_MAP},
                                           {"budget", required_argument, NULL, OPT_BUDGET},
                                           {"limit", required_argument, NULL, OPT_LIMIT},
+                                          {"complete", no_argument, NULL, OPT_COMPLETE},
                                           {"no-isolate", no_argument, NULL, OPT_NO_ISOLATE},
                                           {"peer", required_argument, NULL, OPT_PEER},
                                           {"json", required_argument, NULL, OPT_JSON},

@@ -1,12 +1,15 @@
 /* generate.c - mole generate: prompt in, PNG out. */
 #include <errno.h>
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "cli/cli.h"
 #include "cli/generate_options.h"
+#include "io/file.h"
 #include "io/png.h"
 #include "io/tensor_file.h"
 #include "io/trace.h"
@@ -36,7 +39,12 @@ static int load_latents(job_t *job, err_t *err) {
     if (shape_equal(tensor.shape, expected)) {
         size_t n = shape_count(expected);
         job->latents = xmalloc(n * sizeof *job->latents);
-        for (size_t j = 0; j < n; j++) job->latents[j] = (real_t)tensor.data[j];
+        for (size_t j = 0; j < n && !status; j++) {
+            job->latents[j] = (real_t)tensor.data[j];
+            if (!isfinite(job->latents[j]))
+                status = err_set(err, "%s: number %zu of the latents is %g, expected finite ones", path,
+                                 j, tensor.data[j]);
+        }
     } else {
         status = err_set(err, "%s: expected latents %s for %zu x %zu pixels, found %s", path,
                          shape_text(want, expected), job->width, job->height,
@@ -60,6 +68,53 @@ static int choose_scheduler(job_t *job, err_t *err) {
         return 0;
     }
     return ddim_config_read(&job->scheduler, wanted, err);
+}
+
+/* A run of hours shall not end at something that could be known before it: can all texts be read? */
+static int check_texts(const job_t *job, err_t *err) {
+    const generate_options_t *o = job->options;
+    prompt_options_t syntax = {o->syntax, o->max_chunks};
+    for (size_t i = 0; i < o->prompts; i++) {
+        const char *const texts[] = {o->prompt[i].positive, o->prompt[i].negative};
+        for (size_t k = 0; k < (o->scale > 1 ? 2 : 1); k++) {
+            prompt_tokens_t tokens;
+            if (!prompt_encode(&tokens, job->pipeline.tokenizer, &texts[k], NULL, 1, &syntax, err)) {
+                prompt_tokens_free(&tokens);
+            } else if (o->prompts_from && k == 0) {
+                return err_prefix(err, "%s: prompt %zu", o->prompts_from, i + 1);
+            } else {
+                return err_prefix(err, k ? "--negative" : "--prompt");
+            }
+        }
+    }
+    return 0;
+}
+
+static int check_writable(const char *path, err_t *err) {
+    out_file_t out;
+    if (out_file_open(&out, path, "", err)) return -1;
+    out_file_abort(&out);
+    return 0;
+}
+
+/* Likewise: can all files be written? */
+static int check_outputs(const job_t *job, err_t *err) {
+    const generate_options_t *o = job->options;
+    int status = 0;
+    for (size_t number = 1; !status && number <= o->prompts * o->images; number++) {
+        char *path = generate_output_path(o, number);
+        status = check_writable(path, err);
+        free(path);
+    }
+    if (status || !o->gates_png) return status;
+    bool made = mkdir(o->gates_png, 0777) == 0;
+    if (!made && errno != EEXIST)
+        return err_set(err, "%s: cannot be made: %s", o->gates_png, strerror(errno));
+    char *probe = file_join(o->gates_png, "probe.png");
+    status = check_writable(probe, err);
+    free(probe);
+    if (made) rmdir(o->gates_png);
+    return status;
 }
 
 static int choose_size(job_t *job, err_t *err) {
@@ -107,14 +162,15 @@ static int make_image(const job_t *job, const run_t *run, pipeline_text_t *text,
                       const generate_prompt_t *prompt, uint64_t seed, const char *path, err_t *err) {
     const generate_options_t *o = job->options;
     progress_t progress;
-    progress_start(&progress, path, o->quiet);
     pipeline_image_t settings = {.width = job->width, .height = job->height, .steps = o->steps,
                                  .guidance_scale = o->scale, .eta = o->eta, .seed = seed,
                                  .noise = o->noise, .latents = job->latents,
                                  .scheduler = job->scheduler, .progress = progress_step,
                                  .who = &progress};
+    if (pipeline_check_memory(run, &job->pipeline, text, &settings, err)) return -1;
     arena_mark_t mark = arena_mark(run->arena);
     real_t *image = arena_reals(run->arena, 3 * job->width * job->height);
+    progress_start(&progress, path, o->quiet);
     int status = pipeline_generate(run, &job->pipeline, text, &settings, image, err);
     progress_end(&progress);
     if (!status) status = save(job, path, prompt, seed, image, err);
@@ -201,11 +257,13 @@ static int close_sinks(job_t *job, int status, err_t *err) {
 
 static int run_job(job_t *job, err_t *err) {
     const generate_options_t *o = job->options;
-    if (choose_scheduler(job, err) || choose_size(job, err) || load_latents(job, err)) return -1;
+    progress_catch_interrupt();
+    if (choose_scheduler(job, err) || choose_size(job, err) || load_latents(job, err) ||
+        check_texts(job, err) || check_outputs(job, err))
+        return -1;
     if (arena_create(&job->arena, 0, err)) return -1;
     run_t run = {.arena = job->arena, .matmul = o->common.matmul, .form = o->common.form};
     if (!o->quiet) announce(job);
-    progress_catch_interrupt();
     int status = open_sinks(job, &run, err);
     if (status) return status;
     size_t number = 1;

@@ -32,10 +32,10 @@ static void print_help(void) {
            "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
            "  -q, --quiet          no progress and no settings on the screen\n\n%s\n"
            "example:\n"
-           "  mole generate --model golden/models/sd15-tiny --prompt \"a portrait, waving\" --seed 7 \\\n"
+           "  mole generate --model golden/models/sd15-tiny --prompt \"a portrait, waving\" --seed 7 --steps 10 \\\n"
            "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
            "      --hand golden/models/sd15-tiny-mole/hand.safetensors \\\n"
-           "      --gates golden/models/sd15-tiny-mole/gates.safetensors -o out/portrait.png\n",
+           "      --gates golden/models/sd15-tiny-mole/gates.safetensors -o portrait.png\n",
            cli_model_help, cli_run_help);
 }
 
@@ -78,6 +78,7 @@ static const struct option long_options[] = {
     CLI_HELP_OPTION};
 
 static const char command[] = "generate";
+enum { SIDE_MAX = 65528 }; /* the largest multiple of 8 that a picture may have, see io/png.h */
 
 static int bad(const char *option, const char *expected, const char *value) {
     return cli_usage_error(command, "--%s takes %s, not '%s'", option, expected, value);
@@ -100,11 +101,11 @@ static int set_number(generate_options_t *o, int option, const char *value) {
         return cli_parse_size(value, 1, 1000, &o->steps)
                    ? 0 : bad("steps", "a number from 1 to 1000", value);
     case OPT_WIDTH:
-        return cli_parse_size(value, 8, 16384, &o->width) && o->width % 8 == 0
-                   ? 0 : bad("width", "a multiple of 8 from 8 to 16384", value);
+        return cli_parse_size(value, 8, SIDE_MAX, &o->width) && o->width % 8 == 0
+                   ? 0 : bad("width", "a multiple of 8 from 8 to 65528", value);
     case OPT_HEIGHT:
-        return cli_parse_size(value, 8, 16384, &o->height) && o->height % 8 == 0
-                   ? 0 : bad("height", "a multiple of 8 from 8 to 16384", value);
+        return cli_parse_size(value, 8, SIDE_MAX, &o->height) && o->height % 8 == 0
+                   ? 0 : bad("height", "a multiple of 8 from 8 to 65528", value);
     case OPT_MAX_CHUNKS:
         return cli_parse_size(value, 1, 100, &o->max_chunks)
                    ? 0 : bad("max-chunks", "a number from 1 to 100", value);
@@ -162,6 +163,7 @@ static int read_prompts(generate_options_t *o, const words_t *w) {
         err_set(&err, "%s: has a NUL byte; expected text, one prompt a line", w->prompts_from);
         status = cli_input_error(command, &err);
     }
+    o->prompts_from = w->prompts_from;
     for (const char *line = data; !status && *line;) {
         size_t length = strcspn(line, "\n"), kept = length;
         if (kept && line[kept - 1] == '\r') kept--;
@@ -178,13 +180,17 @@ static int read_prompts(generate_options_t *o, const words_t *w) {
 
 /* The options as a whole. */
 static int check(generate_options_t *o, const words_t *w) {
-    int status = cli_check_experts(&o->common, command);
+    int status = cli_check_precision(&o->common, command);
+    if (!status) status = cli_check_experts(&o->common, command);
     if (status) return status;
     if (!o->output) return cli_usage_error(command, "-o OUT.png is missing");
     if (!w->prompt == !w->prompts_from)
         return cli_usage_error(command, "give either --prompt or --prompts-from");
-    if (w->prompt && strlen(w->prompt) > TOKENIZER_TEXT_MAX)
-        return cli_usage_error(command, "the prompt has more than %d bytes", TOKENIZER_TEXT_MAX);
+    if (o->seed + (o->images - 1) < o->seed)
+        return cli_usage_error(command, "--images %zu from seed %llu: the last seed is above 2^64-1",
+                               o->images, (unsigned long long)o->seed);
+    if (o->trace && strcmp(o->trace, o->output) == 0)
+        return cli_usage_error(command, "--trace and -o name the same file");
     if (o->gates_png && !o->common.files.mole.gates)
         return cli_usage_error(command, "--gates-png without --gates: there are no gates to draw");
     if (o->trace_inputs && !o->trace) return cli_usage_error(command, "--trace-inputs without --trace");
@@ -204,7 +210,7 @@ int generate_options_parse(generate_options_t *o, int argc, char **argv) {
                               .scheduler = "authors", .max_chunks = 1};
     words_t words = {.negative = ""};
     int option, status = 0;
-    while (!status && (option = getopt_long(argc, argv, "o:q", long_options, NULL)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":o:q", long_options)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         if (option == '?') status = EXIT_USAGE;
         else status = cli_common_option(&o->common, command, option, optarg);

@@ -12,6 +12,7 @@ typedef struct {
     cli_common_t common;
     generate_prompt_t *prompt; /* (prompts), owned */
     size_t prompts;
+    const char *prompts_from; /* the file they are from, or NULL */
     uint64_t seed;
     size_t images, steps, width, height; /* width, height 0: the model's own */
     double scale, eta;

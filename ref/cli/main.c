@@ -33,7 +33,7 @@ static void print_help(FILE *to) {
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].about);
     fprintf(to, "\nmole COMMAND --help tells more. Exit codes: 0 done or agrees, 1 differs, 2 usage,\n"
                 "3 bad or missing input.\n\nexample:\n  mole generate --model golden/models/sd15-tiny "
-                "--prompt \"two hands\" -o hands.png\n");
+                "--prompt \"two hands\" \\\n      --steps 10 -o hands.png\n");
 }
 
 /* The precision that the command needs, or the value of --precision, or NULL. Only whole words before a lone "--" count. */
@@ -64,25 +64,27 @@ static int become(const char *program, char **argv) {
     return EXIT_INPUT;
 }
 
+static int run(int argc, char **argv) {
+    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
+        print_help(argc < 2 ? stderr : stdout);
+        return argc < 2 ? EXIT_USAGE : 0;
+    }
+    for (int i = 0; i < COMMANDS; i++)
+        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
+    fprintf(stderr, "mole: no command '%s' (see mole --help)\n", argv[1]);
+    return EXIT_USAGE;
+}
+
 int main(int argc, char **argv) {
     const char *precision = wanted_precision(argc, argv);
     if (precision && strcmp(precision, REAL_NAME) != 0) {
         if (strcmp(precision, "f64") == 0) return become("mole-f64", argv);
         if (strcmp(precision, "f32") == 0) return become("mole", argv);
     }
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        print_help(argc < 2 ? stderr : stdout);
-        return argc < 2 ? EXIT_USAGE : 0;
+    int status = run(argc, argv);
+    if (fflush(stdout) || ferror(stdout)) {
+        fprintf(stderr, "mole: cannot write to standard output: %s\n", strerror(errno));
+        return EXIT_INPUT;
     }
-    for (int i = 0; i < COMMANDS; i++) {
-        if (strcmp(argv[1], commands[i].name) != 0) continue;
-        int status = commands[i].run(argc - 1, argv + 1);
-        if (fflush(stdout) || ferror(stdout)) {
-            fprintf(stderr, "mole: cannot write to standard output: %s\n", strerror(errno));
-            return EXIT_INPUT;
-        }
-        return status;
-    }
-    fprintf(stderr, "mole: no command '%s' (see mole --help)\n", argv[1]);
-    return EXIT_USAGE;
+    return status;
 }

@@ -39,6 +39,20 @@ int cli_usage_error(const char *command, const char *format, ...) {
     return EXIT_USAGE;
 }
 
+int cli_next_option(const char *command, int argc, char **argv, const char *shorts,
+                    const struct option *table) {
+    opterr = 0;
+    int option = getopt_long(argc, argv, shorts, table, NULL);
+    if (option != ':' && option != '?') return option;
+    const char *word = argv[optind - 1];
+    if (option == ':') cli_usage_error(command, "%s needs a value", word);
+    else if (!optopt) cli_usage_error(command, "no option '%s', or short for several", word);
+    else if (strncmp(word, "--", 2) == 0 && strchr(word, '='))
+        cli_usage_error(command, "%s: this option takes no value", word);
+    else cli_usage_error(command, "no option '-%c'", optopt);
+    return '?';
+}
+
 bool cli_parse_u64(const char *text, uint64_t *value) {
     char *end;
     if (*text < '0' || *text > '9') return false; /* strtoull would take signs and white space */
@@ -116,7 +130,10 @@ int cli_common_option(cli_common_t *c, const char *command, int option, const ch
     case OPT_GATES: c->files.mole.gates = value; return 0;
     case OPT_PLAIN_LORA: c->plain_lora = true; return 0;
     case OPT_ALLOW_UNUSED: c->files.allow_unused = true; return 0;
-    case OPT_PRECISION: return choose(command, "precision", value, precisions, &index);
+    case OPT_PRECISION:
+        status = choose(command, "precision", value, precisions, &index);
+        c->precision = value;
+        return status;
     case OPT_MATMUL:
         status = choose(command, "matmul", value, ways, &index);
         c->matmul = index == 0 ? MATMUL_BLAS : MATMUL_PLAIN;
@@ -132,6 +149,11 @@ int cli_common_option(cli_common_t *c, const char *command, int option, const ch
         return 0;
     default: return -1;
     }
+}
+
+int cli_check_precision(const cli_common_t *c, const char *command) {
+    if (!c->precision || strcmp(c->precision, REAL_NAME) == 0) return 0;
+    return cli_usage_error(command, "write --precision %s in full", c->precision);
 }
 
 int cli_check_experts(const cli_common_t *c, const char *command) {

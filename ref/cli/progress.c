@@ -17,6 +17,8 @@ static void on_interrupt(int signal_number) {
 void progress_catch_interrupt(void) {
     signal(SIGINT, on_interrupt);
     signal(SIGTERM, on_interrupt);
+    signal(SIGHUP, on_interrupt);
+    signal(SIGPIPE, SIG_IGN);
 }
 
 bool progress_interrupted(void) {

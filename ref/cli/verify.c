@@ -55,7 +55,7 @@ static int parse(options_t *o, int argc, char **argv) {
     o->common.form = MOLE_DIRECT;
     bool bound_given = false, ratio_given = false;
     int option, status = 0;
-    while (!status && (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
         switch (option) {
         case OPT_HELP: return print_help(), 0;
         case '?': return EXIT_USAGE;
@@ -76,6 +76,7 @@ static int parse(options_t *o, int argc, char **argv) {
         default: status = cli_common_option(&o->common, command, option, optarg);
         }
     }
+    if (!status) status = cli_check_precision(&o->common, command);
     if (status) return status;
     if (optind == argc) return cli_usage_error(command, "name at least one golden folder");
     if ((o->json || o->junit || o->html) && optind + 1 != argc)

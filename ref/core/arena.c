@@ -107,6 +107,10 @@ arena_mark_t arena_mark(const arena_t *arena) {
     return arena->used;
 }
 
+size_t arena_left(const arena_t *arena) {
+    return arena->size - arena->used;
+}
+
 size_t arena_peak(const arena_t *arena) {
     return arena->peak;
 }

@@ -30,7 +30,8 @@ typedef size_t arena_mark_t;
 arena_mark_t arena_mark(const arena_t *arena);
 void arena_release(arena_t *arena, arena_mark_t mark);
 
-/* The most that was ever in use, in bytes. */
+/* What is left of the reservation, and the most that was ever in use, in bytes. */
+size_t arena_left(const arena_t *arena);
 size_t arena_peak(const arena_t *arena);
 
 #endif

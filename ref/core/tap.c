@@ -14,8 +14,9 @@ void tap_suffix(tap_sink_t *sink, const char *name, real_t *x, view_t view, cons
     REQUIRE(used >= 0 && (size_t)used < sizeof full, "tap: name too long: %s", name);
     va_list args;
     va_start(args, suffix);
-    vsnprintf(full + used, sizeof full - (size_t)used, suffix, args);
+    int more = vsnprintf(full + used, sizeof full - (size_t)used, suffix, args);
     va_end(args);
+    REQUIRE(more >= 0 && (size_t)more < sizeof full - (size_t)used, "tap: name too long: %s", full);
     sink->tap(sink, full, x, view);
 }
 

@@ -112,7 +112,7 @@ int prompt_encode(prompt_tokens_t *out, const tokenizer_t *tok, const char *cons
     for (size_t i = 0; i < prompts && !status; i++) {
         size_t length = lengths ? lengths[i] : strlen(texts[i]);
         status = read_line(&lines[i], tok, texts[i], length, options, most, err);
-        if (status) err_prefix(err, "prompt %zu", i + 1);
+        if (status && prompts > 1) err_prefix(err, "prompt %zu", i + 1);
     }
     if (status)
         *out = (prompt_tokens_t){0};

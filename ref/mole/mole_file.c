@@ -58,7 +58,11 @@ static int load_gates(weights_t *w, const mole_target_t *target, err_t *err) {
     char key[KEY], suffix[128];
     mole_layer_t *layer = target->layer;
     size_t E = layer->experts;
+    shape_t phi;
     make_key(key, "moe_lora_unet_", target->path, ".softmoe.Phi_1.weight");
+    if (weights_shape(w, key, &phi) && phi.ndim == 2 && phi.dim[0] != E)
+        return err_set(err, "%s: tensor '%s' has %zu rows, one for each expert, but %zu expert%s named",
+                       weights_path(w), key, phi.dim[0], E, E == 1 ? " is" : "s are");
     if (weights_take(w, key, SHAPE2(E, target->d_in), &layer->local_weight, err)) return -1;
     make_key(key, "moe_lora_unet_", target->path, ".softmoe.Phi_1.bias");
     if (weights_take(w, key, SHAPE1(E), &layer->local_bias, err)) return -1;
@@ -69,7 +73,9 @@ static int load_gates(weights_t *w, const mole_target_t *target, err_t *err) {
         if (weights_take(w, key, SHAPE2(1, target->d_out), &e->global_weight, err)) return -1;
         snprintf(suffix, sizeof suffix, ".softmoe.%s_scale.bias", e->name);
         make_key(key, "moe_lora_unet_", target->path, suffix);
-        if (weights_take_scalar(w, key, &e->global_bias, err)) return -1;
+        const real_t *bias;
+        if (weights_take(w, key, SHAPE1(1), &bias, err)) return -1;
+        e->global_bias = (double)*bias;
     }
     return 0;
 }

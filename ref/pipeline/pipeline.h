@@ -80,6 +80,14 @@ typedef struct {
     void *who;
 } pipeline_image_t;
 
+/* Bytes of the arena that pipeline_generate and an image of `settings` take at most, beside what `text`
+ * already holds there: a bound from the configurations, within twice of what is really used. */
+size_t pipeline_memory(const pipeline_t *pipeline, const pipeline_text_t *text,
+                       const pipeline_image_t *settings);
+/* Is so much left of run->arena? 0, or -1 and err. A larger picture would break the arena's contract. */
+int pipeline_check_memory(const run_t *run, const pipeline_t *pipeline, const pipeline_text_t *text,
+                          const pipeline_image_t *settings, err_t *err);
+
 /* image (1,3,height,width), row-major, in 0..1. Taps: latents, then in every step step.NNN/ with all of
  * the UNet's, noise_pred (B,C,H,W), guided, latents; then vae.*, image. Returns 0, or -1 and err
  * (settings that make no schedule; stopped). */

@@ -37,7 +37,7 @@ typedef enum {
     ROW_SUSPICIOUS, /* within the provable bound, but beyond what rounding typically does */
     ROW_DIFFERS,    /* wrong by itself (isolated), or, where that is unknown, wrong */
     ROW_INHERITED,  /* wrong, but right for its inputs: innocent */
-    ROW_MISSING,    /* the candidate has no such tap: stated, never a failure by itself */
+    ROW_MISSING,    /* the candidate has no such tap: stated; a failure only when all are demanded */
     ROW_SHAPE,      /* another shape: a failure */
     ROW_NOT_FINITE  /* NaN or Inf where the reference has none: a failure */
 } row_verdict_t;
@@ -79,6 +79,7 @@ typedef struct {
     double median_ratio, worst_ratio;
     char **extra;       /* candidate's taps that the reference has not: (extras), owned names */
     size_t extras;
+    bool complete;      /* missing taps were a failure */
     budget_t budget;    /* resolved: never AUTO */
     char reference[256], candidate[256];
 } compare_result_t;
@@ -88,6 +89,7 @@ typedef struct {
     double limit;        /* ratio above which a tap differs; 0: the default, COMPARE_LIMIT */
     const char *filter;  /* glob over reference names, or NULL */
     const name_map_t *map; /* candidate's names to ours, or NULL */
+    bool complete;       /* a missing tap is a failure */
     bool isolate;        /* run the reference on the candidate's inputs (golden references) */
 } compare_options_t;
 

@@ -22,7 +22,7 @@ int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, c
                     double unit, err_t *err);
 
 /* The rms error that counts as one: PyTorch's at this precision, and never less than half a unit of the
- * tensor's own rms. */
+ * tensor's own rms (32 units in float64). */
 double compare_scale(double peer_rms, double truth_rms, double unit);
 double compare_ratio(const diff_t *diff, double scale);
 

@@ -372,7 +372,7 @@ static void encode_errors(void **state) {
     const char *nul = "a\0b";
     const size_t length = 3;
     assert_int_equal(prompt_encode(&tokens, tok, &nul, &length, 1, &PROMPT_DEFAULTS, &err), -1);
-    assert_non_null(strstr(err.text, "prompt 1: NUL character at byte 1"));
+    assert_non_null(strstr(err.text, "NUL character at byte 1"));
     tokenizer_close(tok);
 }
 
