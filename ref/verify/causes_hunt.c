@@ -44,7 +44,7 @@ static double remaining(const hunt_t *h, const double *guess) {
 /* Whole: see causes.h. */
 static bool explains(const hunt_t *h, double rest) {
     double limit = h->tolerance;
-    return (rest <= limit && rest <= h->difference / 200) ||
+    return (rest <= limit && rest <= h->difference / 100) ||
            (rest <= limit / 8 && rest <= h->difference / 8);
 }
 

@@ -334,6 +334,10 @@ static void simpler_first(void **state) {
     const double *other = start_image(); /* a difference of some tens of roundings is still named */
     for (size_t i = 0; i < COUNT; i++) y[i] = (1 + 24 * UNIT) * other[i];
     bench_expect(y, "gain", NULL);
+    const double *n =
+        fixture_random(COUNT, 17, 1); /* eight roundings more are not explained by it */
+    for (size_t i = 0; i < COUNT; i++) y[i] = (1 + 100 * UNIT) * other[i] + 8 * UNIT * n[i];
+    bench_expect(y, "", NULL);
 }
 
 int main(void) {
