@@ -12,7 +12,7 @@
  * Hypotheses stand in the order of their simplicity and the first one accepted is reported: whole-tensor
  * identities, then layouts, then operations done otherwise (no free parameter, or one that is named), then
  * fitted gains and offsets, then where the error sits. When none is accepted, one that leaves at most a
- * tenth of the difference is reported as "in part: ... (3 % of the difference remains)". */
+ * twentieth of the difference is reported as "in part: ... (3 % of the difference remains)". */
 #ifndef MOLE_VERIFY_CAUSES_H
 #define MOLE_VERIFY_CAUSES_H
 

@@ -161,7 +161,7 @@ void cause_time_proj(hunt_t *h) {
     right.t = t;
     time_way_t way = right;
     way.shift = 1 - right.shift;
-    hunt_try(h, embed(h, way), "time",
+    hunt_try(h, embed(h, way), "shift",
              "frequencies divide by half - %g; it should be half - %g "
              "(downscale_freq_shift)",
              way.shift, right.shift);

@@ -100,7 +100,7 @@ static void try_scales(hunt_t *h, const core_t *right) {
         core_t way = *right;
         way.scale = ways[i].scale;
         if (fabs(way.scale - right->scale) <= 1e-9 * right->scale) continue;
-        try_core(h, &way, "attention-scale", ways[i].text);
+        try_core(h, &way, "heads", ways[i].text);
     }
 }
 
@@ -128,6 +128,23 @@ static const double *swap_samples(hunt_t *h, const double *x, size_t B, size_t e
     return out;
 }
 
+/* What goes into to_q, in the attention's place. */
+static void try_bypass(hunt_t *h, const core_t *right) {
+    static const char *const norms[][2] = {{".to_out.0", ".group_norm"},
+                                           {".attn1.to_out.0", ".norm1"},
+                                           {".attn2.to_out.0", ".norm2"},
+                                           {".self_attn.out_proj", ".layer_norm1"}};
+    for (size_t i = 0; i < sizeof norms / sizeof *norms; i++) {
+        shape_t s;
+        const double *x = hunt_neighbour(h, norms[i][0], norms[i][1], &s);
+        if (!x || s.ndim != 3 || shape_count(s) != right->B * right->T * right->C) continue;
+        double *tokens = hunt_doubles(h, shape_count(s));
+        hunt_swap_axes(tokens, x, s.dim[0], s.dim[1], s.dim[2]); /* GroupNorm's is (B,C,T) */
+        try_output(h, i == 0 ? tokens : x, "skipped",
+                   "the attention is left out: its normalised input is projected");
+    }
+}
+
 static void try_tensors(hunt_t *h, const core_t *right) {
     core_t way = *right;
     way.k = right->v, way.v = right->k;
@@ -149,6 +166,7 @@ static void try_tensors(hunt_t *h, const core_t *right) {
         try_core(h, &way, "order", "keys and values are those of the other half of the batch");
     }
     try_output(h, right->v, "skipped", "the values alone: the attention is left out");
+    try_bypass(h, right);
 }
 
 /* ---- what needs the scores: softmax over another axis, another mask --------------------------------- */
@@ -208,13 +226,12 @@ static const double *attend_slowly(hunt_t *h, const core_t *a, scores_way_t way)
 
 static void try_scores(hunt_t *h, const core_t *right) {
     if ((double)right->B * (double)right->T * (double)right->S * (double)right->C > 1e9) return;
-    try_output(h, attend_slowly(h, right, SOFTMAX_QUERIES), "attention-scale",
+    try_output(h, attend_slowly(h, right, SOFTMAX_QUERIES), "heads",
                "the softmax runs over the queries; it belongs over the keys");
     if (right->heads > 1)
-        try_output(h, attend_slowly(h, right, SOFTMAX_HEADS), "attention-scale",
+        try_output(h, attend_slowly(h, right, SOFTMAX_HEADS), "heads",
                    "the softmax runs over the heads; it belongs over the keys");
-    try_output(h, attend_slowly(h, right, SOFTMAX_NONE), "attention-scale",
-               "the softmax is missing");
+    try_output(h, attend_slowly(h, right, SOFTMAX_NONE), "heads", "the softmax is missing");
     if (!right->causal) return;
     try_output(h, attend_slowly(h, right, MASK_BEFORE), "mask",
                "the causal mask hides a token from itself; each sees itself and those before it");
@@ -246,7 +263,7 @@ static void try_layouts(hunt_t *h, const core_t *right) {
         size_t d = i % D, n = i / D % N, t = i / right->C % T, b = i / right->C / T;
         split[((b * N + n) * T + t) * D + d] = out[i];
     }
-    try_output(h, split, "heads",
+    try_output(h, split, "permuted-axes",
                "the heads are not merged back: (heads, tokens) for (tokens, heads)");
 }
 

@@ -51,25 +51,35 @@ static void perm_text(char *text, size_t size, const int *p, int n) {
         used += (size_t)snprintf(text + used, size - used, "%s%d", i ? "," : "", p[i]);
 }
 
-static bool try_permutation(hunt_t *h, const dims_t *d, const int *perm, double *guess) {
+/* The inverse: memory that was taken for one with its axes in the order perm, and put back. */
+static void permute_back(double *out, const double *x, const dims_t *d, const int *perm,
+                         size_t count) {
+    dims_t taken = {d->ndim, {0}};
+    int inverse[PERMUTE_DIMS];
+    for (int i = 0; i < d->ndim; i++) taken.dim[i] = d->dim[perm[i]], inverse[perm[i]] = i;
+    permute(out, x, &taken, inverse, count);
+}
+
+static void try_permutation(hunt_t *h, const dims_t *d, const int *perm, double *guess) {
+    static const int last[] = {0, 2, 3, 1};
     char text[32];
-    bool to_last = true, to_first = true, image = d->ndim == 4;
-    const int last[] = {0, 2, 3, 1}, first[] = {0, 3, 1, 2};
-    for (int i = 0; i < d->ndim && image; i++) {
-        to_last &= perm[i] == last[i];
-        to_first &= perm[i] == first[i];
-    }
+    bool to_last = d->ndim == 4;
+    for (int i = 0; i < 4 && to_last; i++) to_last = perm[i] == last[i];
+    const char *kind = to_last ? "nhwc" : "permuted-axes";
     perm_text(text, sizeof text, perm, d->ndim);
     permute(guess, h->c->expected, d, perm, h->c->count);
-    if (image && to_last)
-        return hunt_try(h, guess, "nhwc",
-                        "your memory is channels-last (N,H,W,C), dumped as (N,C,H,W)");
-    if (image && to_first)
-        return hunt_try(
-            h, guess, "nhwc",
-            "your memory is (N,C,H,W) taken for channels-last: permuted once too often");
-    return hunt_try(h, guess, "permuted-axes",
-                    "your memory is the expected tensor with axes permuted to (%s)", text);
+    if (to_last)
+        hunt_try(h, guess, kind, "your memory is channels-last (N,H,W,C), dumped as (N,C,H,W)");
+    else
+        hunt_try(h, guess, kind, "your memory is the expected tensor with axes permuted to (%s)",
+                 text);
+    permute_back(guess, h->c->expected, d, perm, h->c->count);
+    if (to_last)
+        hunt_try(h, guess, kind,
+                 "(N,C,H,W) memory is taken for channels-last (N,H,W,C): permuted once too often");
+    else
+        hunt_try(h, guess, kind, "the expected memory is taken for one with axes permuted to (%s)",
+                 text);
 }
 
 void cause_permuted(hunt_t *h) {
@@ -80,6 +90,32 @@ void cause_permuted(hunt_t *h) {
     for (int i = 0; i < s->ndim; i++) d.dim[i] = s->dim[i], perm[i] = i;
     double *guess = hunt_doubles(h, h->c->count);
     while (next_permutation(perm, d.ndim)) try_permutation(h, &d, perm, guess);
+}
+
+/* The layer's input was laid out otherwise: an image flattened to tokens as it lies in memory, or images
+ * in another order. */
+void cause_input_layout(hunt_t *h) {
+    const culprit_t *c = h->c;
+    const shape_t *s = &c->input_shape;
+    if (!c->input || !c->module || s->ndim < 3 || s->ndim > 4) return;
+    dims_t d = {s->ndim, {0}};
+    int perm[PERMUTE_DIMS];
+    for (int i = 0; i < s->ndim; i++) d.dim[i] = s->dim[i], perm[i] = i;
+    double *x = hunt_doubles(h, shape_count(*s));
+    while (next_permutation(perm, d.ndim) && perm[0] == 0) {
+        char text[32];
+        bool plane = s->ndim == 4 && perm[1] == 1; /* height and width */
+        perm_text(text, sizeof text, perm, d.ndim);
+        for (int back = 0; back < 2; back++) {
+            (back ? permute_back : permute)(x, c->input, &d, perm, shape_count(*s));
+            const double *guess = hunt_apply(h, x);
+            if (!guess) return;
+            hunt_try(h, guess, plane ? "permuted-axes" : "nhwc",
+                     "the input of this layer lies in another order, its axes permuted to (%s)%s",
+                     text,
+                     plane ? "" : ": (N,C,H,W) memory taken for channels-last, or the reverse");
+        }
+    }
 }
 
 /* The last axis of tokens (B,T,C), or the channels of an image, seen as heads times width. */
@@ -97,12 +133,14 @@ void cause_heads_layout(hunt_t *h) {
         while (next_permutation(perm, 4) && perm[0] == 0) {
             char text[32];
             perm_text(text, sizeof text, perm, 4);
-            permute(guess, h->c->expected, &d, perm, h->c->count);
-            hunt_try(
-                h, guess, "heads",
-                "with the channels split into %zu heads of %zu, your axes are permuted to (%s): "
-                "heads split or merged in another order",
-                heads, D, text);
+            for (int back = 0; back < 2; back++) {
+                (back ? permute_back : permute)(guess, h->c->expected, &d, perm, h->c->count);
+                hunt_try(
+                    h, guess, "heads",
+                    "with the channels as %zu heads of %zu, your axes are permuted to (%s): heads "
+                    "split or merged in another order",
+                    heads, D, text);
+            }
         }
     }
 }

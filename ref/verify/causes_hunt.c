@@ -52,7 +52,7 @@ static bool judge(hunt_t *h, const double *guess, const char *kind, const char *
                   va_list args) {
     finding_t f = {.remaining = remaining(h, guess)};
     f.accepted = explains(h, f.remaining);
-    if (!f.accepted && !(f.remaining <= h->difference / 10)) return false;
+    if (!f.accepted && !(f.remaining <= h->difference / 20)) return false;
     bool better = f.remaining < h->best.remaining / 4;
     if (f.accepted < h->best.accepted || (f.accepted == h->best.accepted && !better))
         return f.accepted;

@@ -79,14 +79,15 @@ hypothesis_t cause_constant, cause_identity, cause_swapped_taps; /* causes_numbe
 hypothesis_t cause_stored_precision, cause_named_gain, cause_fitted, cause_input_gain;
 hypothesis_t cause_permuted, cause_heads_layout, cause_swapped_halves,
     cause_reversed; /* causes_axes.c */
-hypothesis_t cause_shifted, cause_border, cause_localised;
+hypothesis_t cause_input_layout, cause_shifted, cause_border, cause_localised;
 hypothesis_t cause_norm, cause_norm_input; /* causes_norm.c */
 hypothesis_t cause_linear, cause_conv, cause_input_activation,
-    cause_low_precision;                                                /* causes_linear.c */
-hypothesis_t cause_mole;                                                /* causes_mole.c */
-hypothesis_t cause_activation, cause_time_proj;                         /* causes_activation.c */
-hypothesis_t cause_attention;                                           /* causes_attention.c */
-hypothesis_t cause_upsample, cause_skip, cause_residual;                /* causes_image.c */
-hypothesis_t cause_guidance, cause_step, cause_image, cause_embeddings; /* causes_sampler.c */
+    cause_low_precision;                                 /* causes_linear.c */
+hypothesis_t cause_mole;                                 /* causes_mole.c */
+hypothesis_t cause_activation, cause_time_proj;          /* causes_activation.c */
+hypothesis_t cause_attention;                            /* causes_attention.c */
+hypothesis_t cause_upsample, cause_skip, cause_residual; /* causes_image.c */
+hypothesis_t cause_guidance, cause_step, cause_image, cause_embeddings;
+hypothesis_t cause_noise, cause_prompt; /* causes_sampler.c */
 
 #endif

@@ -7,7 +7,7 @@
 
 /* ---- upsampling: the input of a convolution is an enlarged image ------------------------------------- */
 
-typedef enum { UP_HALF_PIXEL, UP_CORNERS, UP_TILED, UP_ZEROS, UP_WAYS } up_way_t;
+typedef enum { UP_HALF_PIXEL, UP_CORNERS, UP_CENTRES, UP_TILED, UP_ZEROS, UP_WAYS } up_way_t;
 
 /* Number at a place between pixels, linear, edges held. */
 static double between(const double *image, size_t H, size_t W, double y, double x) {
@@ -29,17 +29,24 @@ static double enlarged(const double *small, size_t H, size_t W, size_t Ho, size_
         ry = Ho > 1 ? (double)(H - 1) / (double)(Ho - 1) : 0;
         rx = Wo > 1 ? (double)(W - 1) / (double)(Wo - 1) : 0;
         return between(small, H, W, fy * ry, fx * rx);
+    case UP_CENTRES:
+        y = (size_t)((fy + 0.5) * ry), x = (size_t)((fx + 0.5) * rx);
+        return small[(y < H ? y : H - 1) * W + (x < W ? x : W - 1)];
     case UP_TILED: return small[y % H * W + x % W];
     default: return y % 2 || x % 2 ? 0 : small[y / 2 * W + x / 2];
     }
 }
 
 void cause_upsample(hunt_t *h) {
-    static const char *const texts[UP_WAYS] = {
-        "bilinear upsampling (half-pixel centres); it is nearest",
-        "bilinear upsampling with aligned corners; it is nearest",
-        "the image is tiled; each pixel should be repeated",
-        "upsampled with zeros between; each pixel is repeated"};
+    static const struct {
+        const char *kind, *text;
+    } ways[UP_WAYS] = {
+        {"interpolation", "bilinear upsampling (half-pixel centres); it is nearest"},
+        {"interpolation", "bilinear upsampling with aligned corners; it is nearest"},
+        {"shift",
+         "nearest by the pixels' centres; it is floor(i * size / wanted), by their corners"},
+        {"interpolation", "the image is tiled; each pixel should be repeated"},
+        {"interpolation", "upsampled with zeros between; each pixel should be repeated"}};
     const culprit_t *c = h->c;
     if (!hunt_layer_is(h, "upsamplers.0.conv") || !c->input || c->input_shape.ndim != 4) return;
     size_t Ho = c->input_shape.dim[2], Wo = c->input_shape.dim[3], H = (Ho + 1) / 2,
@@ -54,15 +61,15 @@ void cause_upsample(hunt_t *h) {
         for (size_t i = 0; i < planes * Ho * Wo; i++)
             x[i] = enlarged(small + i / Wo / Ho * H * W, H, W, Ho, Wo, i / Wo % Ho, i % Wo, way);
         const double *guess = strcmp(h->part, ".in") == 0 ? x : hunt_apply(h, x);
-        if (guess) hunt_try(h, guess, "interpolation", "%s", texts[way]);
+        if (guess) hunt_try(h, guess, ways[way].kind, "%s", ways[way].text);
     }
 }
 
 /* ---- skips: norm1 and conv_shortcut of the up path take [h | skip] ------------------------------------- */
 
-static void try_skip(hunt_t *h, const double *x, const char *text) {
+static void try_skip(hunt_t *h, const double *x, const char *kind, const char *text) {
     const double *guess = hunt_apply(h, x);
-    if (guess) hunt_try(h, guess, "skip", "%s", text);
+    if (guess) hunt_try(h, guess, kind, "%s", text);
 }
 
 /* [h | skip] -> [skip | h], `first` being the channels of h. */
@@ -75,7 +82,8 @@ static void try_swapped(hunt_t *h, size_t first) {
         memcpy(x + b * C * P, from + first * P, rest * P * sizeof *x);
         memcpy(x + (b * C + rest) * P, from, first * P * sizeof *x);
     }
-    try_skip(h, x, "the skip is concatenated in front: [skip | h]; it should be [h | skip]");
+    try_skip(h, x, "swapped-halves",
+             "the skip is concatenated in front: [skip | h]; it should be [h | skip]");
 }
 
 /* Another output of the down path in the skip's place. */
@@ -93,7 +101,7 @@ static void try_other_skip(hunt_t *h, const char *name, double *x) {
         memcpy(x + (b * C + C - own) * P, skip + b * own * P, own * P * sizeof *x);
     snprintf(text, sizeof text, "the skip is %.100s: another one is due (last in, first out)",
              name);
-    try_skip(h, x, text);
+    try_skip(h, x, "swapped-tensors", text);
 }
 
 void cause_skip(hunt_t *h) {
@@ -120,7 +128,7 @@ void cause_skip(hunt_t *h) {
     size_t P = c->input_shape.dim[2] * c->input_shape.dim[3], half = C / 2 * P;
     for (size_t b = 0; b < c->input_shape.dim[0]; b++)
         memset(x + b * C * P + C * P - half, 0, half * sizeof *x);
-    try_skip(h, x, "the skip is all zeros");
+    try_skip(h, x, "skip", "the skip is all zeros");
 }
 
 /* ---- residuals: a container's output is its input plus its last branch -------------------------------- */

@@ -60,7 +60,7 @@ void cause_linear(hunt_t *h) {
             transposed[n * K + k] = (real_t)(l->weight[k * N + n] - l->weight[n * K + k]);
     const double *x = as_rows(h, h->c->input, &h->c->input_shape, K);
     const double *delta = hunt_linear(h, x, transposed, NULL, M, K, N);
-    hunt_try_delta(h, as_culprit(h, delta, N), 1, "weight",
+    hunt_try_delta(h, as_culprit(h, delta, N), 1, "permuted-axes",
                    "the weight is transposed: (in,out) taken for (out,in)");
 }
 
@@ -144,32 +144,43 @@ static void try_fill(hunt_t *h, const conv_t *conv, size_t H, size_t W) {
     }
 }
 
-/* The weight with its places exchanged: 0 kernel turned by half a circle, 1 rows and columns, 2 in and out. */
+/* Wrong ways to read a convolution's weight. */
+static const struct {
+    const char *kind, *text;
+} readings[] = {
+    {"layout", "the kernel is turned by 180 degrees: signal processing's convolution; torch's is a "
+               "correlation"},
+    {"permuted-axes", "the kernel's rows and columns are exchanged"},
+    {"permuted-axes", "the weight's channels are exchanged: (in,out,kh,kw) for (out,in,kh,kw)"},
+    {"nhwc", "the weight is stored (out,kh,kw,in) and read as (out,in,kh,kw)"},
+    {"nhwc", "the weight is stored (out,in,kh,kw) and read as (out,kh,kw,in)"},
+};
+
+/* Where a wrong reading finds weight[o,i,u,v], in channels-last memory. */
+static size_t weight_at(const conv_t *conv, size_t way, size_t o, size_t i, size_t u, size_t v) {
+    size_t kh = conv->geometry.kernel_h, kw = conv->geometry.kernel_w, Ci = conv->in, t = u;
+    size_t at = way == 3 ? (i * kh + u) * kw + v : (u * kw + v) * Ci + i;
+    switch (way) {
+    case 0: u = kh - 1 - u, v = kw - 1 - v; break;
+    case 1: u = v, v = t; break;
+    case 2: t = o, o = i, i = t; break;
+    case 3: return o * kh * kw * Ci + at;
+    default: i = at / kw / kh, u = at / kw % kh, v = at % kw; break;
+    }
+    return ((o * kh + u) * kw + v) * Ci + i;
+}
+
 static void try_weights(hunt_t *h, const conv_t *conv, size_t H, size_t W) {
-    static const char *const texts[] = {"the kernel is turned by 180 degrees: a convolution in the "
-                                        "sense of signal processing; torch's "
-                                        "is a correlation",
-                                        "the kernel's rows and columns are exchanged",
-                                        "the weight's input and output channels are exchanged: "
-                                        "(in,out,kh,kw) taken for (out,in,kh,kw)"};
-    size_t kh = conv->geometry.kernel_h, kw = conv->geometry.kernel_w, Ci = conv->in,
-           Co = conv->out;
-    if (kh != kw) return;
-    real_t *weight = hunt_reals(h, NULL, Co * kh * kw * Ci);
-    for (int way = 0; way < 3; way++) {
-        if (way == 2 && Ci != Co) continue;
-        for (size_t o = 0; o < Co; o++)
-            for (size_t u = 0; u < kh; u++)
-                for (size_t v = 0; v < kw; v++)
-                    for (size_t i = 0; i < Ci; i++) {
-                        size_t a = way == 0 ? kh - 1 - u : way == 1 ? v : u;
-                        size_t b = way == 0 ? kw - 1 - v : way == 1 ? u : v;
-                        size_t out = way == 2 ? i : o, in = way == 2 ? o : i;
-                        weight[((o * kh + u) * kw + v) * Ci + i] =
-                            conv->weight[((out * kh + a) * kw + b) * Ci + in];
-                    }
-        try_conv(h, convolve(h, conv, h->c->input, weight, H, W, conv->geometry), "weight",
-                 texts[way]);
+    size_t kh = conv->geometry.kernel_h, kw = conv->geometry.kernel_w, Ci = conv->in;
+    size_t count = conv->out * kh * kw * Ci;
+    real_t *weight = hunt_reals(h, NULL, count);
+    for (size_t way = 0; way < sizeof readings / sizeof *readings; way++) {
+        if ((way == 1 && kh != kw) || (way == 2 && Ci != conv->out)) continue;
+        for (size_t n = 0; n < count; n++)
+            weight[n] = conv->weight[weight_at(conv, way, n / Ci / kw / kh, n % Ci,
+                                               n / Ci / kw % kh, n / Ci % kw)];
+        try_conv(h, convolve(h, conv, h->c->input, weight, H, W, conv->geometry),
+                 readings[way].kind, readings[way].text);
     }
 }
 

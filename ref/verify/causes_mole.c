@@ -205,15 +205,16 @@ static const struct {
     {{.scale = SCALE_RANK}, "scale", "1 / rank for alpha / rank: alpha is ignored"},
     {{.scale = SCALE_OTHER_RANK}, "scale", "alpha is divided by the other expert's rank"},
     {{.scale = SCALE_OTHER}, "scale", "the other expert's alpha / rank is used"},
-    {{.swap_experts = true, .swap_local = true, .swap_global = true},
-     "experts",
-     "the two experts are exchanged, with their gates"},
+    {{.swap_local = true},
+     "swapped-tensors",
+     "the rows of Phi are exchanged: row 0 is face, row 1 hand"},
+    {{.swap_global = true}, "swapped-tensors", "the two experts' global gates are exchanged"},
     {{.swap_experts = true},
-     "experts",
-     "the two experts are exchanged (file order?); the gates are not"},
-    {{.swap_local = true}, "gate", "the rows of Phi are exchanged: row 0 is face, row 1 is hand"},
-    {{.swap_global = true}, "gate", "the two experts' global gates are exchanged"},
-    {{.swap_local = true, .swap_global = true}, "gate", "the two experts' gates are exchanged"},
+     "swapped-tensors",
+     "the two experts are exchanged (file order?), or all of their gates"},
+    {{.swap_experts = true, .swap_local = true, .swap_global = true},
+     "swapped-tensors",
+     "the two experts are exchanged, with their gates"},
     {{.local = GATE_SOFTMAX},
      "gate",
      "the local gates go through a softmax over the experts; each is a "
@@ -356,14 +357,39 @@ static void try_padding(hunt_t *h, const mole_case_t *m, part_t part, size_t exp
         kept[0], m->T, kept[m->B > 1]);
 }
 
+/* Any constant on the expert's own output: what rank would make it so? */
+static void try_scale(hunt_t *h, const mole_case_t *m, size_t expert) {
+    double dot = 0, square = 0;
+    double *guess = hunt_doubles(h, h->c->count);
+    for (size_t i = 0; i < h->c->count; i++) {
+        dot += h->c->candidate[i] * h->c->expected[i];
+        square += h->c->expected[i] * h->c->expected[i];
+    }
+    const mole_expert_t *e = &m->layer->expert[expert];
+    if (h->c->count < 8 || !(square > 0) || dot == 0) return;
+    double gain = dot / square, rank = (double)e->rank / gain;
+    for (size_t i = 0; i < h->c->count; i++) guess[i] = gain * h->c->expected[i];
+    bool whole = rank >= 1 && fabs(rank - nearbyint(rank)) < 1e-4 * rank;
+    if (whole)
+        hunt_try(h, guess, "scale", "alpha is divided by %.0f; the rank of this layer is %zu", rank,
+                 e->rank);
+    else
+        hunt_try(h, guess, "scale", "the expert's scale is %.6g; alpha / rank is %.6g",
+                 gain * e->scale, e->scale);
+}
+
 void cause_mole(hunt_t *h) {
     mole_case_t m;
     part_t part;
     size_t expert = 0;
     if (!read_case(h, &m, &part, &expert)) return;
     if (part == PART_WHOLE) find_base(h, &m);
-    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++)
+    for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+        /* A wrong scale shows in the expert's own tap, and a gate is only reached when that was right. */
+        if (wrong[i].way.scale && (part == PART_LOCAL || part == PART_GLOBAL)) continue;
         hunt_try(h, compute_part(h, &m, part, expert, &wrong[i].way), wrong[i].kind, "%s",
                  wrong[i].text);
+    }
+    if (!h->best.accepted && part == PART_EXPERT) try_scale(h, &m, expert);
     if (!h->best.accepted) try_padding(h, &m, part, expert);
 }

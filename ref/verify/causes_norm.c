@@ -115,7 +115,7 @@ static void try_groups(hunt_t *h, const norm_way_t *right) {
     if (right->groups == 1 || right->groups == right->C) return;
     norm_way_t way = *right;
     way.interleaved = true;
-    try_way(h, &way, "groups", "groups take every G-th channel; they are runs of neighbours");
+    try_way(h, &way, "layout", "groups take every G-th channel; they are runs of neighbours");
 }
 
 /* A LayerNorm over tokens and channels of a sample together. */
@@ -135,6 +135,39 @@ static void try_joint(hunt_t *h, const norm_way_t *right) {
              "normalised over all tokens of a sample; each token has its own norm");
 }
 
+/* Any other epsilon: the one that the quietest group needs. With d = x - mean, y = (candidate - b) / w is
+ * r d, and r^-2 = var + eps. */
+static double fitted_epsilon(const hunt_t *h, const norm_way_t *n) {
+    double least = HUGE_VAL, eps = -1, count = (double)(n->C / n->groups * n->P);
+    for (size_t g = 0; g < n->B * n->groups; g++) {
+        size_t first = g / n->groups * n->C * n->P, width = n->C / n->groups * n->P;
+        size_t channel = g % n->groups * (n->C / n->groups);
+        double mean = 0, variance = 0, dot = 0;
+        first += channel * n->P;
+        for (size_t i = 0; i < width; i++) mean += h->c->input[first + i] / count;
+        for (size_t i = 0; i < width; i++) {
+            size_t c = channel + i / n->P;
+            double d = h->c->input[first + i] - mean, w = (double)n->w[c];
+            variance += d * d / count;
+            if (w != 0) dot += (h->c->candidate[first + i] - (double)n->b[c]) / w * d / count;
+        }
+        if (!(variance > 0) || !(dot > 0) || variance >= least) continue;
+        least = variance;
+        eps = variance / dot * (variance / dot) - variance;
+    }
+    return eps;
+}
+
+static void try_fitted_epsilon(hunt_t *h, const norm_way_t *right) {
+    char text[CAUSE_TEXT];
+    norm_way_t way = *right;
+    way.eps = fitted_epsilon(h, right);
+    if (h->best.accepted || !(way.eps > 0)) return;
+    snprintf(text, sizeof text, "an epsilon of %.3g instead of %g gives your numbers", way.eps,
+             right->eps);
+    try_way(h, &way, "epsilon", text);
+}
+
 void cause_norm(hunt_t *h) {
     norm_way_t right, way;
     if (!right_way(h, &right)) return;
@@ -152,6 +185,7 @@ void cause_norm(hunt_t *h) {
     try_way(h, &way, "variance", "the mean is not subtracted (RMS norm)");
     try_groups(h, &right);
     try_joint(h, &right);
+    try_fitted_epsilon(h, &right);
 }
 
 /* ---- another input --------------------------------------------------------------------------------- */
@@ -177,13 +211,35 @@ static void try_time(hunt_t *h, const norm_way_t *n) {
     try_input(h, n, spread, -2, "time", "the time embedding is subtracted before norm2");
 }
 
+/* The text encoder's last norm on the output of an earlier layer. */
+static void try_earlier_layer(hunt_t *h, const norm_way_t *n) {
+    enum { LAYERS = 64 };
+    if (!hunt_ends(h->module, ".final_layer_norm")) return;
+    double *guess = hunt_doubles(h, h->c->count);
+    for (int layer = 0; layer < LAYERS; layer++) {
+        char to[64];
+        shape_t shape;
+        snprintf(to, sizeof to, ".encoder.layers.%d", layer);
+        const double *x = hunt_neighbour(h, ".final_layer_norm", to, &shape);
+        if (!x) return;
+        if (shape_count(shape) != h->c->count) continue;
+        norm_forward(h, guess, x, n);
+        hunt_try(h, guess, "skipped",
+                 "the norm is that of layer %d's output: the layers after it are "
+                 "left out (clip skip)",
+                 layer);
+    }
+}
+
 /* A norm inside a block with residuals: input = h + branch, the branch being a tap. */
 void cause_norm_input(hunt_t *h) {
-    static const char *const branches[][2] = {
-        {".norm2", ".attn1"}, {".norm3", ".attn2"}, {".layer_norm2", ".self_attn"}};
+    static const char *const branches[][3] = {{".norm2", ".attn1", ".norm1"},
+                                              {".norm3", ".attn2", ".norm2"},
+                                              {".layer_norm2", ".self_attn", ".layer_norm1"}};
     norm_way_t n;
     if (!right_way(h, &n)) return;
     try_time(h, &n);
+    try_earlier_layer(h, &n);
     for (size_t i = 0; i < sizeof branches / sizeof *branches; i++) {
         shape_t shape;
         const double *branch = hunt_neighbour(h, branches[i][0], branches[i][1], &shape);
@@ -192,6 +248,15 @@ void cause_norm_input(hunt_t *h) {
         norm_forward(h, guess, branch, &n);
         hunt_try(h, guess, "residual", "the residual connection around %s is missing",
                  branches[i][1] + 1);
+        const double *normal = hunt_neighbour(h, branches[i][0], branches[i][2], &shape);
+        if (normal && shape_count(shape) == h->c->count) {
+            double *x = hunt_doubles(h, h->c->count);
+            for (size_t j = 0; j < h->c->count; j++) x[j] = normal[j] + branch[j];
+            norm_forward(h, guess, x, &n);
+            hunt_try(h, guess, "residual",
+                     "the residual is taken after the norm before %s; it is taken before it",
+                     branches[i][1] + 1);
+        }
         try_input(h, &n, branch, -1, "residual",
                   "the attention's output is not added to its input");
         try_input(h, &n, branch, 1, "residual", "the attention's output is added twice");

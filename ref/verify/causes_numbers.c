@@ -13,7 +13,8 @@ void cause_constant(hunt_t *h) {
     const culprit_t *c = h->c;
     double *guess = hunt_doubles(h, c->count);
     for (size_t i = 0; i < c->count; i++) guess[i] = 0;
-    if (hunt_try(h, guess, "zero", "your tensor is all zeros: never written?") || c->count < 2)
+    if (hunt_try(h, guess, "zero", "your tensor is all zeros: never written?") ||
+        c->count < FIT_LEAST) /* two gates may well be equal */
         return;
     for (size_t i = 0; i < c->count; i++) guess[i] = c->candidate[0];
     for (size_t i = 1; i < c->count; i++)

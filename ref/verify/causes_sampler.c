@@ -17,18 +17,18 @@ static void name_guidance(hunt_t *h, const double *guess, double p, double q, do
             h, guess, "order",
             "conditional and unconditional are exchanged: the unconditional sample comes first");
     else if (fabs(p + q - 1) < near && fabs(q - (g + 1)) < near)
-        hunt_try(h, guess, "guidance",
+        hunt_try(h, guess, "order",
                  "guidance is cond + g (cond - uncond); it is uncond + g (...): "
                  "your scale acts as %.6g for %.6g",
                  q, g);
     else if (fabs(q) < near && fabs(p - 1) < near)
-        hunt_try(h, guess, "guidance", "no guidance: the unconditional prediction alone");
+        hunt_try(h, guess, "order", "no guidance: the unconditional prediction alone");
     else if (fabs(p) < near && fabs(q - 1) < near)
-        hunt_try(h, guess, "guidance", "no guidance: the conditional prediction alone");
+        hunt_try(h, guess, "order", "no guidance: the conditional prediction alone");
     else if (fabs(p + q - 1) < near)
-        hunt_try(h, guess, "guidance", "a guidance scale of %.6g; it should be %.6g", q, g);
+        hunt_try(h, guess, "order", "a guidance scale of %.6g; it should be %.6g", q, g);
     else
-        hunt_try(h, guess, "guidance",
+        hunt_try(h, guess, "order",
                  "your result is %.6g uncond + %.6g cond; it should be %.6g uncond + %.6g cond", p,
                  q, 1 - g, g);
 }
@@ -137,6 +137,32 @@ static void try_factors(hunt_t *h, const double *x, const double *m) {
                  p, q, u, v);
 }
 
+/* Epsilon prediction: the noise levels follow from the factors u and v of the expected step, because
+ *   u = sqrt(alpha_prev / alpha),  v = sqrt(1 - alpha_prev) - u sqrt(1 - alpha)
+ * and v falls with alpha. With them the clipped step is known without the schedule. */
+static void try_clipped(hunt_t *h, const double *x, const double *m) {
+    double u, v, low = 0, high = 1;
+    size_t n = h->c->count;
+    if (n < 8 || !hunt_fit2(h->c->expected, x, m, n, &u, &v) || !(u > 0)) return;
+    high = fmin(1, 1 / (u * u));
+    for (int i = 0; i < 200; i++) {
+        double a = (low + high) / 2;
+        double f = sqrt(fmax(1 - u * u * a, 0)) - u * sqrt(1 - a);
+        if (f > v)
+            low = a;
+        else
+            high = a;
+    }
+    double a = low, previous = u * u * a;
+    double *guess = hunt_doubles(h, n);
+    for (size_t i = 0; i < n; i++) {
+        double x0 = fmin(fmax((x[i] - sqrt(1 - a) * m[i]) / sqrt(a), -1), 1);
+        guess[i] = sqrt(previous) * x0 + sqrt(fmax(1 - previous, 0)) * m[i];
+    }
+    h->tolerance = fmax(h->tolerance, 1e-11 * h->scale); /* the levels are fitted, not known */
+    hunt_try(h, guess, "schedule", "the predicted sample is clipped to -1 .. 1 (clip_sample)");
+}
+
 void cause_step(hunt_t *h) {
     const culprit_t *c = h->c;
     unsigned long step;
@@ -152,8 +178,50 @@ void cause_step(hunt_t *h) {
         hunt_try(h, x, "unconverged", "the latents are those of the step before: not updated");
         if (c->ddim) try_scheduler(h, x, m);
         if (!h->best.accepted) try_factors(h, x, m);
+        if (!h->best.accepted) try_clipped(h, x, m);
     }
     free(x);
+}
+
+/* ---- the noise that a run starts from ---------------------------------------------------------------- */
+
+/* torch draws 16 and more numbers in blocks: 8 radii with cosines, the same 8 with sines. */
+static void try_blocks(hunt_t *h) {
+    const culprit_t *c = h->c;
+    enum { HALF = 8, BLOCK = 16 };
+    double *guess = hunt_doubles(h, c->count), right = 0;
+    size_t whole = c->count / BLOCK * BLOCK;
+    for (size_t i = 0; i < c->count; i++)
+        guess[i] = c->expected[i < whole ? (i % BLOCK < HALF ? i + HALF : i - HALF) : i];
+    hunt_try(h, guess, "layout",
+             "in each block of 16 numbers cosines and sines of Box and Muller are "
+             "exchanged: cosines come first");
+    if (c->count <= BLOCK || c->count % BLOCK == 0) return;
+    for (size_t i = 0; i + BLOCK < c->count; i++)
+        right = fmax(right, fabs(c->candidate[i] - c->expected[i]));
+    if (right <= h->tolerance && right <= 1e-2 * h->difference)
+        hunt_try(
+            h, c->candidate, "noise",
+            "only the last 16 numbers of the noise are others: where 16 does not divide the size, "
+            "torch draws them anew");
+}
+
+void cause_noise(hunt_t *h) {
+    const culprit_t *c = h->c;
+    double dot = 0, own = 0, other = 0, n = (double)c->count;
+    if (strcmp(c->name, "latents") != 0 || c->count < 32) return;
+    try_blocks(h);
+    if (h->best.accepted) return;
+    for (size_t i = 0; i < c->count; i++) {
+        dot += c->candidate[i] * c->expected[i];
+        own += c->candidate[i] * c->candidate[i];
+        other += c->expected[i] * c->expected[i];
+    }
+    bool alike = own > 0.6 * other && own < 1.7 * other;
+    if (alike && fabs(dot) < 4 / sqrt(n) * sqrt(own * other))
+        hunt_try(h, c->candidate, "noise",
+                 "this is noise of the same size, but other numbers: another "
+                 "generator, seed, or order of drawing");
 }
 
 /* ---- the picture ----------------------------------------------------------------------------------- */
@@ -164,21 +232,22 @@ void cause_image(hunt_t *h) {
     const double *x = hunt_tap(h, "vae.decoder", &shape);
     size_t n = h->c->count;
     if (!x || shape_count(shape) != n) return;
-    const struct {
+    static const struct {
         double gain, offset, least, most;
-        const char *text;
-    } ways[] = {{0.5, 0.5, -HUGE_VAL, HUGE_VAL, "the picture is not clamped to 0 .. 1"},
-                {1, 0, -HUGE_VAL, HUGE_VAL, "the picture is still -1 .. 1: x / 2 + 0.5 is missing"},
-                {1, 0, -1, 1, "the picture is clamped to -1 .. 1, and x / 2 + 0.5 is missing"},
-                {1, 0, 0, 1, "the picture is clamped to 0 .. 1 without x / 2 + 0.5"},
-                {127.5, 127.5, 0, 255, "the picture is 0 .. 255; it should be 0 .. 1"},
-                {1, 1, 0, 1, "x + 1 in place of (x + 1) / 2"}};
+        const char *kind, *text;
+    } ways[] = {{0.5, 0.5, -HUGE_VAL, HUGE_VAL, "range", "the picture is not clamped to 0 .. 1"},
+                {1, 0, -HUGE_VAL, HUGE_VAL, "offset",
+                 "the picture is still -1 .. 1: x / 2 + 0.5 is missing"},
+                {1, 0, -1, 1, "offset", "the picture is -1 .. 1: x / 2 + 0.5 is missing"},
+                {1, 0, 0, 1, "offset", "the picture is clamped to 0 .. 1 without x / 2 + 0.5"},
+                {1, 1, 0, 1, "gain", "the picture is x + 1 in place of (x + 1) / 2"},
+                {127.5, 127.5, 0, 255, "range", "the picture is 0 .. 255; it should be 0 .. 1"}};
     double *guess = hunt_doubles(h, n);
     for (size_t w = 0; w < sizeof ways / sizeof *ways; w++) {
         for (size_t i = 0; i < n; i++)
             guess[i] =
                 fmin(fmax(ways[w].gain * x[i] + ways[w].offset, ways[w].least), ways[w].most);
-        hunt_try(h, guess, "range", "%s", ways[w].text);
+        hunt_try(h, guess, ways[w].kind, "%s", ways[w].text);
     }
 }
 
@@ -223,7 +292,30 @@ void cause_embeddings(hunt_t *h) {
     for (size_t i = 0; i < n; i++) mean[i % (T * C)] += delta[i] / (double)B;
     double *spread = hunt_doubles(h, n);
     for (size_t i = 0; i < n; i++) spread[i] = mean[i % (T * C)];
-    hunt_try_delta(h, spread, 1, "position",
+    hunt_try_delta(h, spread, 1, "shift",
                    "each position is off by the same vector in every sample: position embeddings "
                    "(left out, or off by one?)");
+}
+
+/* The text's vectors are right up to a token of each sample and wrong from there on. Causal attention lets
+ * a token change only itself and those behind it. */
+void cause_prompt(hunt_t *h) {
+    const shape_t *s = &h->c->shape;
+    if (!hunt_ends(h->name, "prompt_embeds") || s->ndim != 3) return;
+    size_t least = SIZE_MAX, most = 0;
+    for (size_t b = 0; b < s->dim[0]; b++) {
+        size_t at = 0, each = s->dim[1] * s->dim[2];
+        for (; at < each; at++) {
+            double d = h->c->candidate[b * each + at] - h->c->expected[b * each + at];
+            if (fabs(d) > 4 * h->tolerance) break;
+        }
+        least = at / s->dim[2] < least ? at / s->dim[2] : least;
+        most = at / s->dim[2] > most ? at / s->dim[2] : most;
+    }
+    if (least >= 2 && least < s->dim[1])
+        hunt_try(h, h->c->candidate, "padding",
+                 "right up to token %zu, wrong from there on (%zu in another sample): other ids "
+                 "behind the "
+                 "end of the prompt, another padding?",
+                 least, most);
 }

@@ -18,7 +18,8 @@ const char *report_verdict(row_verdict_t verdict) {
     REQUIRE(0, "report_verdict: no verdict %d", (int)verdict);
 }
 
-bool report_fails(const compare_row_t *row) {
+bool report_fails(const compare_result_t *result, const compare_row_t *row) {
+    if (row->verdict == ROW_MISSING) return result->complete;
     return row->verdict == ROW_DIFFERS || row->verdict == ROW_SHAPE ||
            row->verdict == ROW_NOT_FINITE;
 }
@@ -27,7 +28,7 @@ bool report_measured(const compare_row_t *row) {
     return row->verdict != ROW_MISSING && row->verdict != ROW_SHAPE;
 }
 
-/* ---- choosing rows ---------------------------------------------------------------------------------- */
+/* ---- choosing rows --------------------------------------------------------------------------- */
 
 typedef struct {
     size_t index;
@@ -95,7 +96,7 @@ report_after_t report_after(const compare_result_t *result) {
     for (size_t i = result->culprit + 1; i < result->rows; i++) {
         const compare_row_t *row = &result->row[i];
         if (row->verdict == ROW_INHERITED) after.inherited++;
-        if (!report_fails(row)) continue;
+        if (!report_fails(result, row) || row->verdict == ROW_MISSING) continue;
         /* Another shape is nobody else's fault; a wrong number may be, unless the inputs were seen. */
         bool own = row->has_isolated || row->verdict == ROW_SHAPE;
         if (own && after.wrong++ == 0) after.first_wrong = i;
@@ -105,7 +106,7 @@ report_after_t report_after(const compare_result_t *result) {
     return after;
 }
 
-/* ---- sentences ---------------------------------------------------------------------------------------- */
+/* ---- sentences ------------------------------------------------------------------------------- */
 
 static const char *plural(size_t count) {
     return count == 1 ? "" : "s";
@@ -187,11 +188,15 @@ char *report_reason(const compare_row_t *row) {
     return reason_of_ratio(row);
 }
 
-/* ---- numbers ------------------------------------------------------------------------------------------- */
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+static const char *not_finite(char text[NUMBER_TEXT], double value) {
+    snprintf(text, NUMBER_TEXT, "%s", isnan(value) ? "-" : "inf");
+    return text;
+}
 
 const char *report_ratio(char text[NUMBER_TEXT], double ratio) {
-    if (isnan(ratio)) return strcpy(text, "-");
-    if (isinf(ratio)) return strcpy(text, "inf");
+    if (!isfinite(ratio)) return not_finite(text, ratio);
     const char *format = ratio == 0        ? "%.0fx"
                          : ratio < 0.095   ? "%.1gx"
                          : ratio < 9.95    ? "%.1fx"
@@ -202,8 +207,7 @@ const char *report_ratio(char text[NUMBER_TEXT], double ratio) {
 }
 
 const char *report_share(char text[NUMBER_TEXT], double share) {
-    if (isnan(share)) return strcpy(text, "-");
-    if (isinf(share)) return strcpy(text, "inf");
+    if (!isfinite(share)) return not_finite(text, share);
     snprintf(text, NUMBER_TEXT, share > 0.095 && share < 999.995 ? "%.0f%%" : "%.2g%%",
              100 * share);
     return text;

@@ -14,8 +14,8 @@
 /* "agrees", "suspicious", "differs", "inherited", "missing", "shape", "not-finite": the words of the
  * files, which programs read (docs/compare.schema.json). */
 const char *report_verdict(row_verdict_t verdict);
-/* A failure: differs, another shape, not finite. */
-bool report_fails(const compare_row_t *row);
+/* A failure: differs, another shape, not finite; missing, where all taps were demanded. */
+bool report_fails(const compare_result_t *result, const compare_row_t *row);
 /* Whether numbers were compared at all: not missing, not of another shape. */
 bool report_measured(const compare_row_t *row);
 
@@ -37,7 +37,7 @@ typedef struct {
 
 report_after_t report_after(const compare_result_t *result);
 
-/* ---- sentences: fresh memory, the caller frees it --------------------------------------------------- */
+/* ---- sentences: fresh memory, the caller frees it -------------------------------------------- */
 
 /* Is what follows the culprit innocent? */
 char *report_after_text(const compare_result_t *result);
@@ -47,7 +47,7 @@ char *report_reason(const compare_row_t *row);
 /* One diff_t in words: "max 1.2e-03 at [0,3] (1.5 for 1.498), rel rms 3.1e-05". */
 char *report_diff_text(const diff_t *diff, shape_t shape);
 
-/* ---- numbers as people read them; each returns text --------------------------------------------------- */
+/* ---- numbers as people read them; each returns text ------------------------------------------ */
 
 enum { NUMBER_TEXT = 24 };
 /* "0.8x", "60x", "1.2e+06x", "inf"; "-" for NaN, which is "not known". */
@@ -60,7 +60,7 @@ double report_relative_rms(const diff_t *diff);
 void report_index(size_t index[SHAPE_DIMS], shape_t shape, size_t flat);
 const char *report_index_text(char text[SHAPE_TEXT], shape_t shape, size_t flat);
 
-/* ---- text that came from outside --------------------------------------------------------------------- */
+/* ---- text that came from outside ------------------------------------------------------------- */
 
 typedef enum {
     CLEAN_UTF8,  /* invalid bytes become U+FFFD */
@@ -71,7 +71,7 @@ typedef enum {
 /* Fresh memory. NULL gives "". */
 char *report_clean(const char *text, report_clean_t how);
 
-/* ---- the result as JSON, and files -------------------------------------------------------------------- */
+/* ---- the result as JSON, and files ----------------------------------------------------------- */
 
 /* As docs/compare.schema.json says; the caller json_decrefs it. */
 json_t *report_json_value(const compare_result_t *result);

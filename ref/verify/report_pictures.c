@@ -10,7 +10,7 @@
 
 enum { CHUNK = 4096, DECADES = 8 };
 
-/* ---- two tensors, piece by piece ----------------------------------------------------------------------- */
+/* ---- two tensors, piece by piece ------------------------------------------------------------- */
 
 typedef struct {
     const st_tensor_t *truth; /* of a golden case, or NULL: */
@@ -58,7 +58,7 @@ static double difference(double a, double b) {
     return a == b ? 0 : fabs(a - b);
 }
 
-/* ---- what is gathered ------------------------------------------------------------------------------------- */
+/* ---- what is gathered ------------------------------------------------------------------------ */
 
 typedef struct {
     size_t height, width, sample; /* of the tensor seen as a matrix; numbers of the first sample */
@@ -140,7 +140,7 @@ static int gather(picture_data_t *p, pair_t *pair, err_t *err) {
     return 0;
 }
 
-/* ---- as JSON ------------------------------------------------------------------------------------------------ */
+/* ---- as JSON --------------------------------------------------------------------------------- */
 
 /* 01 .. fe on a logarithmic scale from low to high. */
 static int level(double value, double low, double high) {

@@ -13,7 +13,7 @@
 
 enum { LINE = 160, CELL = 256, WORST = 10, NAMED = 5 };
 
-/* ---- columns of text ------------------------------------------------------------------------------------ */
+/* ---- columns of text ------------------------------------------------------------------------- */
 
 /* The columns that a UTF-8 text takes on a terminal. */
 static size_t columns_of(const char *text, size_t bytes) {
@@ -46,7 +46,7 @@ static char *shortened(const char *text, size_t columns) {
     return xasprintf("%.*s...%s", (int)head, text, text + tail);
 }
 
-/* ---- the table ------------------------------------------------------------------------------------------- */
+/* ---- the table ------------------------------------------------------------------------------- */
 
 enum {
     C_ROW,
@@ -80,10 +80,8 @@ static const struct {
 /* 0.99 as it is; nearer to 1 what matters is by how much: "1-3e-08". */
 static void cosine_text(char text[CELL], double cosine) {
     double short_of_one = 1 - cosine;
-    if (isnan(cosine))
-        strcpy(text, "nan");
-    else if (short_of_one <= 0)
-        strcpy(text, "1");
+    if (isnan(cosine) || short_of_one <= 0)
+        snprintf(text, CELL, "%s", isnan(cosine) ? "nan" : "1");
     else
         snprintf(text, CELL, short_of_one < 1e-3 ? "1-%.1e" : "%.5f",
                  short_of_one < 1e-3 ? short_of_one : cosine);
@@ -114,10 +112,10 @@ static void measured_cells(char cell[COLUMNS][CELL], const compare_row_t *row) {
 /* All cells but the name. */
 static void fill_cells(char cell[COLUMNS][CELL], const compare_result_t *result, size_t index) {
     const compare_row_t *row = &result->row[index];
-    for (int c = 0; c < COLUMNS; c++) strcpy(cell[c], "-");
+    for (int c = 0; c < COLUMNS; c++) snprintf(cell[c], CELL, "-");
     snprintf(cell[C_ROW], CELL, "%s%zu", index == result->culprit ? ">" : "", index);
     shape_cell(cell[C_SHAPE], row->shape);
-    strcpy(cell[C_VERDICT], row_verdict_name(row->verdict));
+    snprintf(cell[C_VERDICT], CELL, "%s", row_verdict_name(row->verdict));
     if (report_measured(row)) measured_cells(cell, row);
     if (row->verdict == ROW_SHAPE) shape_cell(cell[C_AT], row->candidate_shape);
 }
@@ -171,7 +169,7 @@ static void put_table(FILE *to, const compare_result_t *result, const size_t *in
     }
 }
 
-/* ---- the summary ------------------------------------------------------------------------------------------ */
+/* ---- the summary ----------------------------------------------------------------------------- */
 
 static void put_line(FILE *to, const char *label, const char *text) {
     char *clean = report_clean(text, CLEAN_SHOWN);
@@ -233,8 +231,8 @@ static void put_missing(FILE *to, const compare_result_t *result, bool all) {
     size_t n[VERDICTS], shown = 0;
     report_count(result, n);
     if (!n[ROW_MISSING]) return;
-    fprintf(to, "%-11s%zu of the reference's taps: not in the candidate, so not judged\n",
-            "missing", n[ROW_MISSING]);
+    fprintf(to, "%-11s%zu of the reference's taps: not in the candidate, %s\n", "missing",
+            n[ROW_MISSING], result->complete ? "and all were demanded" : "so not judged");
     for (size_t i = 0; i < result->rows && (all || shown < NAMED); i++)
         if (result->row[i].verdict == ROW_MISSING) {
             put_line(to, "", result->row[i].name);

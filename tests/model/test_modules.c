@@ -195,7 +195,7 @@ static void experts_join(void **state) {
     refuse(&module, SHAPE2(B * T, C), "(B,T,channels)");
     refuse(&module, SHAPE4(B, H, W, C), "(B,T,channels)");
 
-    watcher_t w = {.sink = {watch}};
+    watcher_t w = {.sink = {watch, false}};
     run.sink = &w.sink;
     double image[B * T * C], image_truth[B * T * CO];
     transpose(image, x, T, C);

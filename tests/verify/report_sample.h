@@ -29,4 +29,7 @@ void report_sample_name(compare_result_t *result, size_t row, const char *name);
 enum { HOSTILE_NAMES = 9 };
 extern const char *const hostile_name[HOSTILE_NAMES];
 
+/* The exit status of a shell command; -1 when it was killed. */
+int report_shell(const char *command);
+
 #endif

@@ -17,8 +17,10 @@
 #include <jansson.h>
 
 #include "../scratch.h"
+#include "io/safetensors.h"
 #include "report_sample.h"
 #include "verify/report_parts.h"
+#include "verify/report_pictures.h"
 
 static json_t *written(const compare_result_t *result) {
     err_t err = {""};
@@ -79,6 +81,7 @@ static void head(void **state) {
     assert_text(o, "budget.name", "f32");
     assert_number(o, "budget.unit", 0x1p-24);
     assert_true(json_is_true(at(o, "differs")));
+    assert_true(json_is_false(at(o, "complete")));
     assert_number(o, "compared", 11);
     static const struct {
         const char *verdict;
@@ -228,7 +231,7 @@ static void hostile_names(void **state) {
     compare_free(&r);
 }
 
-/* ---- files ---------------------------------------------------------------------------------------- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static void bad_paths(void **state) {
     (void)state;
@@ -242,6 +245,28 @@ static void bad_paths(void **state) {
     assert_message(&err, scratch_folder(), "is a directory", NULL);
     assert_int_equal(report_html(&r, NULL, NULL, NULL, scratch_path("no/page.html"), &err), -1);
     assert_message(&err, "no/page.html", "No such file", NULL);
+    assert_int_equal(scratch_entries(), before);
+    compare_free(&r);
+}
+
+/* One file descriptor is there for the file, none for the stream to it. */
+static void no_more_files(void **state) {
+    (void)state;
+    compare_result_t r;
+    err_t err = {""};
+    struct rlimit old, limit;
+    report_sample(&r, 0);
+    size_t before = scratch_entries();
+    int next = dup(STDIN_FILENO);
+    assert_true(next >= 0);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    limit = (struct rlimit){(rlim_t)next + 1, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    int status = report_json(&r, scratch_path("files.json"), &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(status, -1);
+    assert_message(&err, "files.json", "cannot write", "Too many open files", NULL);
     assert_int_equal(scratch_entries(), before);
     compare_free(&r);
 }
@@ -285,34 +310,50 @@ static void full_disk(void **state) {
     compare_free(&r);
 }
 
-/* ---- the schema ------------------------------------------------------------------------------------- */
-
-static const char validator[] =
-    "import json, sys\n"
-    "try:\n"
-    "    from jsonschema import Draft202012Validator as V\n"
-    "except ImportError:\n"
-    "    sys.exit(77)\n"
-    "schema = json.load(open('docs/compare.schema.json'))\n"
-    "V.check_schema(schema)\n"
-    "bad = lambda x: sys.exit('not JSON: ' + x)\n"
-    "errors = [e for p in sys.argv[1:]\n"
-    "          for e in V(schema).iter_errors(json.load(open(p), parse_constant=bad))]\n"
-    "for e in errors[:5]: print(list(e.path), e.message)\n"
-    "sys.exit(len(errors) > 0)\n";
+/* ---- the schema ------------------------------------------------------------------------------ */
 
 static int validate(const char *path) {
-    char *command = xasprintf("python3 %s %s", scratch_text("validate.py", validator), path);
-    int status = system(command);
+    char *command = xasprintf("python3 tests/verify/validate_compare.py %s", path);
+    int status = report_shell(command);
     free(command);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    return status;
+}
+
+/* The data of a page with a picture. */
+static void report_with_picture(const char *path) {
+    const double a[6] = {1, 2, NAN, 4, 5, 6}, b[6] = {1, 2.5, 3, 4, 5, 6.25};
+    compare_row_t row = {.name = "x",
+                         .candidate_name = "x",
+                         .verdict = ROW_NOT_FINITE,
+                         .shape = SHAPE2(2, 3),
+                         .candidate_shape = SHAPE2(2, 3)};
+    row.cumulative = diff_tensors(a, b, 6);
+    compare_result_t r = {.row = &row, .rows = 1, .compared = 1, .budget = BUDGET_F32};
+    trace_file_t *trace[2];
+    for (int i = 0; i < 2; i++) {
+        err_t err = {""};
+        st_writer_t *writer;
+        const char *file = scratch_path(i ? "b.safetensors" : "a.safetensors");
+        if (st_writer_open(&writer, file, &err) ||
+            st_writer_add(writer, "x", DTYPE_F64, row.shape, i ? b : a, &err) ||
+            st_writer_finish(writer, &err) || trace_file_open(&trace[i], file, &err))
+            fail_msg("%s", err.text);
+    }
+    json_t *value = report_json_value(&r),
+           *pictures = report_pictures(&r, NULL, trace[1], trace[0], NULL);
+    assert_int_equal(json_array_size(pictures), 1);
+    json_object_set_new(value, "pictures", pictures);
+    assert_int_equal(json_dump_file(value, path, 0), 0);
+    json_decref(value);
+    trace_file_close(trace[0]);
+    trace_file_close(trace[1]);
 }
 
 static void schema(void **state) {
     (void)state;
     err_t err;
     compare_result_t r, none = {.culprit = SIZE_MAX, .budget = BUDGET_F64, .median_ratio = NAN};
-    if (system("python3 -c 'import jsonschema' 2>/dev/null") != 0) {
+    if (validate("") == 77 || report_shell("command -v python3 >/dev/null") != 0) {
         print_message(
             "SKIP: no python3 with jsonschema to hold the JSON report against its schema\n");
         skip();
@@ -323,6 +364,8 @@ static void schema(void **state) {
     assert_int_equal(report_json(&r, path, &err), 0);
     assert_int_equal(validate(path), 0);
     assert_int_equal(report_json(&none, path, &err), 0);
+    assert_int_equal(validate(path), 0);
+    report_with_picture(path);
     assert_int_equal(validate(path), 0);
     compare_free(&r);
     /* and it does refuse: a field of another name, a verdict that there is not */
@@ -337,7 +380,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(head),          cmocka_unit_test(one_row),   cmocka_unit_test(not_numbers),
         cmocka_unit_test(hostile_names), cmocka_unit_test(bad_paths), cmocka_unit_test(full_disk),
-        cmocka_unit_test(schema),
+        cmocka_unit_test(no_more_files), cmocka_unit_test(schema),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

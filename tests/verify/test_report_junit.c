@@ -15,7 +15,7 @@
 #include "report_sample.h"
 #include "verify/report_parts.h"
 
-/* ---- a parser of as much XML as a JUnit report may use ------------------------------------------------- */
+/* ---- a parser of as much XML as a JUnit report may use --------------------------------------- */
 
 enum { DEPTH = 8, NODES = 4096, ATTRIBUTES = 8, TEXT = 1024 };
 
@@ -117,7 +117,7 @@ static void read_element(xml_t *x, int parent, int depth) {
     expect(x, ">");
 }
 
-/* ---- the report ----------------------------------------------------------------------------------------- */
+/* ---- the report ------------------------------------------------------------------------------ */
 
 static char *file_text;
 
@@ -150,6 +150,10 @@ static const char *attribute(const node_t *n, const char *key) {
     return NULL;
 }
 
+static int number(const node_t *n, const char *key) {
+    return (int)strtol(attribute(n, key), NULL, 10);
+}
+
 static bool inside(const xml_t *x, int node, int outer) {
     for (; node >= 0; node = x->node[node].parent)
         if (node == outer) return true;
@@ -168,10 +172,10 @@ static void check_counts(const xml_t *x) {
     for (int i = 0; i < x->nodes; i++) {
         const node_t *n = &x->node[i];
         if (strncmp(n->tag, "testsuite", 9) != 0) continue;
-        assert_int_equal(atoi(attribute(n, "tests")), count_in(x, i, "testcase"));
-        assert_int_equal(atoi(attribute(n, "failures")), count_in(x, i, "failure"));
-        assert_int_equal(atoi(attribute(n, "skipped")), count_in(x, i, "skipped"));
-        assert_int_equal(atoi(attribute(n, "errors")), 0);
+        assert_int_equal(number(n, "tests"), count_in(x, i, "testcase"));
+        assert_int_equal(number(n, "failures"), count_in(x, i, "failure"));
+        assert_int_equal(number(n, "skipped"), count_in(x, i, "skipped"));
+        assert_int_equal(number(n, "errors"), 0);
     }
 }
 
@@ -194,9 +198,9 @@ static void cases(void **state) {
     report_sample(&r, 3);
     xml_t x = report_of(&r);
     check_counts(&x);
-    assert_int_equal(atoi(attribute(&x.node[0], "tests")), (int)r.rows + 1);
-    assert_int_equal(atoi(attribute(&x.node[0], "failures")), 4);
-    assert_int_equal(atoi(attribute(&x.node[0], "skipped")), 2);
+    assert_int_equal(number(&x.node[0], "tests"), (int)r.rows + 1);
+    assert_int_equal(number(&x.node[0], "failures"), 4);
+    assert_int_equal(number(&x.node[0], "skipped"), 2);
     static const char *const child[] = {NULL,      "failure", "skipped", "system-out", "skipped",
                                         "failure", "failure", "failure", NULL,         NULL};
     static const char *const any[] = {"failure", "skipped", "system-out"};
@@ -248,8 +252,8 @@ static void suites(void **state) {
                                         "step.000/unet", "step.001",      "vae",
                                         "image",         "step.0/unet"};
     assert_suites(&x, suite, 8);
-    static const char *const order[] = {taps[0], taps[5], taps[1], taps[2], taps[7],
-                                        taps[3], taps[8], taps[4], taps[6], taps[9]};
+    const char *const order[] = {taps[0], taps[5], taps[1], taps[2], taps[7],
+                                 taps[3], taps[8], taps[4], taps[6], taps[9]};
     size_t seen = 0;
     for (int i = 0; i < x.nodes; i++) {
         if (strcmp(x.node[i].tag, "testcase") != 0) continue;
@@ -277,7 +281,22 @@ static void never_greener_than_the_verdict(void **state) {
     x = report_of(&r);
     check_counts(&x);
     assert_null(child_of(&x, "compared", "failure"));
-    assert_int_equal(atoi(attribute(&x.node[0], "failures")), 0);
+    assert_int_equal(number(&x.node[0], "failures"), 0);
+    report_done(&x, &r);
+}
+
+/* A missing tap is skipped, unless all were demanded. */
+static void missing_taps(void **state) {
+    (void)state;
+    compare_result_t r;
+    report_sample(&r, 0);
+    r.complete = true;
+    xml_t x = report_of(&r);
+    check_counts(&x);
+    const node_t *missing = child_of(&x, r.row[SAMPLE_MISSING].name, "failure");
+    assert_non_null(missing);
+    assert_string_equal(attribute(missing, "type"), "missing");
+    assert_null(child_of(&x, r.row[SAMPLE_MISSING].name, "skipped"));
     report_done(&x, &r);
 }
 
@@ -306,11 +325,11 @@ static void hostile_names(void **state) {
             candidate = attribute(&x.node[i], "value");
     assert_string_equal(candidate, "\"\n\t<&\xef\xbf\xbd");
     report_done(&x, NULL);
-    if (system("command -v xmllint >/dev/null") != 0) {
+    if (report_shell("command -v xmllint >/dev/null") != 0) {
         print_message("SKIP: no xmllint to read the JUnit report as well\n");
     } else {
         char *command = xasprintf("xmllint --noout --nonet '%s'", scratch_path("report.xml"));
-        assert_int_equal(system(command), 0);
+        assert_int_equal(report_shell(command), 0);
         free(command);
     }
     compare_free(&r);
@@ -321,6 +340,7 @@ int main(void) {
         cmocka_unit_test(cases),
         cmocka_unit_test(suites),
         cmocka_unit_test(never_greener_than_the_verdict),
+        cmocka_unit_test(missing_taps),
         cmocka_unit_test(hostile_names),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

@@ -109,6 +109,12 @@ static void summary(void **state) {
     assert_says(text, "port.extra.6\n");
     assert_silent(text, "and 2 more");
     free(text);
+    r.complete = true;
+    text = text_of(&r, false);
+    assert_says(
+        text,
+        "missing    1 of the reference's taps: not in the candidate, and all were demanded\n");
+    free(text);
     compare_free(&r);
 }
 
@@ -122,10 +128,8 @@ static void table(void **state) {
     assert_int_equal(strncmp(from, "all taps, in the order of execution\n\n", 37), 0);
     static const char *const rows[SAMPLE_ROWS] = {
         "0 unet.conv_in (2,4) 1.3e-02 [1,2] 4.0e-03 1-1.0e-05 3.5 0.8x 0.5x 31% agrees",
-        ">1 unet.down_blocks.0.resnets.0.norm1 (2,4) 1.3e-02 [1,2] 4.0e-03 1-1.0e-05 3.5 60x 59x - "
-        "DIFFERS",
-        "2 unet.down_blocks.0.resnets.0.conv1 (2,4) 1.3e-02 [1,2] 4.0e-03 1-1.0e-05 3.5 45x 0.8x - "
-        "inherited",
+        "resnets.0.norm1 (2,4) 1.3e-02 [1,2] 4.0e-03 1-1.0e-05 3.5 60x 59x - DIFFERS",
+        "resnets.0.conv1 (2,4) 1.3e-02 [1,2] 4.0e-03 1-1.0e-05 3.5 45x 0.8x - inherited",
         "(2,4) 1.3e-02 [1,2] 4.0e-03 1-1.0e-05 3.5 2.2x 2.0x 20% suspicious",
         "4 unet.down_blocks.0.resnets.0.time_emb_proj (2,4) - - - - - - - - missing",
         "5 unet.down_blocks.0.resnets.0.norm2 (2,4) - (4,2) - - - - - - SHAPE",
@@ -151,6 +155,8 @@ static void table(void **state) {
         assert_int_equal(verdict - line, verdict_column);
     }
     assert_int_equal(*line, '\n'); /* the legend's paragraph */
+    assert_says(text, "\n>1 unet.down_blocks.0.resnets.0.norm1 ");
+    assert_says(text, "\n 2 unet.down_blocks.0.resnets.0.conv1 ");
     free(text);
     compare_free(&r);
 }

@@ -34,7 +34,7 @@ function number(v) {
   if (!known(v)) return "–";
   const x = value(v);
   if (!Number.isFinite(x) || x === 0 || Number.isInteger(x) && Math.abs(x) < 1e6) return String(x);
-  return Math.abs(x) >= 1e-3 && Math.abs(x) < 1e5 ? String(Number(x.toPrecision(5))) : x.toExponential(3);
+  return Math.abs(x) >= 1e-3 && Math.abs(x) < 1e5 ? String(Number(x.toPrecision(5))) : Number(x.toPrecision(4)).toExponential();
 }
 function ratio(v) {
   if (!known(v)) return "–";
@@ -59,9 +59,10 @@ function drawHead() {
   $("subject").append(nameOf(report.candidate), " against ", nameOf(report.reference),
       ", weighed at the precision of ", report.budget.name);
   const counts = Object.entries(report.counts).filter(([, n]) => n > 0)
-      .map(([v, n]) => make("span", {class: v}, make("span", {class: "sign"}, SIGNS[v]), ` ${n} ${v}   `));
-  $("counts").append(`${report.compared} of ${rows.length} taps compared:   `, ...counts,
-      known(report.median_ratio) ? `median ratio ${ratio(report.median_ratio)}, worst ${ratio(report.worst_ratio)}` : "");
+      .map(([v, n]) => make("span", {class: v}, make("span", {class: "sign"}, SIGNS[v]), ` ${n} ${v}`));
+  $("counts").append(make("span", {}, `${report.compared} of ${rows.length} taps compared:`), ...counts);
+  if (known(report.median_ratio))
+    $("counts").append(make("span", {class: "soft"}, `median ratio ${ratio(report.median_ratio)}, worst ${ratio(report.worst_ratio)}`));
   if (!report.culprit) return;
   const row = rows[report.culprit.index], box = $("culprit");
   box.hidden = false;
@@ -77,17 +78,23 @@ function drawExtra() {
     make("ul", {}, ...report.extra.slice(0, 200).map((n) => make("li", {}, nameOf(n)))));
 }
 
-// ---- the network: step and component, block, layer ---------------------------------------------------------
+// ---- the network: step and component, block, part, layer ---------------------------------------------------------
 
 const buttons = new Map(); // index -> the layer's button, once it exists
 
+// Where a layer hangs: ["step.003/unet", "down_blocks.1", "attentions.0.transformer_blocks.0"], and what
+// is left of its name: "attn2.to_k".
 function place(name) {
-  const slash = name.lastIndexOf("/") + 1, rest = name.slice(slash), dot = rest.indexOf(".");
-  const top = name.slice(0, slash) + (dot < 0 ? "" : rest.slice(0, dot));
-  const inner = dot < 0 ? rest : rest.slice(dot + 1);
-  const known = /^(?:text_model\.|encoder\.|decoder\.)*(?:(?:down_blocks|up_blocks|layers)\.\d+|mid_block)(?=\.|$)/.exec(inner);
-  const block = known ? known[0] : inner.includes(".") ? inner.slice(0, inner.indexOf(".")) : "";
-  return {top: top.replace(/\/$/, ""), block, leaf: block && inner.length > block.length ? inner.slice(block.length + 1) : inner};
+  const slash = name.lastIndexOf("/") + 1, dot = name.indexOf(".", slash), path = [];
+  path.push((name.slice(0, slash) + (dot < 0 ? "" : name.slice(slash, dot))).replace(/\/$/, ""));
+  let leaf = dot < 0 ? name.slice(slash) : name.slice(dot + 1);
+  for (const level of [/^(?:text_model\.|encoder\.|decoder\.)*(?:(?:down_blocks|up_blocks|layers)\.\d+|mid_block)(?=\.)/, /^(?:\w+\.\d+\.)*\w+\.\d+(?=\.)/]) {
+    const found = level.exec(leaf);
+    if (!found) break;
+    path.push(found[0]);
+    leaf = leaf.slice(found[0].length + 1);
+  }
+  return {path, leaf};
 }
 function layerButton(row, label) {
   const button = make("button", {class: "layer " + row.verdict, type: "button", "data-row": row.index,
@@ -132,16 +139,15 @@ function runs(list, key) { // consecutive items with one key
   }
   return found;
 }
-function fillBlocks(into, list) {
-  for (const run of runs(list, (r) => place(r.name).block)) {
+// Layers and, from `depth` on, groups of them; a group of one is not worth a click.
+function fill(into, list, depth) {
+  for (const run of runs(list, (r) => place(r.name).path[depth] || "")) {
     if (run.key && run.list.length > 1) {
-      into.append(group(run.key, run.list, (ul) => {
-        for (const row of run.list) ul.append(make("li", {}, layerButton(row, place(row.name).leaf)));
-      }));
+      into.append(group(run.key, run.list, (ul) => fill(ul, run.list, depth + 1)));
     } else {
       for (const row of run.list) {
-        const {block, leaf} = place(row.name);
-        into.append(make("li", {}, layerButton(row, block && leaf !== block ? block + "." + leaf : leaf)));
+        const {path, leaf} = place(row.name);
+        into.append(make("li", {}, layerButton(row, [...path.slice(depth), leaf].join("."))));
       }
     }
   }
@@ -156,14 +162,20 @@ function drawTree() {
     tree.append(make("li", {class: "soft"}, `${list.length} layers` + (list.length > 500 ? ", the first 500:" : "")));
     for (const row of list.slice(0, 500)) tree.append(make("li", {}, layerButton(row, row.name)));
   } else {
-    const tops = runs(rows, (r) => place(r.name).top);
-    for (const top of tops) tree.append(group(top.key, top.list, (ul) => fillBlocks(ul, top.list)));
+    const tops = runs(rows, (r) => place(r.name).path[0]);
+    for (const top of tops) tree.append(group(top.key, top.list, (ul) => fill(ul, top.list, 1)));
     if (tops.length === 1) tree.querySelector(".group").click();
   }
   mark();
 }
+// Opens the groups around a layer, from the outside in: an outer one, when opened, makes the inner ones.
 function reveal(index) {
   for (let i = 0; i < (opener.get(index) || []).length; i++) opener.get(index)[i](true);
+}
+// Scrolls the tree alone: the page stays where the reader is.
+function bring(button) {
+  const tree = $("tree"), box = tree.getBoundingClientRect(), at = button.getBoundingClientRect();
+  if (at.top < box.top || at.bottom > box.bottom) tree.scrollTop += (at.top + at.bottom - box.top - box.bottom) / 2;
 }
 function moveFocus(event) {
   const step = {ArrowDown: 1, ArrowUp: -1}[event.key];
@@ -185,7 +197,7 @@ function choose(index, scroll) {
   chosen = index;
   reveal(index);
   mark();
-  if (scroll && buttons.get(index)) buttons.get(index).scrollIntoView({block: "nearest"});
+  if (scroll && buttons.get(index)) bring(buttons.get(index));
   drawDetails(rows[index]);
   drawPlot();
   try { history.replaceState(null, "", "#" + index); } catch { /* a page without an address */ }
@@ -237,11 +249,11 @@ function drawDetails(row) {
   box.replaceChildren(make("h2", {id: "chosen", "data-row": row.index}, `#${row.index} `, nameOf(row.name)),
     make("p", {}, badge(row.verdict), ": ", row.reason));
   if (row.cause) box.append(make("p", {"data-field": "cause"}, `Likely cause (${shown(row.cause.kind)}): `, shown(row.cause.text)));
-  if (row.cumulative) box.append(numbersTable(row));
-  box.append(factsTable(row));
   const picture = pictures.get(row.index);
   if (picture) box.append(make("div", {class: "pictures"}, heatMap(picture.map), histogram(picture.histogram)));
-  else if (row.verdict !== "agrees") box.append(make("p", {class: "hint"}, "Pictures are kept of the culprit and the worst layers only."));
+  else if (pictures.size && row.cumulative && row.verdict !== "agrees") box.append(make("p", {class: "hint"}, "Pictures are kept of the culprit and the worst layers only."));
+  if (row.cumulative) box.append(numbersTable(row));
+  box.append(factsTable(row));
 }
 
 // ---- pictures -----------------------------------------------------------------------------------------------------
@@ -324,7 +336,7 @@ function drawPlot() {
   for (let e = Math.ceil(axis.low); e <= axis.high; e += every) level(10 ** e, ink("line"), [], "1e" + e + (byRatio ? "x" : ""));
   if (limit > 0) level(limit, ink("differs"), [6, 4]);
   rows.forEach((r, i) => { // where another step or component begins
-    if (i && place(r.name).top !== place(rows[i - 1].name).top) { c.fillStyle = ink("line"); c.fillRect(x(i - 0.5), frame.top, 1, H - frame.top - frame.bottom); }
+    if (i && place(r.name).path[0] !== place(rows[i - 1].name).path[0]) { c.fillStyle = ink("line"); c.fillRect(x(i - 0.5), frame.top, 1, H - frame.top - frame.bottom); }
   });
   if (chosen >= 0) { c.fillStyle = ink("focus"); c.fillRect(x(chosen) - 0.5, frame.top, 1.5, H - frame.top - frame.bottom); }
   for (const [of, hollow] of [[cumulative, false], [isolated, true]]) {
@@ -332,11 +344,12 @@ function drawPlot() {
       const v = of(r);
       if (Number.isNaN(v)) return;
       c.fillStyle = c.strokeStyle = hollow ? ink("ink") : ink(r.verdict);
-      c.beginPath(); c.arc(x(i), y(v), hollow ? 2 : 3, 0, 7);
+      c.beginPath(); c.arc(x(i), y(v), hollow ? (v > 0 ? 2 : 0.7) : 3, 0, 7);
       if (hollow) c.stroke(); else c.fill();
     });
   }
-  c.fillStyle = ink("soft"); c.textAlign = "left"; c.fillText("first layer", frame.left, H - 6);
+  c.fillStyle = ink("soft"); c.textAlign = "right"; c.fillText("0", frame.left - 6, y(0) + 4); // where exact layers lie
+  c.textAlign = "left"; c.fillText("first layer", frame.left, H - 6);
   c.textAlign = "right"; c.fillText("last layer", W - frame.right, H - 6);
   canvas.setAttribute("aria-valuemax", rows.length - 1);
   canvas.setAttribute("aria-valuenow", Math.max(chosen, 0));
@@ -368,8 +381,8 @@ drawExtra();
 drawTree();
 if (rows.length) {
   setAxis();
-  $("plot-hint").textContent = (byRatio ? "rms error in units of the rounding error expected (PyTorch's own, where it is known)" : "rms error relative to the tensor's rms") +
-      " (log scale). Click a point, or use the arrow keys.";
+  $("plot-hint").textContent = (byRatio ? "rms error in units of the rounding error to be expected: PyTorch's own, where it is known." : "rms error relative to the tensor's rms.") +
+      " Click a point, or use the arrow keys.";
   $("legend").append(make("span", {}, "● cumulative, coloured by verdict"), make("span", {}, "○ isolated"),
       limit > 0 ? make("span", {class: "differs"}, make("span", {class: "sign"}, "- - "), `limit ${ratio(limit)}`) : "");
   $("filter").addEventListener("input", drawTree);

@@ -148,6 +148,18 @@ class Golden(Case):
         layers = [f"{n}.in" for n, m in unet.named_modules() if n and hasattr(m, "weight")]
         self.assertEqual([n for n in layers if f"unet.{n}" not in got], [])
 
+    def test_precision_is_the_model_s(self):
+        unet = self.part(diffusers.UNet2DConditionModel, "unet")
+        only = [
+            "unet.time_proj",
+            "unet.conv_in",
+        ]  # of which diffusers computes the first in float32
+        with torch.no_grad(), mole_trace.Writer(self.path) as trace:
+            with hooks.watch(unet, "unet", trace, only=only):
+                unet(torch.ones(1, 4, 8, 8).double(), 1, torch.ones(1, 5, 40).double())
+        got, about = mole_trace.read(self.path)
+        self.assertEqual((list(got), about["precision"]), (only, "f64"))
+
     def test_text_encoder(self):
         encoder = self.part(transformers.CLIPTextModel, "text_encoder")
         manifest, tensors = golden("text-encoder")

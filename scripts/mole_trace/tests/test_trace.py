@@ -135,6 +135,16 @@ class ReaderTest(Case):
         self.assertRaises(mole_trace.TraceError, mole_trace.read, self.folder + "/absent")
 
 
+class Trap:
+    """Makes a folder when it is unpickled."""
+
+    def __init__(self, path):
+        self.path = path
+
+    def __reduce__(self):
+        return os.mkdir, (self.path,)
+
+
 class CommandTest(Case):
     def run_main(self, *options):
         out, err = io.StringIO(), io.StringIO()
@@ -156,6 +166,12 @@ class CommandTest(Case):
         np.save(os.path.join(folder, "unet.conv_in.npy"), np.ones(2))
         self.assertEqual(self.run_main("convert", folder, self.path)[0], 0)
         self.assertEqual(list(mole_trace.read(self.path)[0]), ["unet.conv_in"])
+
+    def test_pickles_are_not_loaded(self):
+        path, trap = os.path.join(self.folder, "p.npz"), os.path.join(self.folder, "trap")
+        np.savez(path, x=np.array([Trap(trap)], object))
+        self.assertEqual(self.run_main("convert", path, self.path)[0], 3)
+        self.only_file("p.npz")
 
     def test_bad_input(self):
         path = os.path.join(self.folder, "x.npy")
