@@ -117,7 +117,7 @@ static bool check_call(const golden_call_t *call, const json_t *experts, matmul_
                        mole_form_t form) {
     subject_t s = read_subject(call, experts);
     err_t err;
-    checker_t c = {.sink = {check_tap}, .call = call, .how = how, .good = true};
+    checker_t c = {.sink = {.tap = check_tap}, .call = call, .how = how, .good = true};
     run_t run = {.sink = &c.sink, .matmul = how, .form = form};
     assert_int_equal(arena_create(&run.arena, 1 << 24, &err), 0);
     real_t *out = fixture_blank(s.B * s.T * s.layer.d_out);
