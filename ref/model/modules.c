@@ -30,7 +30,7 @@ static real_t *enter(const run_t *run, const real_t *x, view_t view) {
     return inside;
 }
 
-/* ---- one function per kind: the shape of the output first, then the numbers ------------------------ */
+/* ---- one function per kind: the shape of the output first, then the numbers ------------------ */
 
 /* An image: 4 dimensions with the layer's channels in torch's place for them. */
 static bool is_image(const linear_t *layer, shape_t shape) {

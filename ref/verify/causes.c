@@ -1,4 +1,4 @@
-/* causes.c - see causes.h: the table of hypotheses, in the order of their simplicity, and the hunt. */
+/* causes.c - see causes.h: the table of hypotheses, the simplest first, and the hunt. */
 #include "verify/causes.h"
 
 #include <math.h>
@@ -110,7 +110,7 @@ void causes_find(const run_t *run, const culprit_t *culprit, compare_row_t *row)
     h.difference = rms_between(culprit->candidate, culprit->expected, culprit->count);
     h.scale = rms_between(culprit->expected, NULL, culprit->count);
     if (!isfinite(h.difference) || !isfinite(h.scale) || h.difference == 0) return;
-    /* The prediction itself has rounding: a few units of the doubles it is made of, more of real_t. */
+    /* The prediction has rounding of its own: a few units of doubles, more of real_t. */
     double exact = CAUSE_ROUNDINGS * culprit->rounding + 8 * 0x1p-53 * h.scale;
     double computed = exact;
     if (sizeof(real_t) == sizeof(float)) computed += CAUSE_ROUNDINGS * 0x1p-24 * h.scale;

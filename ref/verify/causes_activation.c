@@ -1,4 +1,4 @@
-/* causes_activation.c - activations by their input's tap, GEGLU, and the embedding of the timestep. */
+/* causes_activation.c - activations by their input's tap, GEGLU, the timestep's embedding. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -109,7 +109,7 @@ void cause_activation(hunt_t *h) {
         try_geglu(h, x, h->c->count / N, N);
 }
 
-/* ---- the timestep ---------------------------------------------------------------------------------- */
+/* ---- the timestep ---------------------------------------------------------------------------- */
 
 typedef struct {
     double t, shift, period;

@@ -1,8 +1,9 @@
-/* causes_attention.c - the attention core done in another way: scale, heads, mask, exchanged tensors.
+/* causes_attention.c - the attention core done in another way: scale, heads, mask,
+ * exchanged tensors.
  *
- * The core has no tap of its own: it shows as a wrong to_out.0 (out_proj), whose input the reference made
- * from the candidate's q, k and v. The number of heads and the mask are not told: they are those that give
- * that input. */
+ * The core has no tap of its own: it shows as a wrong to_out.0 (out_proj), whose input the
+ * reference made from the candidate's q, k and v. The number of heads and the mask are not told:
+ * they are those that give that input. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -47,7 +48,7 @@ static bool read_core(hunt_t *h, core_t *a) {
     return false;
 }
 
-/* The input that the reference made: `input`, or the culprit itself where that is the input's tap. */
+/* The input that the reference made: `input`, or the culprit where that is the input's tap. */
 static const double *right_output(const hunt_t *h, const core_t *a) {
     const double *x = strcmp(h->part, ".in") == 0 ? h->c->expected : h->c->input;
     size_t count = strcmp(h->part, ".in") == 0 ? h->c->count : shape_count(h->c->input_shape);
@@ -169,7 +170,7 @@ static void try_tensors(hunt_t *h, const core_t *right) {
     try_bypass(h, right);
 }
 
-/* ---- what needs the scores: softmax over another axis, another mask --------------------------------- */
+/* ---- what needs the scores: softmax over another axis, another mask -------------------------- */
 
 typedef enum {
     SOFTMAX_NONE,
@@ -239,7 +240,7 @@ static void try_scores(hunt_t *h, const core_t *right) {
                "the causal mask is turned round: it hides the past");
 }
 
-/* ---- layouts -------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------- */
 
 /* Channels (heads,D) <-> (D,heads) of rows. */
 static const double *interleave(hunt_t *h, const double *x, size_t rows, size_t heads, size_t D) {

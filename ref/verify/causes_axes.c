@@ -1,12 +1,12 @@
-/* causes_axes.c - hypotheses about where the numbers stand: axes permuted, heads taken for width, halves
- * swapped, tensors reversed or shifted, and, last, the one place where they are wrong. */
+/* causes_axes.c - hypotheses about where the numbers stand: axes permuted, heads taken for width,
+ * halves swapped, tensors reversed or shifted, and, last, the one place where they are wrong. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "verify/causes_hunt.h"
 
-/* ---- permutations ---------------------------------------------------------------------------------- */
+/* ---- permutations ---------------------------------------------------------------------------- */
 
 enum { PERMUTE_DIMS = 5 };
 
@@ -92,8 +92,8 @@ void cause_permuted(hunt_t *h) {
     while (next_permutation(perm, d.ndim)) try_permutation(h, &d, perm, guess);
 }
 
-/* The layer's input was laid out otherwise: an image flattened to tokens as it lies in memory, or images
- * in another order. */
+/* The layer's input was laid out otherwise: an image flattened to tokens as it lies in memory, or
+ * images in another order. */
 void cause_input_layout(hunt_t *h) {
     const culprit_t *c = h->c;
     const shape_t *s = &c->input_shape;
@@ -145,7 +145,7 @@ void cause_heads_layout(hunt_t *h) {
     }
 }
 
-/* ---- along one axis -------------------------------------------------------------------------------- */
+/* ---- along one axis -------------------------------------------------------------------------- */
 
 typedef struct {
     size_t outer, size, inner;
@@ -233,7 +233,7 @@ void cause_shifted(hunt_t *h) {
     }
 }
 
-/* ---- where the error sits -------------------------------------------------------------------------- */
+/* ---- where the error sits -------------------------------------------------------------------- */
 
 static double squared_error(const culprit_t *c, size_t i) {
     double d = c->candidate[i] - c->expected[i];

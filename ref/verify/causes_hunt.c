@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- memory ---------------------------------------------------------------------------------------- */
+/* ---- memory ---------------------------------------------------------------------------------- */
 
 static void keep(hunt_t *h, void *memory) {
     h->kept = xrealloc(h->kept, (h->kept_count + 1) * sizeof *h->kept);
@@ -27,7 +27,7 @@ real_t *hunt_reals(hunt_t *h, const double *x, size_t count) {
     return out;
 }
 
-/* ---- the judge ------------------------------------------------------------------------------------- */
+/* ---- the judge ------------------------------------------------------------------------------- */
 
 /* rms(candidate - guess), or HUGE_VAL as soon as it is beyond an eighth of the difference. */
 static double remaining(const hunt_t *h, const double *guess) {
@@ -87,7 +87,7 @@ bool hunt_same(const hunt_t *h, const double *a, const double *b, size_t count) 
     return count > 0 && sqrt(sum / (double)count) <= h->tolerance;
 }
 
-/* ---- names and other taps -------------------------------------------------------------------------- */
+/* ---- names and other taps -------------------------------------------------------------------- */
 
 double *hunt_tap(hunt_t *h, const char *name, shape_t *shape) {
     if (!h->c->tap) return NULL;
@@ -118,7 +118,7 @@ bool hunt_layer_is(const hunt_t *h, const char *tail) {
     return output && hunt_ends(h->module, tail);
 }
 
-/* ---- computing ------------------------------------------------------------------------------------- */
+/* ---- computing ------------------------------------------------------------------------------- */
 
 void hunt_swap_axes(double *out, const double *x, size_t B, size_t C, size_t P) {
     for (size_t b = 0; b < B; b++)

@@ -1,5 +1,5 @@
-/* causes_hunt.h - what the hypotheses of causes_*.c share: the culprit, scratch memory, other taps, and the
- * one judge that accepts a prediction. Nobody outside includes it. */
+/* causes_hunt.h - what the hypotheses of causes_*.c share: the culprit, scratch memory, other taps,
+ * and the one judge that accepts a prediction. Nobody outside includes it. */
 #ifndef MOLE_VERIFY_CAUSES_HUNT_H
 #define MOLE_VERIFY_CAUSES_HUNT_H
 
@@ -29,8 +29,8 @@ typedef struct {
 double *hunt_doubles(hunt_t *h, size_t count);
 real_t *hunt_reals(hunt_t *h, const double *x, size_t count); /* x NULL: not filled */
 
-/* The judge: does `guess` (culprit's count) predict the candidate? Among several accepted ones of one
- * hypothesis the first stays unless a later one leaves less than a quarter. */
+/* The judge: does `guess` (culprit's count) predict the candidate? Among several accepted ones of
+ * one hypothesis the first stays unless a later one leaves less than a quarter. */
 bool hunt_try(hunt_t *h, const double *guess, const char *kind, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* guess = expected + weight * delta. */
@@ -51,8 +51,8 @@ bool hunt_layer_is(const hunt_t *h, const char *tail);
 /* (B,C,P) <-> (B,P,C), each of B*C*P numbers. */
 void hunt_swap_axes(double *out, const double *x, size_t B, size_t C, size_t P);
 
-/* out = the culprit's layer on another input of shape c->input_shape: with experts when the culprit is the
- * whole layer, the linear map alone for ".mole.base". NULL when the part is another one. */
+/* out = the culprit's layer on another input of shape c->input_shape: with experts when the culprit
+ * is the whole layer, the linear map alone for ".mole.base". NULL when the part is another one. */
 double *hunt_apply(hunt_t *h, const double *x);
 /* out (M,N) = x (M,K) weight^T + bias, through ops. */
 double *hunt_linear(hunt_t *h, const double *x, const real_t *weight, const real_t *bias, size_t M,
@@ -61,7 +61,7 @@ double *hunt_linear(hunt_t *h, const double *x, const real_t *weight, const real
 /* Least squares: y ~ p a + q b; false when the two directions are (nearly) one. */
 bool hunt_fit2(const double *y, const double *a, const double *b, size_t n, double *p, double *q);
 
-/* x rounded to `bits` significant bits, ties to even; below 2^lowest the spacing no longer shrinks. */
+/* x rounded to `bits` significant bits, ties to even; below 2^lowest the spacing stays. */
 double cause_round(double x, int bits, int lowest);
 
 /* Activations that are taken for one another. */
@@ -72,7 +72,7 @@ typedef struct {
 enum { CAUSE_ACTS = 7 };
 extern const cause_act_t cause_acts[CAUSE_ACTS];
 
-/* ---- the hypotheses, one function per family ------------------------------------------------------- */
+/* ---- the hypotheses, one function per family ------------------------------------------------- */
 
 typedef void hypothesis_t(hunt_t *h);
 hypothesis_t cause_constant, cause_identity, cause_swapped_taps; /* causes_numbers.c */

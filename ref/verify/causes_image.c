@@ -5,7 +5,7 @@
 
 #include "verify/causes_hunt.h"
 
-/* ---- upsampling: the input of a convolution is an enlarged image ------------------------------------- */
+/* ---- upsampling: the input of a convolution is an enlarged image ----------------------------- */
 
 typedef enum { UP_HALF_PIXEL, UP_CORNERS, UP_CENTRES, UP_TILED, UP_ZEROS, UP_WAYS } up_way_t;
 
@@ -65,7 +65,7 @@ void cause_upsample(hunt_t *h) {
     }
 }
 
-/* ---- skips: norm1 and conv_shortcut of the up path take [h | skip] ------------------------------------- */
+/* ---- skips: norm1 and conv_shortcut of the up path take [h | skip] --------------------------- */
 
 static void try_skip(hunt_t *h, const double *x, const char *kind, const char *text) {
     const double *guess = hunt_apply(h, x);
@@ -131,7 +131,7 @@ void cause_skip(hunt_t *h) {
     try_skip(h, x, "skip", "the skip is all zeros");
 }
 
-/* ---- residuals: a container's output is its input plus its last branch -------------------------------- */
+/* ---- residuals: a container's output is its input plus its last branch ----------------------- */
 
 /* The branch in the culprit's shape: tokens (B,T,C) of an image are turned. */
 static const double *branch_of(hunt_t *h, const char *tail) {

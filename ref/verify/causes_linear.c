@@ -64,9 +64,9 @@ void cause_linear(hunt_t *h) {
                    "the weight is transposed: (in,out) taken for (out,in)");
 }
 
-/* ---- convolution ----------------------------------------------------------------------------------- */
+/* ---- convolution ----------------------------------------------------------------------------- */
 
-/* conv2d of x (B,Ci,H,W) in torch's order; NULL when the result has another shape than the culprit. */
+/* conv2d of x (B,Ci,H,W) in torch's order; NULL when its result has not the culprit's shape. */
 static const double *convolve(hunt_t *h, const conv_t *conv, const double *x, const real_t *weight,
                               size_t H, size_t W, conv2d_t g) {
     const shape_t *s = &h->c->shape;
@@ -196,7 +196,7 @@ void cause_conv(hunt_t *h) {
     try_weights(h, conv, H, W);
 }
 
-/* ---- the activation in front ----------------------------------------------------------------------- */
+/* ---- the activation in front ----------------------------------------------------------------- */
 
 /* Layers that take silu(another tap). */
 void cause_input_activation(hunt_t *h) {
@@ -224,7 +224,7 @@ void cause_input_activation(hunt_t *h) {
     if (guess) hunt_try(h, guess, "activation", "SiLU is applied twice in front of %s", h->module);
 }
 
-/* ---- products in a smaller format ------------------------------------------------------------------ */
+/* ---- products in a smaller format ------------------------------------------------------------ */
 
 /* Inputs and weights rounded, sums wide: what tensor cores do in TF32, f16 and bf16. */
 void cause_low_precision(hunt_t *h) {

@@ -1,7 +1,8 @@
 /* causes_mole.c - the MoLE layer done in another way: scales, experts, gates, pooling.
  *
- * One description of a layer with everything that ports get wrong as a field, one function that computes
- * any part of it (expert, local, global, out, or the whole), and a table of the wrong ways. */
+ * One description of a layer with everything that ports get wrong as a field, one function that
+ * computes any part of it (expert, local, global, out, or the whole), and a table of the wrong
+ * ways. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -142,7 +143,7 @@ static double global_gate(const mole_case_t *m, size_t i, const mole_way_t *way,
     }
 }
 
-/* ---- a part of the layer -------------------------------------------------------------------------- */
+/* ---- a part of the layer --------------------------------------------------------------------- */
 
 typedef enum { PART_EXPERT, PART_LOCAL, PART_GLOBAL, PART_OUT, PART_WHOLE } part_t;
 
@@ -190,7 +191,7 @@ static const double *compute_part(hunt_t *h, const mole_case_t *m, part_t part, 
     return out;
 }
 
-/* ---- the wrong ways ------------------------------------------------------------------------------- */
+/* ---- the wrong ways -------------------------------------------------------------------------- */
 
 static const struct {
     mole_way_t way;
@@ -257,7 +258,7 @@ static const struct {
     {{.pool = POOL_SUM}, "pooling", "the global gate pools by sum; it is the mean"},
 };
 
-/* ---- the layer as the culprit shows it -------------------------------------------------------------- */
+/* ---- the layer as the culprit shows it ------------------------------------------------------- */
 
 /* ".mole.face.expert" -> expert and part; false for ".mole.base" and what is unknown. */
 static bool read_part(const hunt_t *h, const mole_layer_t *l, part_t *part, size_t *expert) {
@@ -385,7 +386,8 @@ void cause_mole(hunt_t *h) {
     if (!read_case(h, &m, &part, &expert)) return;
     if (part == PART_WHOLE) find_base(h, &m);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        /* A wrong scale shows in the expert's own tap, and a gate is only reached when that was right. */
+        /* A wrong scale shows in the expert's own tap, and a gate is only reached when that was
+         * right. */
         if (wrong[i].way.scale && (part == PART_LOCAL || part == PART_GLOBAL)) continue;
         hunt_try(h, compute_part(h, &m, part, expert, &wrong[i].way), wrong[i].kind, "%s",
                  wrong[i].text);

@@ -1,13 +1,13 @@
-/* causes_norm.c - GroupNorm and LayerNorm done in another way, and on another input. In double throughout:
- * an epsilon shows in the sixth digit. */
+/* causes_norm.c - GroupNorm and LayerNorm done in another way, and on another input. In double
+ * throughout: an epsilon shows in the sixth digit. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "verify/causes_hunt.h"
 
-/* A norm with everything that ports get wrong as a number. LayerNorm is GroupNorm with one group and one
- * pixel. */
+/* A norm with everything that ports get wrong as a number. LayerNorm is GroupNorm with one group
+ * and one pixel. */
 typedef struct {
     size_t B, C, P, groups;
     double eps;
@@ -135,8 +135,8 @@ static void try_joint(hunt_t *h, const norm_way_t *right) {
              "normalised over all tokens of a sample; each token has its own norm");
 }
 
-/* Any other epsilon: the one that the quietest group needs. With d = x - mean, y = (candidate - b) / w is
- * r d, and r^-2 = var + eps. */
+/* Any other epsilon: the one that the quietest group needs. With d = x - mean, y = (candidate - b)
+ * / w is r d, and r^-2 = var + eps. */
 static double fitted_epsilon(const hunt_t *h, const norm_way_t *n) {
     double least = HUGE_VAL, eps = -1, count = (double)(n->C / n->groups * n->P);
     for (size_t g = 0; g < n->B * n->groups; g++) {
@@ -188,7 +188,7 @@ void cause_norm(hunt_t *h) {
     try_fitted_epsilon(h, &right);
 }
 
-/* ---- another input --------------------------------------------------------------------------------- */
+/* ---- another input --------------------------------------------------------------------------- */
 
 static void try_input(hunt_t *h, const norm_way_t *n, const double *delta, double weight,
                       const char *kind, const char *text) {

@@ -1,5 +1,5 @@
-/* causes_numbers.c - hypotheses about the numbers as they stand: constants, other tensors in this one's
- * place, gains and offsets, roundings. */
+/* causes_numbers.c - hypotheses about the numbers as they stand: constants, other tensors in this
+ * one's place, gains and offsets, roundings. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,7 +69,7 @@ void cause_swapped_taps(hunt_t *h) {
     }
 }
 
-/* ---- gains ----------------------------------------------------------------------------------------- */
+/* ---- gains ----------------------------------------------------------------------------------- */
 
 static bool try_gain(hunt_t *h, double gain, const char *meaning) {
     const culprit_t *c = h->c;
@@ -152,9 +152,10 @@ void cause_input_gain(hunt_t *h) {
                    gain);
 }
 
-/* ---- fitted gains and offsets ---------------------------------------------------------------------- */
+/* ---- fitted gains and offsets ---------------------------------------------------------------- */
 
-/* candidate ~ gain[g] expected + offset[g] over the groups g of an index; both kinds, one at a time. */
+/* candidate ~ gain[g] expected + offset[g] over the groups g of an index; both kinds, one at a
+ * time. */
 typedef struct {
     size_t groups,
         inner;   /* group of number i: i / inner % groups, or i / inner where groups is 0 */
@@ -215,7 +216,7 @@ void cause_fitted(hunt_t *h) {
         fit_groups(h, &groupings[i]);
 }
 
-/* ---- storing in a smaller format ------------------------------------------------------------------- */
+/* ---- storing in a smaller format ------------------------------------------------------------- */
 
 double cause_round(double x, int bits, int lowest) {
     int exponent;
@@ -226,8 +227,8 @@ double cause_round(double x, int bits, int lowest) {
     return nearbyint(x / unit) * unit;
 }
 
-/* Every number of the candidate is one of the small format, and the difference is no larger than what
- * rounding to it, some times over, makes of the expected one. */
+/* Every number of the candidate is one of the small format, and the difference is no larger than
+ * what rounding to it, some times over, makes of the expected one. */
 void cause_stored_precision(hunt_t *h) {
     static const struct {
         const char *name;

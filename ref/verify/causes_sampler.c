@@ -1,4 +1,4 @@
-/* causes_sampler.c - guidance, the sampler's step, the finished picture, and the token embeddings. */
+/* causes_sampler.c - guidance, the sampler's step, noise, the picture, the text's vectors. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -7,7 +7,7 @@
 #include "io/trace.h"
 #include "verify/causes_hunt.h"
 
-/* ---- guidance ------------------------------------------------------------------------------------- */
+/* ---- guidance -------------------------------------------------------------------------------- */
 
 /* The candidate is p uncond + q cond; the expected one (1 - g) uncond + g cond. */
 static void name_guidance(hunt_t *h, const double *guess, double p, double q, double g) {
@@ -47,7 +47,7 @@ void cause_guidance(hunt_t *h) {
     name_guidance(h, guess, p, q, g);
 }
 
-/* ---- the sampler's step ---------------------------------------------------------------------------- */
+/* ---- the sampler's step ---------------------------------------------------------------------- */
 
 /* The same step with other settings, or of another step of the plan. */
 static void try_settings(hunt_t *h, ddim_config_t config, const double *x, const double *m,
@@ -120,7 +120,8 @@ static void try_scheduler(hunt_t *h, const double *x, const double *m) {
     try_offsets(h, x, m);
 }
 
-/* Any step is p x + q m: other factors than expected are other noise levels, whatever the settings. */
+/* Any step is p x + q m: other factors than expected are other noise levels, whatever the settings.
+ */
 static void try_factors(hunt_t *h, const double *x, const double *m) {
     double p, q, u, v;
     size_t n = h->c->count;
@@ -137,7 +138,8 @@ static void try_factors(hunt_t *h, const double *x, const double *m) {
                  p, q, u, v);
 }
 
-/* Epsilon prediction: the noise levels follow from the factors u and v of the expected step, because
+/* Epsilon prediction: the noise levels follow from the factors u and v of the expected step,
+ * because
  *   u = sqrt(alpha_prev / alpha),  v = sqrt(1 - alpha_prev) - u sqrt(1 - alpha)
  * and v falls with alpha. With them the clipped step is known without the schedule. */
 static void try_clipped(hunt_t *h, const double *x, const double *m) {
@@ -183,7 +185,7 @@ void cause_step(hunt_t *h) {
     free(x);
 }
 
-/* ---- the noise that a run starts from ---------------------------------------------------------------- */
+/* ---- the noise that a run starts from -------------------------------------------------------- */
 
 /* torch draws 16 and more numbers in blocks: 8 radii with cosines, the same 8 with sines. */
 static void try_blocks(hunt_t *h) {
@@ -224,7 +226,7 @@ void cause_noise(hunt_t *h) {
                  "generator, seed, or order of drawing");
 }
 
-/* ---- the picture ----------------------------------------------------------------------------------- */
+/* ---- the picture ----------------------------------------------------------------------------- */
 
 void cause_image(hunt_t *h) {
     shape_t shape;
@@ -251,7 +253,7 @@ void cause_image(hunt_t *h) {
     }
 }
 
-/* ---- token embeddings ------------------------------------------------------------------------------ */
+/* ---- token embeddings ------------------------------------------------------------------------ */
 
 /* The same vector in the place of the last tokens of each sample, and right before them. */
 static void try_padding(hunt_t *h, const double *delta, size_t B, size_t T, size_t C) {
@@ -297,8 +299,8 @@ void cause_embeddings(hunt_t *h) {
                    "(left out, or off by one?)");
 }
 
-/* The text's vectors are right up to a token of each sample and wrong from there on. Causal attention lets
- * a token change only itself and those behind it. */
+/* The text's vectors are right up to a token of each sample and wrong from there on. Causal
+ * attention lets a token change only itself and those behind it. */
 void cause_prompt(hunt_t *h) {
     const shape_t *s = &h->c->shape;
     if (!hunt_ends(h->name, "prompt_embeds") || s->ndim != 3) return;

@@ -1,5 +1,5 @@
-/* module_replay: each kind of module against the slow oracle in torch's own order, the shapes it takes and
- * refuses, and what a watching sink sees. */
+/* module_replay: each kind of module against the slow oracle in torch's own order, the shapes it
+ * takes and refuses, and what a watching sink sees. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -135,7 +135,7 @@ static void norms(void **state) {
     refuse(&module, SHAPE3(B, C, T), "(...,channels)");
 }
 
-/* ---- with experts ----------------------------------------------------------------------------------- */
+/* ---- with experts ---------------------------------------------------------------------------- */
 
 typedef struct {
     tap_sink_t sink;
@@ -160,7 +160,8 @@ static void transpose(double *out, const double *x, size_t tokens, size_t n) {
                 out[(b * n + c) * tokens + t] = x[(b * tokens + t) * n + c];
 }
 
-/* y = base + D G scale up down x with D = 1/2, and G of sample b from the mean over its own tokens. */
+/* y = base + D G scale up down x with D = 1/2, and G of sample b from the mean over its own tokens.
+ */
 static void expert_truth(double *out, const double *x, const parameters_t *base,
                          const parameters_t *down, const parameters_t *up, const double *gate) {
     double *size = fixture_bytes(B * T * CO * sizeof *size);

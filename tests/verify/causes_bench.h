@@ -1,5 +1,5 @@
-/* causes_bench.h - a culprit on the bench: numbers made by the tests, other taps from a table, and the
- * question which cause is named. */
+/* causes_bench.h - a culprit on the bench: numbers made by the tests, other taps from a table, and
+ * the question which cause is named. */
 #ifndef MOLE_TESTS_CAUSES_BENCH_H
 #define MOLE_TESTS_CAUSES_BENCH_H
 
@@ -22,9 +22,10 @@ void bench_module(const module_t *module, const double *input, shape_t shape);
 /* Another tap of the candidate's (kept by reference). */
 void bench_tap(const char *name, shape_t shape, const double *x);
 
-/* The candidate is x, each number with a rounding error of its own of the build's precision. Fails the test
- * unless the cause has this kind, and a text that holds `part` (NULL: any), and unless
- * it explains all; a `part` with "in part" or "remains": unless it explains a part. kind "": no cause. */
+/* The candidate is x, each number with a rounding error of its own of the build's precision. Fails
+ * the test unless the cause has this kind, and a text that holds `part` (NULL: any), and unless it
+ * explains all; a `part` with "in part" or "remains": unless it explains a part. kind "": no cause.
+ */
 void bench_expect(const double *x, const char *kind, const char *part);
 /* The kind that is found, without judging. */
 const char *bench_kind(const double *x);

@@ -1,5 +1,5 @@
-/* Causes that the numbers alone show: each mistake is made here, by hand, and has to be named; what is no
- * mistake of that kind must not be. */
+/* Causes that the numbers alone show: each mistake is made here, by hand, and has to be named; what
+ * is no mistake of that kind must not be. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -21,9 +21,10 @@ static const double *start_tokens(void) {
     return x;
 }
 
-/* ---- nothing to find -------------------------------------------------------------------------------- */
+/* ---- nothing to find ------------------------------------------------------------------------- */
 
-/* Rounding, of one unit and of many, and an unrelated difference of every size, in tensors of many shapes. */
+/* Rounding, of one unit and of many, and an unrelated difference of every size, in tensors of many
+ * shapes. */
 static void no_false_alarm(void **state) {
     (void)state;
     static const struct {
@@ -84,7 +85,7 @@ static void nothing_to_do(void **state) {
     assert_string_equal(row.cause_kind, "");
 }
 
-/* ---- other tensors in this one's place --------------------------------------------------------------- */
+/* ---- other tensors in this one's place ------------------------------------------------------- */
 
 static void zeros_and_constants(void **state) {
     (void)state;
@@ -126,7 +127,7 @@ static void another_tensor(void **state) {
     (void)x;
 }
 
-/* ---- layouts ---------------------------------------------------------------------------------------- */
+/* ---- layouts --------------------------------------------------------------------------------- */
 
 static void permuted_axes(void **state) {
     (void)state;
@@ -204,7 +205,7 @@ static void shifts(void **state) {
         }
 }
 
-/* ---- gains, offsets, roundings ----------------------------------------------------------------------- */
+/* ---- gains, offsets, roundings --------------------------------------------------------------- */
 
 static void scaled(const double *x, size_t count, double gain, const char *part) {
     double *y = bench_zeros(count);
@@ -278,7 +279,7 @@ static void precisions(void **state) {
     assert_string_not_equal(row.cause_kind, "precision");
 }
 
-/* ---- in one place ------------------------------------------------------------------------------------ */
+/* ---- in one place ---------------------------------------------------------------------------- */
 
 static void localised(void **state) {
     (void)state;
@@ -301,7 +302,7 @@ static void localised(void **state) {
     bench_expect(y, "localised", "channels 0 to 2");
 }
 
-/* ---- judging ---------------------------------------------------------------------------------------- */
+/* ---- judging --------------------------------------------------------------------------------- */
 
 /* One mistake with a second, smaller one on top is named as a part. */
 static void in_part(void **state) {
@@ -317,7 +318,8 @@ static void in_part(void **state) {
     bench_expect(y, "", NULL);
 }
 
-/* Simple before fitted: halves that differ by a sign, a doubled tensor that is also an offset of itself. */
+/* Simple before fitted: halves that differ by a sign, a doubled tensor that is also an offset of
+ * itself. */
 static void simpler_first(void **state) {
     (void)state;
     double x[COUNT], y[COUNT];

@@ -1,12 +1,12 @@
-/* Causes inside a model: attention, upsampling, skips, residuals, guidance, the sampler's step, pictures,
- * token embeddings, noise. Each mistake is made here from the equations. */
+/* Causes inside a model: attention, upsampling, skips, residuals, guidance, the sampler's step,
+ * pictures, token embeddings, noise. Each mistake is made here from the equations. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "causes_bench.h"
 
-/* ---- attention --------------------------------------------------------------------------------------- */
+/* ---- attention ------------------------------------------------------------------------------- */
 
 enum { B = 2, T = 6, S = 6, C = 6, HEADS = 2, TOKENS = B * S * C };
 
@@ -126,7 +126,7 @@ static void attention_softmax(void **state) {
     check_core(&a, a.q, "skipped", "attention is left out");
 }
 
-/* ---- images ------------------------------------------------------------------------------------------ */
+/* ---- images ---------------------------------------------------------------------------------- */
 
 static void upsampling(void **state) {
     (void)state;
@@ -217,7 +217,7 @@ static void residuals(void **state) {
     }
 }
 
-/* ---- sampling ---------------------------------------------------------------------------------------- */
+/* ---- sampling -------------------------------------------------------------------------------- */
 
 enum { LATENTS = 4 * 3 * 5 };
 

@@ -1,5 +1,5 @@
-/* Causes inside an operation: each layer is computed in a wrong way by the slow oracle, or by hand, and the
- * way has to be named. */
+/* Causes inside an operation: each layer is computed in a wrong way by the slow oracle, or by hand,
+ * and the way has to be named. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,7 +19,7 @@ static const double *quiet(size_t count, uint64_t seed) {
     return fixture_random(count, seed, 0.01);
 }
 
-/* ---- norms ------------------------------------------------------------------------------------------ */
+/* ---- norms ----------------------------------------------------------------------------------- */
 
 static double *group_normed(const double *x, const double *w, const double *b, size_t groups,
                             double eps) {
@@ -166,7 +166,7 @@ static void time_into_norm2(void **state) {
     bench_expect(group_normed(twice, w, b, G, 1e-5), "time", "twice");
 }
 
-/* ---- linear and convolution --------------------------------------------------------------------------- */
+/* ---- linear and convolution ------------------------------------------------------------------ */
 
 static double *linear_of(const double *x, const double *w, const double *b, size_t rows,
                          size_t out) {
@@ -300,7 +300,7 @@ static void convolutions(void **state) {
     bench_expect(convolved(turned, c.w, c.b, H, W, g), "permuted-axes", "input of this layer");
 }
 
-/* ---- activations --------------------------------------------------------------------------------------- */
+/* ---- activations ----------------------------------------------------------------------------- */
 
 static double tanh_form(double x) {
     return 0.5 * x * (1 + tanh(sqrt(2 / acos(-1.0)) * (x + 0.044715 * x * x * x)));

@@ -1,5 +1,5 @@
-/* Causes inside a MoLE layer: scales, experts, gates, pooling, each bent in an oracle written from the
- * equations. */
+/* Causes inside a MoLE layer: scales, experts, gates, pooling, each bent in an oracle written from
+ * the equations. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
