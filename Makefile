@@ -28,8 +28,9 @@ OUT       := $(BUILD)/$(VARIANT)
 WARN  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
          -Wmissing-prototypes -Wno-sign-conversion $(if $(call on,$(WERROR)),-Werror)
 SANITIZER := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
-FLAGS := $(CFLAGS) -std=c11 -fopenmp -fno-fast-math -ffp-contract=off \
-         -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE $(CPPFLAGS) -Iref $(WARN) \
+# Every object can go into the shared library; there only what ref/api/mole.h declares can be seen.
+FLAGS := $(CFLAGS) -fPIC -fvisibility=hidden -std=c11 -fopenmp -fno-fast-math -ffp-contract=off \
+         -D_POSIX_C_SOURCE=200809L -D_DEFAULT_SOURCE $(CPPFLAGS) -Iref -I$(OUT)/include $(WARN) \
          $(if $(call on,$(DEBUG)),-DMOLE_DEBUG) \
          $(if $(call on,$(SANITIZE)),$(SANITIZER)) \
          $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
@@ -55,7 +56,7 @@ PARALLEL = --no-print-directory $(if $(findstring jobserver,$(MAKEFLAGS)),,-j$(J
 .DELETE_ON_ERROR:
 
 .PHONY: all
-all: $(PROGRAMS) $(OUT)/libmole-f32.a $(OUT)/libmole-f64.a ## build the program: build/<compiler>/mole
+all: $(PROGRAMS) libraries ## build the program, build/<compiler>/mole, and the libraries
 
 .PHONY: help
 help: ## this list
@@ -95,6 +96,13 @@ $(TEST_SRC:%.c=$(OUT)/$(1)/%): $(OUT)/$(1)/%: $(OUT)/$(1)/%.o \
 	$$(Q)$$(CC) $$(FLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) \
 	    $$(shell pkg-config --libs $$(TEST_PKGS))
 endef
+# The page of the HTML report, as C strings.
+PAGE := ref/verify/page
+$(OUT)/include/report_page.inc: scripts/embed_page.awk $(wildcard $(PAGE)/*)
+	@mkdir -p $(@D)
+	$(Q)awk -f scripts/embed_page.awk $(PAGE)/page.html >$@
+$(OUT)/f32/ref/verify/report_html.o $(OUT)/f64/ref/verify/report_html.o: $(OUT)/include/report_page.inc
+
 $(eval $(call precision,f32))
 $(eval $(call precision,f64))
 
@@ -104,24 +112,89 @@ $(OUT)/mole $(OUT)/mole-f64:
 	$(call say,LD $@)
 	$(Q)$(CC) $(FLAGS) -o $@ $(filter %.o %.a,$^) $(LIBS)
 
+# ---- the library as a product: lib/libmole-f32.so and .a, of which only mole.h's names can be seen --
+
+# libmole-f32.a beside the program shows every name to the tests. From it the product takes what the room
+# api needs, as one object whose other names are made local: `linear` or `add` would clash with anybody's.
+VERSION   := $(shell sed -n 's/^\#define MOLE_VERSION "\(.*\)"$$/\1/p' ref/api/mole.h)
+SOVERSION := $(firstword $(subst ., ,$(VERSION)))
+API_SRC   := $(wildcard ref/api/*.c)
+API_PKGS  := openblas jansson libutf8proc
+API_LIBS  := $(shell pkg-config --libs $(API_PKGS) 2>/dev/null) -lm
+# A sanitizer leaves names of its own open, for the program that loads the library.
+CLOSED    := $(if $(call on,$(SANITIZE)),,-Wl,-z,defs)
+
+define library
+$(OUT)/lib/mole-$(1).o: $(API_SRC:%.c=$(OUT)/$(1)/%.o) $(OUT)/libmole-$(1).a
+	@mkdir -p $$(@D)
+	$$(Q)$$(LD) -r -o $$@ $$^
+	$$(Q)$$(OBJCOPY) --localize-hidden $$@
+$(OUT)/lib/libmole-$(1).a: $(OUT)/lib/mole-$(1).o
+	@rm -f $$@
+	$$(Q)$$(AR) rcs $$@ $$<
+$(OUT)/lib/libmole-$(1).so.$(VERSION): $(OUT)/lib/mole-$(1).o
+	$$(call say,LD $$@)
+	$$(Q)$$(CC) $$(FLAGS) -shared -Wl,-soname,libmole-$(1).so.$(SOVERSION) $$(CLOSED) -Wl,--as-needed \
+	    -o $$@ $$< $$(API_LIBS)
+	@ln -sf libmole-$(1).so.$(VERSION) $(OUT)/lib/libmole-$(1).so.$(SOVERSION)
+	@ln -sf libmole-$(1).so.$(SOVERSION) $(OUT)/lib/libmole-$(1).so
+endef
+$(eval $(call library,f32))
+$(eval $(call library,f64))
+OBJCOPY ?= objcopy
+
+.PHONY: libraries
+libraries: $(foreach type,f32 f64,$(OUT)/lib/libmole-$(type).a $(OUT)/lib/libmole-$(type).so.$(VERSION))
+
+$(OUT)/mole.1: scripts/man.sh ref/api/mole.h $(OUT)/mole
+	@scripts/man.sh $(OUT)/mole $(VERSION) >$@
+
 .SECONDARY: # keep the objects of test programs
 -include $(foreach type,f32 f64,$(SOURCES:%.c=$(OUT)/$(type)/%.d))
 
-.PHONY: install uninstall
-install: all ## copy the program to PREFIX/bin
-	install -d "$(DESTDIR)$(PREFIX)/bin"
-	install -m 755 $(PROGRAMS) "$(DESTDIR)$(PREFIX)/bin"
+# ---- installing ----------------------------------------------------------------------------------
 
-uninstall: ## remove it from there
-	rm -f "$(DESTDIR)$(PREFIX)/bin/mole" "$(DESTDIR)$(PREFIX)/bin/mole-f64"
+BINDIR     ?= $(PREFIX)/bin
+LIBDIR     ?= $(PREFIX)/lib
+INCLUDEDIR ?= $(PREFIX)/include
+MANDIR     ?= $(PREFIX)/share/man
+
+# What install makes and uninstall removes.
+INSTALLED := $(PROGRAMS:$(OUT)/%=$(BINDIR)/%) $(INCLUDEDIR)/mole.h $(MANDIR)/man1/mole.1 \
+             $(foreach type,f32 f64,$(LIBDIR)/pkgconfig/mole-$(type).pc $(LIBDIR)/libmole-$(type).a \
+               $(foreach end,so so.$(SOVERSION) so.$(VERSION),$(LIBDIR)/libmole-$(type).$(end)))
+
+# What pkg-config says. A static libmole goes with shared libraries below it, and the OpenMP of the
+# compiler that made it.
+pc = sed -e 's|@PREFIX@|$(PREFIX)|; s|@LIBDIR@|$(LIBDIR)|; s|@INCLUDEDIR@|$(INCLUDEDIR)|' \
+         -e 's|@TYPE@|$(1)|; s|@VERSION@|$(VERSION)|; s|@LIBS@|$(API_LIBS)|; s|@DEFS@|$($(1)_DEFS)|' \
+         scripts/mole.pc.in >"$(DESTDIR)$(LIBDIR)/pkgconfig/mole-$(1).pc"
+
+.PHONY: install uninstall
+install: all $(OUT)/mole.1 ## copy programs, libraries, header and manual to PREFIX
+	install -d $(foreach dir,$(BINDIR) $(LIBDIR)/pkgconfig $(INCLUDEDIR) $(MANDIR)/man1,"$(DESTDIR)$(dir)")
+	install -m 755 $(PROGRAMS) "$(DESTDIR)$(BINDIR)"
+	install -m 644 ref/api/mole.h "$(DESTDIR)$(INCLUDEDIR)"
+	install -m 644 $(OUT)/mole.1 "$(DESTDIR)$(MANDIR)/man1"
+	install -m 644 $(foreach type,f32 f64,$(OUT)/lib/libmole-$(type).a) "$(DESTDIR)$(LIBDIR)"
+	install -m 755 $(foreach type,f32 f64,$(OUT)/lib/libmole-$(type).so.$(VERSION)) "$(DESTDIR)$(LIBDIR)"
+	for type in f32 f64; do \
+	    ln -sf libmole-$$type.so.$(VERSION) "$(DESTDIR)$(LIBDIR)/libmole-$$type.so.$(SOVERSION)" && \
+	    ln -sf libmole-$$type.so.$(SOVERSION) "$(DESTDIR)$(LIBDIR)/libmole-$$type.so" || exit 1; done
+	$(call pc,f32)
+	$(call pc,f64)
+
+uninstall: ## remove them from there (folders stay)
+	rm -f $(foreach file,$(INSTALLED),"$(DESTDIR)$(file)")
 
 # Only folders that a build wrote, whatever BUILD says.
 .PHONY: clean
 clean: ## remove what was built, and the demo's picture
 	@for stamp in $(BUILD)/*/flags; do [ ! -f "$$stamp" ] || rm -rf "$${stamp%/flags}"; done
-	@rm -rf $(BUILD)/ci
+	@rm -rf $(BUILD)/ci $(BUILD)/breaks
 	@rmdir $(BUILD) 2>/dev/null || :
 	@rm -f out/demo.png out/demo.txt
+	@rm -rf out/docs
 
 # ---- the demo ------------------------------------------------------------------------------------
 
@@ -154,16 +227,49 @@ test: ## install what is missing, build, run every test (T=conv2d: some)
 	@$(MAKE) $(PARALLEL) all tests
 	@$(MAKE) --no-print-directory run-tests
 
-# The programs find data by paths relative to here, and the command-line program by MOLE, MOLE_F64.
+# The programs find data by paths relative to here, the command-line program by MOLE and MOLE_F64, and
+# what was installed by MOLE_STAGE, with the compiler to use it by MOLE_CC.
 run-tests:
-	@MOLE='$(OUT)/mole' MOLE_F64='$(OUT)/mole-f64' UBSAN_OPTIONS=print_stacktrace=1 \
+	@$(MAKE) --no-print-directory --silent install DESTDIR= PREFIX='$(abspath $(OUT))/stage'
+	@MOLE_STAGE='$(abspath $(OUT))/stage' \
+	    MOLE_CC='$(CC) $(if $(call on,$(SANITIZE)),$(SANITIZER))' \
+	    MOLE_MAKE='$(MAKE)' MOLE_PYTHON='$(PYTHON)' \
+	    MOLE='$(OUT)/mole' MOLE_F64='$(OUT)/mole-f64' UBSAN_OPTIONS=print_stacktrace=1 \
 	    scripts/run_tests.sh -j $(JOBS) -t $(TIMEOUT) -o $(OUT) -s $(OUT)/ $(foreach t,$(TESTS),$(if $(T),$(if $(findstring $(T),$(t:$(OUT)/%=%)),$(t)),$(t)))
+
+# A browser is large and not everywhere to be had; without one the test is skipped, and says so.
+.PHONY: test-html
+test-html: ## the HTML report in a real browser (installs Chromium)
+	@CC='$(CC)' scripts/setup.sh --html || { \
+	    echo "SKIP the HTML report in a browser: Chromium with chromedriver cannot be had here"; \
+	    echo "0 passed, 0 failed, 1 skipped"; exit 0; }; \
+	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/verify/test_report_html && \
+	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/verify/test_report_html $(OUT)/html
+
+# The mutants need NumPy; without it the matrix is skipped, and says so.
+.PHONY: gallery
+gallery: all ## every wrong port of tests/port: is the right layer named? (needs NumPy)
+	@scripts/setup.sh --more || :
+	@scripts/with_numpy.sh tests/port/gallery.py --mole $(OUT)/mole --check docs/mutants.md --jobs $(JOBS)
+
+# What the documentation prints is what the program prints; the tables of operations read test programs.
+.PHONY: docs-check
+docs-check: ## run every command of README.md and docs/, and compare
+	@CC='$(CC)' scripts/setup.sh --test
+	@$(MAKE) $(PARALLEL) all tests
+	@scripts/setup.sh --more || :
+	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
 .PHONY: lint
 lint: ## static analysis, layout of the code, rules of the house
 	@scripts/setup.sh --lint
 	@$(MAKE) $(PARALLEL) all
 	@scripts/lint.sh -j $(JOBS) -l $(OUT)/libmole-f32.a -- $(FLAGS)
+
+.PHONY: breaks
+breaks: ## break the code on purpose and see every break caught (docs/breaks.md)
+	@scripts/setup.sh --test
+	@CC='$(CC)' scripts/breaks.sh -j $(JOBS) -d $(BUILD)/breaks
 
 .PHONY: format
 format: ## lay out the code as the linter wants it

@@ -53,11 +53,11 @@ else
     echo "SKIP layout: $("$clang_format" --version); the layout is that of version $version"
 fi
 
-shellcheck scripts/*.sh .ci/run || fail "shellcheck"
+shellcheck scripts/*.sh tests/*/*.sh .ci/run || fail "shellcheck"
 
 # The rooms, top to bottom, of which each may include itself and those after it.
 # shellcheck disable=SC2086
-awk -v order="cli verify pipeline sampler model mole ops io core" '
+awk -v order="cli api verify pipeline sampler model mole ops io core" '
     BEGIN { n = split(order, room, " "); for (i = 1; i <= n; i++) rank[room[i]] = i }
     FILENAME !~ /^ref\// { next }
     match($0, /^#include "[a-z]+\//) {

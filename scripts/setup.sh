@@ -4,7 +4,9 @@
 #   scripts/setup.sh             what building needs
 #   scripts/setup.sh --test      ... and what the tests need
 #   scripts/setup.sh --lint      ... and what the linters need
+#   scripts/setup.sh --html      ... and what the browser test of the HTML report needs
 #   scripts/setup.sh --golden    ... and what making golden data anew needs
+#   scripts/setup.sh --more      ... and what some tests use where it is: NumPy, groff
 #
 # CC=NAME         the compiler that will be used (default cc)
 # MOLE_YES=1      answer yes to the question asked before sudo is used; CI=true does the same
@@ -13,12 +15,14 @@
 # Status: 0 everything is there, 1 something is missing still.
 set -u
 
-want_test=0 want_lint=0 want_golden=0
+want_test=0 want_lint=0 want_html=0 want_golden=0 want_more=0
 for option; do
     case $option in
         --test) want_test=1 ;;
         --lint) want_lint=1 ;;
+        --html) want_test=1 want_html=1 ;;
         --golden) want_golden=1 ;;
+        --more) want_more=1 ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p;}' "$0"; exit 0 ;;
         *) echo "setup.sh: unknown option $option (try --help)" >&2; exit 2 ;;
     esac
@@ -45,7 +49,12 @@ cmocka       libcmocka-dev             libcmocka-devel      cmocka      cmocka-d
 clang-tidy   clang-tidy-14             clang-tools-extra    clang       clang-extra-tools llvm        static analysis
 clang-format clang-format-14           clang-tools-extra    clang       clang-extra-tools llvm        code layout
 shellcheck   shellcheck                ShellCheck           shellcheck  shellcheck      shellcheck    checks of the scripts
+chromium     chromium                  chromium             chromium    chromium        chromium      browser, for the HTML report
+chromedriver chromium-driver           chromedriver         chromium    chromium-chromedriver chromedriver  steers the browser
+python3      python3                   python3              python      python3         python        steers the browser
 python       python3,python3-venv      python3              python      python3         python        golden data only
+numpy        python3,python3-numpy     python3-numpy        python-numpy py3-numpy      numpy         tests of the Python packages
+groff        groff-base                groff-base           groff       groff           groff         test of the manual page
 TABLE
 }
 
@@ -86,6 +95,15 @@ find_missing() {
         has clang-tidy-14 || has clang-tidy || echo clang-tidy
         has clang-format-14 || has clang-format || echo clang-format
         has shellcheck || echo shellcheck
+    fi
+    if [ $want_html = 1 ]; then
+        has chromium || has chromium-browser || has google-chrome || echo chromium
+        has chromedriver || echo chromedriver
+        has python3 || echo python3
+    fi
+    if [ $want_more = 1 ]; then
+        python3 -c 'import numpy' 2>/dev/null || /usr/bin/python3 -c 'import numpy' 2>/dev/null || echo numpy
+        has groff || has mandoc || echo groff
     fi
     if [ $want_golden = 1 ]; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || echo python

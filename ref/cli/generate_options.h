@@ -20,7 +20,7 @@ typedef struct {
     noise_source_t noise;
     prompt_syntax_t syntax;
     size_t max_chunks;
-    bool quiet;
+    bool quiet, trace_inputs;
 } generate_options_t;
 
 /* Returns -1 and the options (generate_options_free is due), or the exit code to leave with. */

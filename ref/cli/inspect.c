@@ -12,9 +12,15 @@
 static const char command[] = "inspect";
 
 static void print_help(void) {
-    printf("usage: mole inspect --model FOLDER [OPTIONS]\n       mole inspect FILE.safetensors\n\n"
-           "Print the resolved configuration, the parameters of each component, the layers that experts\n"
-           "wrap with ranks and scales, and tensors that nothing uses; or list a file's tensors.\n\n%s"
+    printf("usage: mole inspect --model FOLDER [OPTIONS]\n       mole inspect FILE.safetensors\n"
+           "       mole inspect --ranges TRACE\n\n"
+           "Print the resolved configuration, the parameters of each component, the layers that "
+           "experts\n"
+           "wrap with ranks and scales, and tensors that nothing uses; or list a file's tensors.\n"
+           "With --ranges, print how large and how small the numbers of each tap of a trace are, "
+           "and what\n"
+           "would overflow or vanish in f16 and bf16.\n\n%s"
+           "  --ranges             TRACE: a .safetensors, a folder of .npy, or a .npz\n"
            "  --json               the same as JSON\n\n"
            "example:\n  mole inspect --model golden/models/sd15-tiny \\\n"
            "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
@@ -31,7 +37,8 @@ static void set_size(json_t *object, const char *key, size_t value) {
 
 static json_t *sizes(const size_t *values, size_t count) {
     json_t *list = json_array();
-    for (size_t i = 0; i < count; i++) json_array_append_new(list, json_integer((json_int_t)values[i]));
+    for (size_t i = 0; i < count; i++)
+        json_array_append_new(list, json_integer((json_int_t)values[i]));
     return list;
 }
 
@@ -73,15 +80,17 @@ static json_t *collect_unet(const pipeline_t *p) {
     set_size(out, "out_channels", c->out_channels);
     json_object_set_new(out, "block_out_channels", sizes(c->block_out_channels, c->levels));
     for (size_t i = 0; i < c->levels; i++) {
-        json_array_append_new(down, json_string(c->down_attention[i] ? "CrossAttnDownBlock2D"
-                                                                     : "DownBlock2D"));
-        json_array_append_new(up, json_string(c->up_attention[i] ? "CrossAttnUpBlock2D" : "UpBlock2D"));
+        json_array_append_new(
+            down, json_string(c->down_attention[i] ? "CrossAttnDownBlock2D" : "DownBlock2D"));
+        json_array_append_new(up,
+                              json_string(c->up_attention[i] ? "CrossAttnUpBlock2D" : "UpBlock2D"));
     }
     json_object_set_new(out, "down_block_types", down);
     json_object_set_new(out, "up_block_types", up);
     set_size(out, "layers_per_block", c->layers_per_block);
     json_object_set_new(out, "heads", sizes(c->heads, c->levels));
-    json_object_set_new(out, "transformer_layers_per_block", sizes(c->transformer_depth, c->levels));
+    json_object_set_new(out, "transformer_layers_per_block",
+                        sizes(c->transformer_depth, c->levels));
     set_size(out, "cross_attention_dim", c->cross_attention_dim);
     set_size(out, "norm_num_groups", c->norm_num_groups);
     json_object_set_new(out, "norm_eps", json_real(c->norm_eps));
@@ -135,9 +144,9 @@ static json_t *collect_layers(const pipeline_t *p) {
                                 "out", (json_int_t)layer->out);
         for (size_t e = 0; layer->mole && e < layer->mole->experts; e++) {
             const mole_expert_t *expert = &layer->mole->expert[e];
-            json_object_set_new(row, expert->name,
-                                json_pack("{s:I, s:f}", "rank", (json_int_t)expert->rank, "scale",
-                                          expert->scale));
+            json_object_set_new(
+                row, expert->name,
+                json_pack("{s:I, s:f}", "rank", (json_int_t)expert->rank, "scale", expert->scale));
         }
         json_array_append_new(list, row);
     }
@@ -175,7 +184,8 @@ static json_t *collect_file(const st_file_t *file) {
                                               dtype_name(t->dtype), "shape",
                                               sizes(t->shape.dim, (size_t)t->shape.ndim)));
     }
-    json_t *out = json_pack("{s:s, s:I}", "file", st_path(file), "tensors", (json_int_t)st_count(file));
+    json_t *out =
+        json_pack("{s:s, s:I}", "file", st_path(file), "tensors", (json_int_t)st_count(file));
     json_object_set_new(out, "list", list);
     return out;
 }
@@ -184,8 +194,10 @@ static json_t *collect_file(const st_file_t *file) {
 
 static void print_value(const json_t *value) {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9));
-    if (json_is_string(value)) printf("%s", json_string_value(value));
-    else printf("%s", text ? text : "?");
+    if (json_is_string(value))
+        printf("%s", json_string_value(value));
+    else
+        printf("%s", text ? text : "?");
     free(text);
 }
 
@@ -207,8 +219,10 @@ static void print_object(const json_t *object, int indent) {
                 json_t *field;
                 printf("%*s", indent + 2, "");
                 json_object_foreach(item, name, field) {
-                    if (json_is_object(field)) printf(" %s ", name);
-                    else printf(" ");
+                    if (json_is_object(field))
+                        printf(" %s ", name);
+                    else
+                        printf(" ");
                     print_value(field);
                 }
                 printf("\n");
@@ -241,20 +255,28 @@ static int inspect_file(const char *path, bool as_json) {
 }
 
 int cli_inspect(int argc, char **argv) {
-    enum { OPT_JSON = OPT_OWN };
+    enum { OPT_JSON = OPT_OWN, OPT_RANGES };
     static const struct option table[] = {CLI_MODEL_OPTIONS,
                                           {"json", no_argument, NULL, OPT_JSON},
+                                          {"ranges", no_argument, NULL, OPT_RANGES},
                                           CLI_HELP_OPTION};
     cli_common_t common = CLI_COMMON_DEFAULTS;
-    bool as_json = false;
+    bool as_json = false, ranges = false;
     int option, status = 0;
     while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         if (option == '?') return EXIT_USAGE;
-        if (option == OPT_JSON) as_json = true;
-        else status = cli_common_option(&common, command, option, optarg);
+        if (option == OPT_JSON)
+            as_json = true;
+        else if (option == OPT_RANGES)
+            ranges = true;
+        else
+            status = cli_common_option(&common, command, option, optarg);
     }
     if (status) return status;
+    if (ranges && (common.files.folder || optind + 1 != argc))
+        return cli_usage_error(command, "--ranges takes one trace, and no model");
+    if (ranges) return cli_inspect_ranges(argv[optind], as_json);
     if (!common.files.folder && optind + 1 == argc) return inspect_file(argv[optind], as_json);
     if (optind < argc) return cli_usage_error(command, "unexpected word '%s'", argv[optind]);
     if ((status = cli_check_experts(&common, command))) return status;

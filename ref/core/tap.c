@@ -26,7 +26,7 @@ static void tap_with_prefix(tap_sink_t *self, const char *name, real_t *x, view_
 }
 
 tap_prefix_t tap_prefix(tap_sink_t *to, const char *prefix) {
-    return (tap_prefix_t){{tap_with_prefix}, to, prefix};
+    return (tap_prefix_t){{tap_with_prefix, to && to->inputs}, to, prefix};
 }
 
 tap_sink_t *tap_prefix_sink(tap_prefix_t *prefix) {

@@ -24,14 +24,17 @@ typedef struct {
 } view_t;
 
 /* Tokens (B,T,C), rows (B,C), an image (B,C,H,W) kept channels-last. */
-#define VIEW_TOKENS(B, T, C) ((view_t){SHAPE3(B, T, C), LAYOUT_TORCH})
-#define VIEW_ROWS(B, C) ((view_t){SHAPE2(B, C), LAYOUT_TORCH})
+#define VIEW_TOKENS(B, T, C)   ((view_t){SHAPE3(B, T, C), LAYOUT_TORCH})
+#define VIEW_ROWS(B, C)        ((view_t){SHAPE2(B, C), LAYOUT_TORCH})
 #define VIEW_IMAGE(B, C, H, W) ((view_t){SHAPE4(B, C, H, W), LAYOUT_CHANNELS_LAST})
 
 typedef struct tap_sink tap_sink_t;
 struct tap_sink {
     /* x may be read and, by a forcing sink, overwritten in place; it is valid during the call only. */
     void (*tap)(tap_sink_t *self, const char *name, real_t *x, view_t view);
+    /* Whether modules that have weights also show what goes into them, as NAME.in, just before their
+     * output. An input may only be read. */
+    bool inputs;
 };
 
 /* A tap on tensor x under `name`. */
@@ -42,6 +45,11 @@ static inline void tap(tap_sink_t *sink, const char *name, real_t *x, view_t vie
 /* A tap under `name` + `suffix`, as <module> + ".mole.base"; formats as printf does. */
 void tap_suffix(tap_sink_t *sink, const char *name, real_t *x, view_t view, const char *suffix, ...)
     __attribute__((format(printf, 5, 6)));
+
+/* The input of module `name`, for sinks that want inputs. */
+static inline void tap_input(tap_sink_t *sink, const char *name, const real_t *x, view_t view) {
+    if (sink && sink->inputs) tap_suffix(sink, name, (real_t *)x, view, ".in");
+}
 
 /* A sink that puts `prefix` before every name and passes the tap on. Starts as tap_prefix(to, "..."). */
 typedef struct {

@@ -88,10 +88,10 @@ typedef struct {
     char descr[32];
     bool has_descr, has_order, has_shape, fortran;
     shape_t shape;
-} header_t;
+} dictionary_t;
 
 /* NULL, or what is wrong. */
-static const char *read_header(cursor_t c, header_t *header) {
+static const char *read_header(cursor_t c, dictionary_t *header) {
     if (!accept(&c, '{')) return "does not start with '{'";
     while (!accept(&c, '}')) {
         char key[32];
@@ -125,15 +125,31 @@ static const char *read_header(cursor_t c, header_t *header) {
 
 /* ---- reading --------------------------------------------------------------------------------- */
 
-/* out (row-major) = in (first index fastest): walk `out` in order, with an odometer of indices. */
-static void transpose(char *out, const char *in, shape_t shape, size_t size) {
-    size_t stride[SHAPE_DIMS] = {0}, index[SHAPE_DIMS] = {0}, from = 0, count = shape_count(shape);
-    for (int d = 0; d < shape.ndim; d++) stride[d] = d ? stride[d - 1] * shape.dim[d - 1] : 1;
+/* Fortran order: walk `out` in its order, with an odometer of indices that starts at `first`. */
+void npy_gather(void *out, const void *data, const npy_header_t *header, size_t first,
+                size_t count) {
+    size_t size = dtype_size(header->dtype), stride[SHAPE_DIMS] = {0}, index[SHAPE_DIMS] = {0};
+    size_t from = 0, left = first;
+    const shape_t *shape = &header->shape;
+    const char *in = data;
+    REQUIRE(first <= header->count && count <= header->count - first,
+            "npy_gather: %zu numbers from %zu, of %zu", count, first, header->count);
+    if (count == 0) return;
+    if (!header->fortran) {
+        memcpy(out, in + first * size, count * size);
+        return;
+    }
+    for (int d = 0; d < shape->ndim; d++) stride[d] = d ? stride[d - 1] * shape->dim[d - 1] : 1;
+    for (int d = shape->ndim - 1; d >= 0; d--) {
+        index[d] = left % shape->dim[d];
+        left /= shape->dim[d];
+        from += index[d] * stride[d];
+    }
     for (size_t i = 0; i < count; i++) {
-        memcpy(out + i * size, in + from * size, size);
-        for (int d = shape.ndim - 1; d >= 0; d--) {
+        memcpy((char *)out + i * size, in + from * size, size);
+        for (int d = shape->ndim - 1; d >= 0; d--) {
             from += stride[d];
-            if (++index[d] < shape.dim[d]) break;
+            if (++index[d] < shape->dim[d]) break;
             from -= index[d] * stride[d];
             index[d] = 0;
         }
@@ -141,16 +157,19 @@ static void transpose(char *out, const char *in, shape_t shape, size_t size) {
 }
 
 /* Start and length of the dictionary's text. */
-static int find_header(const unsigned char *in, size_t bytes, cursor_t *text, const char *path,
-                       err_t *err) {
+static int find_header(const unsigned char *in, size_t bytes, size_t total, cursor_t *text,
+                       const char *path, err_t *err) {
     if (bytes < 10 || memcmp(in, "\x93NUMPY", 6) != 0)
         return err_set(err, "%s: is not a .npy file (no \\x93NUMPY at its start)", path);
     if (in[6] < 1 || in[6] > 3)
         return err_set(err, "%s: .npy version %d is not known", path, in[6]);
     size_t start = in[6] == 1 ? 10 : 12, length = (size_t)in[8] | (size_t)in[9] << 8;
     if (start == 12 && bytes >= 12) length |= (size_t)in[10] << 16 | (size_t)in[11] << 24;
-    if (bytes < start || length > bytes - start)
-        return err_set(err, "%s: truncated in the header (%zu bytes)", path, bytes);
+    if (total < start || length > total - start)
+        return err_set(err, "%s: truncated in the header (%zu bytes)", path, total);
+    if (length > NPY_HEADER_MOST - 12 || length > bytes - start)
+        return err_set(err, "%s: its header takes %zu bytes, at most %d are read", path, length,
+                       NPY_HEADER_MOST - 12);
     *text = (cursor_t){(const char *)in + start, (const char *)in + start + length};
     return 0;
 }
@@ -166,32 +185,39 @@ static int find_dtype(const char *descr, dtype_t *dtype, const char *path, err_t
                    text_shown(shown, descr));
 }
 
-int npy_parse(npy_t *array, const void *memory, size_t bytes, const char *path, err_t *err) {
-    *array = (npy_t){0};
-    header_t header = {0};
+int npy_header(npy_header_t *header, const void *memory, size_t bytes, size_t total,
+               const char *path, err_t *err) {
+    dictionary_t dictionary = {0};
     cursor_t text = {0};
-    dtype_t dtype = DTYPE_F32;
-    size_t count, wanted;
+    size_t wanted;
     char shape[SHAPE_TEXT];
-    if (find_header(memory, bytes, &text, path, err) != 0) return -1;
-    const char *defect = read_header(text, &header);
+    *header = (npy_header_t){0};
+    if (find_header(memory, bytes, total, &text, path, err) != 0) return -1;
+    const char *defect = read_header(text, &dictionary);
     if (defect) return err_set(err, "%s: header: %s", path, defect);
-    if (find_dtype(header.descr, &dtype, path, err) != 0) return -1;
-    size_t found = bytes - (size_t)(text.end - (const char *)memory);
-    if (!shape_count_checked(header.shape, &count) ||
-        __builtin_mul_overflow(count, dtype_size(dtype), &wanted))
-        return err_set(err, "%s: shape %s overflows", path, shape_text(shape, header.shape));
+    if (find_dtype(dictionary.descr, &header->dtype, path, err) != 0) return -1;
+    header->shape = dictionary.shape;
+    header->fortran = dictionary.fortran;
+    header->offset = (size_t)(text.end - (const char *)memory);
+    size_t found = total - header->offset;
+    if (!shape_count_checked(header->shape, &header->count) ||
+        __builtin_mul_overflow(header->count, dtype_size(header->dtype), &wanted))
+        return err_set(err, "%s: shape %s overflows", path, shape_text(shape, header->shape));
     if (found != wanted)
         return err_set(err, "%s: %s %s takes %zu bytes, %zu follow the header (%s)", path,
-                       header.descr, shape_text(shape, header.shape), wanted, found,
+                       dictionary.descr, shape_text(shape, header->shape), wanted, found,
                        found < wanted ? "truncated" : "trailing bytes");
-    char *data = malloc(wanted + 1);
-    if (!data) return err_set(err, "%s: out of memory for %zu bytes", path, wanted);
-    if (header.fortran)
-        transpose(data, text.end, header.shape, dtype_size(dtype));
-    else
-        memcpy(data, text.end, wanted);
-    *array = (npy_t){.dtype = dtype, .shape = header.shape, .data = data};
+    return 0;
+}
+
+int npy_parse(npy_t *array, const void *memory, size_t bytes, const char *path, err_t *err) {
+    *array = (npy_t){0};
+    npy_header_t header;
+    if (npy_header(&header, memory, bytes, bytes, path, err) != 0) return -1;
+    char *data = malloc(bytes - header.offset + 1);
+    if (!data) return err_set(err, "%s: out of memory for %zu bytes", path, bytes - header.offset);
+    npy_gather(data, (const char *)memory + header.offset, &header, 0, header.count);
+    *array = (npy_t){.dtype = header.dtype, .shape = header.shape, .data = data};
     return 0;
 }
 

@@ -72,21 +72,36 @@ const char *npz_name(const npz_t *npz, size_t index) {
     return npz->names[index];
 }
 
-/* `bytes` unpacked bytes and then the end, where the checksum is verified too. */
-static int unpack(zip_file_t *file, char *data, zip_uint64_t bytes, const char *path, err_t *err) {
-    zip_uint64_t done = 0;
-    while (done < bytes) {
-        zip_int64_t got = zip_fread(file, data + done, bytes - done);
-        if (got < 0) return err_set(err, "%s: cannot unpack: %s", path, zip_file_strerror(file));
+/* ---- an entry in pieces ---------------------------------------------------------------------- */
+
+struct npz_stream {
+    zip_file_t *file;
+    char *path;  /* "FILE.npz: NAME", for messages */
+    char *start; /* what was unpacked to see the header: start[at .. held) was not asked for yet */
+    size_t at, held;
+    zip_uint64_t left; /* bytes of the array that were not handed out */
+};
+
+/* Fills out; -1 and err when the entry ends before. */
+static int unpack(npz_stream_t *s, char *out, zip_uint64_t bytes, err_t *err) {
+    for (zip_uint64_t done = 0; done < bytes;) {
+        zip_int64_t got = zip_fread(s->file, out + done, bytes - done);
+        if (got < 0)
+            return err_set(err, "%s: cannot unpack: %s", s->path, zip_file_strerror(s->file));
         if (got == 0)
-            return err_set(err, "%s: truncated: %llu of %llu bytes", path, (unsigned long long)done,
-                           (unsigned long long)bytes);
+            return err_set(err, "%s: truncated: its last %llu bytes are missing", s->path,
+                           (unsigned long long)(bytes - done));
         done += (zip_uint64_t)got;
     }
+    return 0;
+}
+
+/* Reading on at the end makes libzip verify the checksum. */
+static int check_end(npz_stream_t *s, err_t *err) {
     char more;
-    zip_int64_t got = zip_fread(file, &more, 1);
-    if (got > 0) return err_set(err, "%s: unpacks to more bytes than it says", path);
-    if (got < 0) return err_set(err, "%s: cannot unpack: %s", path, zip_file_strerror(file));
+    zip_int64_t got = zip_fread(s->file, &more, 1);
+    if (got > 0) return err_set(err, "%s: unpacks to more bytes than it says", s->path);
+    if (got < 0) return err_set(err, "%s: cannot unpack: %s", s->path, zip_file_strerror(s->file));
     return 0;
 }
 
@@ -96,44 +111,95 @@ static int check_size(const zip_stat_t *stat, const char *path, err_t *err) {
     enum { DEFLATE_MOST = 1032 }; /* the most that deflate can shrink anything */
     zip_uint64_t need = ZIP_STAT_SIZE | ZIP_STAT_COMP_SIZE;
     if ((stat->valid & need) != need) return err_set(err, "%s: does not say its size", path);
-    if (stat->size > entry_limit)
-        return err_set(err, "%s: unpacks to %llu bytes, at most %llu are read", path,
-                       (unsigned long long)stat->size, (unsigned long long)entry_limit);
     if (stat->size / DEFLATE_MOST > stat->comp_size)
         return err_set(err, "%s: claims to unpack %llu bytes from %llu: the size lies", path,
                        (unsigned long long)stat->size, (unsigned long long)stat->comp_size);
     return 0;
 }
 
-static int read_entry(npz_t *npz, size_t index, const char *path, npy_t *array, err_t *err) {
+static int start_stream(npz_stream_t *s, npz_t *npz, size_t index, npy_header_t *header,
+                        err_t *err) {
     zip_stat_t stat;
     if (zip_stat_index(npz->zip, index, 0, &stat) != 0)
-        return err_set(err, "%s: %s", path, zip_strerror(npz->zip));
-    if (check_size(&stat, path, err) != 0) return -1;
-    zip_file_t *file = zip_fopen_index(npz->zip, index, 0);
-    if (!file) return err_set(err, "%s: cannot unpack: %s", path, zip_strerror(npz->zip));
-    char *data = malloc((size_t)stat.size + 1);
-    int status;
-    if (!data)
-        status =
-            err_set(err, "%s: out of memory for %llu bytes", path, (unsigned long long)stat.size);
-    else
-        status = unpack(file, data, stat.size, path, err);
-    zip_fclose(file);
-    if (status == 0) status = npy_parse(array, data, (size_t)stat.size, path, err);
-    free(data);
+        return err_set(err, "%s: %s", s->path, zip_strerror(npz->zip));
+    if (check_size(&stat, s->path, err) != 0) return -1;
+    s->file = zip_fopen_index(npz->zip, index, 0);
+    if (!s->file) return err_set(err, "%s: cannot unpack: %s", s->path, zip_strerror(npz->zip));
+    s->held = stat.size < NPY_HEADER_MOST ? (size_t)stat.size : NPY_HEADER_MOST;
+    s->start = xmalloc(s->held + 1);
+    if (unpack(s, s->start, s->held, err) != 0) return -1;
+    if (npy_header(header, s->start, s->held, (size_t)stat.size, s->path, err) != 0) return -1;
+    s->at = header->offset;
+    s->left = stat.size - header->offset;
+    return s->left == 0 ? check_end(s, err) : 0;
+}
+
+int npz_stream_open(npz_stream_t **stream, npz_t *npz, size_t index, npy_header_t *header,
+                    err_t *err) {
+    char shown[SHOWN_TEXT];
+    npz_stream_t *s = xcalloc(1, sizeof *s);
+    *stream = NULL;
+    s->path = xasprintf("%s: %s", npz->path, text_shown(shown, npz_name(npz, index)));
+    if (start_stream(s, npz, index, header, err) != 0) {
+        npz_stream_close(s);
+        return -1;
+    }
+    *stream = s;
+    return 0;
+}
+
+int npz_stream_read(npz_stream_t *s, void *out, size_t bytes, err_t *err) {
+    REQUIRE(bytes <= s->left, "npz_stream_read: %zu bytes of %llu", bytes,
+            (unsigned long long)s->left);
+    size_t kept = s->held - s->at < bytes ? s->held - s->at : bytes;
+    if (kept) memcpy(out, s->start + s->at, kept);
+    s->at += kept;
+    if (unpack(s, (char *)out + kept, bytes - kept, err) != 0) return -1;
+    s->left -= bytes;
+    return bytes && s->left == 0 ? check_end(s, err) : 0;
+}
+
+void npz_stream_close(npz_stream_t *stream) {
+    if (!stream) return;
+    if (stream->file) zip_fclose(stream->file);
+    free(stream->start);
+    free(stream->path);
+    free(stream);
+}
+
+/* ---- an entry as a whole --------------------------------------------------------------------- */
+
+static int read_rest(npz_stream_t *s, const npy_header_t *header, npy_t *array, err_t *err) {
+    size_t bytes = (size_t)s->left;
+    if (s->left > entry_limit)
+        return err_set(err, "%s: unpacks to %llu bytes, at most %llu are read", s->path,
+                       (unsigned long long)s->left, (unsigned long long)entry_limit);
+    char *data = malloc(bytes + 1), *rows = header->fortran ? malloc(bytes + 1) : NULL;
+    int status = 0;
+    if (!data || (header->fortran && !rows))
+        status = err_set(err, "%s: out of memory for %zu bytes", s->path, bytes);
+    if (status == 0) status = npz_stream_read(s, data, bytes, err);
+    if (status == 0 && header->fortran) npy_gather(rows, data, header, 0, header->count);
+    if (status == 0) {
+        char *kept = header->fortran ? rows : data;
+        *array = (npy_t){.dtype = header->dtype, .shape = header->shape, .data = kept};
+    }
+    if (status != 0 || header->fortran) free(data);
+    if (status != 0) free(rows);
     return status;
 }
 
 int npz_read(npz_t *npz, const char *name, npy_t *array, err_t *err) {
     char shown[SHOWN_TEXT];
     *array = (npy_t){0};
-    for (size_t i = 0; i < npz->count; i++)
-        if (strcmp(npz->names[i], name) == 0) {
-            char *path = xasprintf("%s: %s", npz->path, text_shown(shown, name));
-            int status = read_entry(npz, i, path, array, err);
-            free(path);
-            return status;
-        }
+    for (size_t i = 0; i < npz->count; i++) {
+        npz_stream_t *stream;
+        npy_header_t header;
+        if (strcmp(npz->names[i], name) != 0) continue;
+        if (npz_stream_open(&stream, npz, i, &header, err) != 0) return -1;
+        int status = read_rest(stream, &header, array, err);
+        npz_stream_close(stream);
+        return status;
+    }
     return err_set(err, "%s: has no array '%s'", npz->path, text_shown(shown, name));
 }

@@ -39,6 +39,10 @@ const st_tensor_t *st_find(const st_file_t *file, const char *name);
 /* A value of __metadata__, or NULL. */
 const char *st_metadata(const st_file_t *file, const char *key);
 
+/* The pages of the mapping that were read may leave memory: every view stays valid and is read anew.
+ * For whoever walks through a file that is larger than the machine. */
+void st_forget(const st_file_t *file);
+
 /* Streaming writer: tensors go to disk as they come, nothing is held but their names. The file
  * appears under its own name only in st_writer_finish, whole; until then, and after a failure or
  * st_writer_abort, there is nothing under that name that was not there before. */

@@ -327,3 +327,8 @@ const st_tensor_t *st_find(const st_file_t *file, const char *name) {
 const char *st_metadata(const st_file_t *file, const char *key) {
     return json_string_value(json_object_get(json_object_get(file->header, "__metadata__"), key));
 }
+
+void st_forget(const st_file_t *file) {
+    /* Of a private mapping that nobody writes to, only the page table entries go. */
+    (void)madvise(file->map, file->bytes, MADV_DONTNEED);
+}

@@ -32,14 +32,14 @@ static void write_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
     t->taps++;
 }
 
-int trace_open(trace_t **trace, const char *path, err_t *err) {
+int trace_open(trace_t **trace, const char *path, bool inputs, err_t *err) {
     st_writer_t *writer;
     if (st_writer_open(&writer, path, err)) return -1;
     st_writer_metadata(writer, "format", "mole-trace");
     st_writer_metadata(writer, "version", "1");
     st_writer_metadata(writer, "precision", REAL_NAME);
     *trace = xcalloc(1, sizeof **trace);
-    (*trace)->sink.tap = write_tap;
+    (*trace)->sink = (tap_sink_t){write_tap, inputs};
     (*trace)->writer = writer;
     return 0;
 }

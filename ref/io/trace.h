@@ -12,7 +12,8 @@
 
 typedef struct trace trace_t;
 
-int trace_open(trace_t **trace, const char *path, err_t *err);
+/* inputs: also NAME.in of every module that has weights. */
+int trace_open(trace_t **trace, const char *path, bool inputs, err_t *err);
 /* The sink to hand to a run. */
 tap_sink_t *trace_sink(trace_t *trace);
 void trace_metadata(trace_t *trace, const char *key, const char *value);

@@ -4,8 +4,15 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+/* The same tensor with other channels. */
+static view_t with_channels(view_t view, size_t channels) {
+    view.shape.dim[view.layout == LAYOUT_CHANNELS_LAST ? 1 : view.shape.ndim - 1] = channels;
+    return view;
+}
+
 void linear_forward(const run_t *run, const linear_t *layer, view_t view, real_t *out,
                     const real_t *x, size_t B, size_t T) {
+    tap_input(run->sink, layer->name, x, with_channels(view, layer->in));
     if (layer->mole)
         mole_forward(run, layer->mole, layer->name, view, out, x, layer->weight, layer->bias, B, T);
     else
@@ -29,27 +36,30 @@ grid_t conv_grid(const conv_t *conv, grid_t g) {
 }
 
 void conv_forward(const run_t *run, const conv_t *conv, real_t *out, const real_t *x, grid_t g) {
+    tap_input(run->sink, conv->name, x, VIEW_IMAGE(g.B, conv->in, g.H, g.W));
     arena_mark_t mark = arena_mark(run->arena);
-    real_t *work = arena_reals(run->arena,
-                               conv2d_work(g.B, conv->in, g.H, g.W, conv->out, conv->geometry));
-    conv2d(out, x, conv->weight, conv->bias, g.B, conv->in, g.H, g.W, conv->out, conv->geometry, work,
-           run->matmul);
+    real_t *work =
+        arena_reals(run->arena, conv2d_work(g.B, conv->in, g.H, g.W, conv->out, conv->geometry));
+    conv2d(out, x, conv->weight, conv->bias, g.B, conv->in, g.H, g.W, conv->out, conv->geometry,
+           work, run->matmul);
     arena_release(run->arena, mark);
     grid_t o = conv_grid(conv, g);
     tap(run->sink, conv->name, out, VIEW_IMAGE(o.B, conv->out, o.H, o.W));
 }
 
-void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, grid_t g,
-                        bool as_tokens) {
+void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,
+                        grid_t g, bool as_tokens) {
     size_t C = norm->channels, P = g.H * g.W;
-    group_norm(out, x, norm->weight, norm->bias, g.B, C, P, norm->groups, norm->eps);
     view_t image = VIEW_IMAGE(g.B, C, g.H, g.W);
     view_t flat = {SHAPE3(g.B, C, P), LAYOUT_CHANNELS_LAST};
+    tap_input(run->sink, norm->name, x, as_tokens ? flat : image);
+    group_norm(out, x, norm->weight, norm->bias, g.B, C, P, norm->groups, norm->eps);
     tap(run->sink, norm->name, out, as_tokens ? flat : image);
 }
 
-void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, size_t B,
-                        size_t T) {
+void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,
+                        size_t B, size_t T) {
+    tap_input(run->sink, norm->name, x, VIEW_TOKENS(B, T, norm->channels));
     layer_norm(out, x, norm->weight, norm->bias, B * T, norm->channels, norm->eps);
     tap(run->sink, norm->name, out, VIEW_TOKENS(B, T, norm->channels));
 }
@@ -79,17 +89,28 @@ static void bind_parameter(binder_t *b, const real_t **tensor, shape_t shape, co
     bind_tensor(b, tensor, shape, bind_name(b, "%s.%s", module, parameter));
 }
 
+static void remember(binder_t *b, module_t module) {
+    if (b->module_count == b->module_room) {
+        b->module_room = b->module_room ? 2 * b->module_room : 128;
+        b->modules = xrealloc(b->modules, b->module_room * sizeof *b->modules);
+    }
+    b->modules[b->module_count++] = module;
+}
+
 void bind_linear(binder_t *b, linear_t *layer, size_t in, size_t out, bool bias, const char *name) {
     *layer = (linear_t){.name = bind_tap(b, name), .in = in, .out = out};
     bind_parameter(b, &layer->weight, SHAPE2(out, in), name, "weight");
     if (bias) bind_parameter(b, &layer->bias, SHAPE1(out), name, "bias");
+    remember(b, (module_t){layer->name, MODULE_LINEAR, {.linear = layer}});
 }
 
 void bind_projection(binder_t *b, linear_t *layer, size_t in, size_t out, bool conv,
                      const char *name) {
     *layer = (linear_t){.name = bind_tap(b, name), .in = in, .out = out};
-    bind_parameter(b, &layer->weight, conv ? SHAPE4(out, in, 1, 1) : SHAPE2(out, in), name, "weight");
+    bind_parameter(b, &layer->weight, conv ? SHAPE4(out, in, 1, 1) : SHAPE2(out, in), name,
+                   "weight");
     bind_parameter(b, &layer->bias, SHAPE1(out), name, "bias");
+    remember(b, (module_t){layer->name, MODULE_LINEAR, {.linear = layer}});
 }
 
 void bind_conv(binder_t *b, conv_t *conv, size_t in, size_t out, size_t kernel, size_t stride,
@@ -103,6 +124,7 @@ void bind_conv(binder_t *b, conv_t *conv, size_t in, size_t out, size_t kernel, 
         b->failed = weights_take_conv(b->weights, weight, SHAPE4(out, in, kernel, kernel),
                                       &conv->weight, b->err);
     bind_parameter(b, &conv->bias, SHAPE1(out), name, "bias");
+    remember(b, (module_t){conv->name, MODULE_CONV, {.conv = conv}});
 }
 
 void bind_norm(binder_t *b, norm_t *norm, size_t channels, size_t groups, double eps,
@@ -110,6 +132,8 @@ void bind_norm(binder_t *b, norm_t *norm, size_t channels, size_t groups, double
     *norm = (norm_t){.name = bind_tap(b, name), .channels = channels, .groups = groups, .eps = eps};
     bind_parameter(b, &norm->weight, SHAPE1(channels), name, "weight");
     bind_parameter(b, &norm->bias, SHAPE1(channels), name, "bias");
+    module_kind_t kind = groups ? MODULE_GROUP_NORM : MODULE_LAYER_NORM;
+    remember(b, (module_t){norm->name, kind, {.norm = norm}});
 }
 
 void bind_mole_site(binder_t *b, linear_t *layer, bool conv) {

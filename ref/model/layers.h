@@ -59,13 +59,32 @@ grid_t conv_grid(const conv_t *conv, grid_t g);
 void conv_forward(const run_t *run, const conv_t *conv, real_t *out, const real_t *x, grid_t g);
 
 /* Over an image's groups; out may be x. `as_tokens`: the tap's shape is (B,C,H*W). */
-void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, grid_t g,
-                        bool as_tokens);
+void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,
+                        grid_t g, bool as_tokens);
 /* Over the channels of every token; out may be x. */
-void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, size_t B,
-                        size_t T);
+void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,
+                        size_t B, size_t T);
 
 /* ---- binding ------------------------------------------------------------------------------------- */
+
+/* A part of a model by its name. */
+typedef enum { MODULE_LINEAR, MODULE_CONV, MODULE_GROUP_NORM, MODULE_LAYER_NORM } module_kind_t;
+
+typedef struct {
+    const char *name; /* "unet.down_blocks.0.resnets.0.conv1" */
+    module_kind_t kind;
+    union {
+        const linear_t *linear;
+        const conv_t *conv;
+        const norm_t *norm;
+    } as;
+} module_t;
+
+/* The parts of one model, in the order they were bound; owned by the model. */
+typedef struct {
+    module_t *module;
+    size_t count;
+} modules_t;
 
 /* A Linear or 1x1 Conv2d that MoLE wraps: every one inside a UNet's transformer containers. */
 typedef struct {
@@ -81,6 +100,8 @@ typedef struct {
     int failed;
     mole_site_t *sites; /* filled when not NULL */
     size_t site_count, site_room;
+    module_t *modules; /* every layer that was bound; the model takes them over */
+    size_t module_count, module_room;
 } binder_t;
 
 /* Names are relative to the component, as in its checkpoint, and end up in the layer's pool. */

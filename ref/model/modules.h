@@ -4,23 +4,16 @@
 
 #include "model/layers.h"
 
-typedef enum { MODULE_LINEAR, MODULE_CONV, MODULE_GROUP_NORM, MODULE_LAYER_NORM } module_kind_t;
-
-typedef struct {
-    const char *name; /* "unet.down_blocks.0.resnets.0.conv1" */
-    module_kind_t kind;
-    union {
-        const linear_t *linear;
-        const conv_t *conv;
-        const norm_t *norm;
-    } as;
-} module_t;
-
-/* out = the module on x alone, both row-major in torch's order.
- *   linear  x (...,in) or, for a 1x1 convolution, (B,in,H,W); with experts, when the layer has them, for
- *           which x (B,T,in)
- *   conv    x (B,in,H,W)       group norm  x (B,C,...)       layer norm  x (...,C)
- * *shape_out receives the shape; out NULL: only that. Returns 0, or -1 and err when the shape does not fit. */
+/* out = the module on x alone, both row-major in torch's order; out may not overlap x.
+ *   linear      x (...,in), or (B,in,H,W) for a 1x1 convolution: 4 dimensions of which the second is `in`
+ *               are an image. With experts, when the layer has them; then x is (B,T,in) or an image,
+ *               because the global gate has to know what one sample is
+ *   conv        x (B,in,H,W)
+ *   group norm  x (B,C,...)
+ *   layer norm  x (...,C)
+ * *shape_out receives the shape; out NULL: only that, x is not read. What linear_forward and conv_forward
+ * tap (experts, gates) goes to run->sink, and so does the output. Scratch is in run->arena and given
+ * back. Returns 0, or -1 and err when the shape does not fit, is empty or overflows. */
 int module_replay(const run_t *run, const module_t *module, real_t *out, shape_t *shape_out,
                   const real_t *x, shape_t shape, err_t *err);
 

@@ -16,6 +16,7 @@ struct text_encoder {
     text_encoder_config_t config;
     weights_t *weights;
     pool_t pool;
+    modules_t modules;
     const char *name_embeddings;
     const real_t *token_embedding, *position_embedding;
     text_layer_t *layer;
@@ -78,6 +79,7 @@ int text_encoder_open(text_encoder_t **encoder, const char *folder, bool allow_u
     e->layer = pool_alloc(&e->pool, c->num_hidden_layers, sizeof *e->layer);
     for (size_t i = 0; i < c->num_hidden_layers; i++) bind_layer(&b, &e->layer[i], c, i);
     bind_norm(&b, &e->final_layer_norm, D, 0, c->layer_norm_eps, "text_model.final_layer_norm");
+    e->modules = (modules_t){b.modules, b.module_count};
     if (b.failed || weights_finish(e->weights, allow_unused, err)) goto fail;
     return 0;
 fail:
@@ -90,6 +92,7 @@ void text_encoder_close(text_encoder_t *encoder) {
     if (!encoder) return;
     weights_close(encoder->weights);
     pool_free(&encoder->pool);
+    free(encoder->modules.module);
     free(encoder);
 }
 
@@ -99,6 +102,10 @@ const text_encoder_config_t *text_encoder_config(const text_encoder_t *encoder) 
 
 const weights_t *text_encoder_weights(const text_encoder_t *encoder) {
     return encoder->weights;
+}
+
+modules_t text_encoder_modules(const text_encoder_t *encoder) {
+    return encoder->modules;
 }
 
 /* x (B,T,D) += self_attn(layer_norm1(x)) */
@@ -150,8 +157,7 @@ void text_encoder_forward(const run_t *run, const text_encoder_t *e, real_t *out
     real_t *x = arena_reals(run->arena, B * T * D);
 
     embedding(x, ids, e->token_embedding, B * T, c->vocab_size, D);
-    for (size_t b = 0; b < B; b++)
-        add(x + b * T * D, x + b * T * D, e->position_embedding, T * D);
+    for (size_t b = 0; b < B; b++) add(x + b * T * D, x + b * T * D, e->position_embedding, T * D);
     tap(run->sink, e->name_embeddings, x, VIEW_TOKENS(B, T, D));
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
         self_attention(run, &e->layer[i], c, x, B, T);

@@ -28,6 +28,7 @@ int text_encoder_open(text_encoder_t **encoder, const char *folder, bool allow_u
 void text_encoder_close(text_encoder_t *encoder);
 const text_encoder_config_t *text_encoder_config(const text_encoder_t *encoder);
 const weights_t *text_encoder_weights(const text_encoder_t *encoder);
+modules_t text_encoder_modules(const text_encoder_t *encoder);
 
 /* out (B,T,hidden_size) = last_hidden_state of ids (B,T), every id < vocab_size, T at most
  * max_position_embeddings. */

@@ -23,6 +23,7 @@ struct unet {
     unet_config_t config;
     weights_t *weights;
     pool_t pool;
+    modules_t modules;
     const char *name, *name_time_proj, *name_time_act, *name_time_embedding, *name_conv_act;
     linear_t time_linear_1, time_linear_2;
     conv_t conv_in, conv_out;
@@ -90,7 +91,8 @@ static void bind_down(binder_t *b, unet_t *u, size_t level) {
                                   bind_name(b, "%s.attentions.%zu", at, i));
     }
     if (level + 1 < c->levels)
-        bind_sampler(b, block, out, 2, c->downsample_padding, bind_name(b, "%s.downsamplers.0", at));
+        bind_sampler(b, block, out, 2, c->downsample_padding,
+                     bind_name(b, "%s.downsamplers.0", at));
 }
 
 static void bind_mid(binder_t *b, unet_t *u) {
@@ -152,6 +154,7 @@ int unet_open(unet_t **unet, const char *folder, bool allow_unused, err_t *err) 
         goto fail;
     binder_t b = {.weights = u->weights, .component = "unet", .pool = &u->pool, .err = err};
     bind_all(&b, u);
+    u->modules = (modules_t){b.modules, b.module_count};
     u->sites = b.sites;
     u->site_count = b.site_count;
     if (b.failed || weights_finish(u->weights, allow_unused, err)) goto fail;
@@ -166,6 +169,7 @@ void unet_close(unet_t *unet) {
     if (!unet) return;
     weights_close(unet->weights);
     pool_free(&unet->pool);
+    free(unet->modules.module);
     free(unet->attn2_channels);
     free(unet->sites);
     free(unet);
@@ -177,6 +181,10 @@ const unet_config_t *unet_config(const unet_t *unet) {
 
 const weights_t *unet_weights(const unet_t *unet) {
     return unet->weights;
+}
+
+modules_t unet_modules(const unet_t *unet) {
+    return unet->modules;
 }
 
 const mole_site_t *unet_mole_sites(const unet_t *unet, size_t *count) {
@@ -294,7 +302,8 @@ static grid_t up_forward(const run_t *run, const unet_block_t *block, real_t *h,
         if (block->attention) transformer_forward(run, &block->attention[i], h, context, g);
     }
     if (block->has_sampler) {
-        grid_t twice = skips->skip[skips->count - 1].grid; /* 2H x 2W, or less one where that was odd */
+        grid_t twice =
+            skips->skip[skips->count - 1].grid; /* 2H x 2W, or less one where that was odd */
         arena_mark_t mark = arena_mark(run->arena);
         real_t *wide = arena_reals(run->arena, g.B * channels * twice.H * twice.W);
         upsample_nearest(wide, h, g.B, channels, g.H, g.W, twice.H, twice.W);

@@ -35,6 +35,7 @@ int unet_open(unet_t **unet, const char *folder, bool allow_unused, err_t *err);
 void unet_close(unet_t *unet);
 const unet_config_t *unet_config(const unet_t *unet);
 const weights_t *unet_weights(const unet_t *unet);
+modules_t unet_modules(const unet_t *unet);
 
 /* The layers that experts may join, in diffusers' order of modules: down, mid, up. */
 const mole_site_t *unet_mole_sites(const unet_t *unet, size_t *count);

@@ -20,6 +20,7 @@ struct vae {
     vae_config_t config;
     weights_t *weights;
     pool_t pool;
+    modules_t modules;
     const char *name_decoder, *name_mid, *name_attention, *name_conv_act;
     linear_t post_quant_conv; /* 1x1 */
     conv_t conv_in, conv_out;
@@ -133,6 +134,7 @@ int vae_open(vae_t **vae, const char *folder, bool allow_unused, err_t *err) {
     know_old_names(v->weights);
     binder_t b = {.weights = v->weights, .component = "vae", .pool = &v->pool, .err = err};
     bind_all(&b, v);
+    v->modules = (modules_t){b.modules, b.module_count};
     if (b.failed || weights_finish(v->weights, allow_unused, err)) goto fail;
     return 0;
 fail:
@@ -145,6 +147,7 @@ void vae_close(vae_t *vae) {
     if (!vae) return;
     weights_close(vae->weights);
     pool_free(&vae->pool);
+    free(vae->modules.module);
     free(vae);
 }
 
@@ -154,6 +157,10 @@ const vae_config_t *vae_config(const vae_t *vae) {
 
 const weights_t *vae_weights(const vae_t *vae) {
     return vae->weights;
+}
+
+modules_t vae_modules(const vae_t *vae) {
+    return vae->modules;
 }
 
 size_t vae_scale(const vae_t *vae) {
@@ -253,6 +260,7 @@ void vae_decode(const run_t *run, const vae_t *v, real_t *image, const real_t *l
     tap(run->sink, v->name_conv_act, h.x, VIEW_IMAGE(B, C, g.H, g.W));
     conv_forward(run, &v->conv_out, h.spare, h.x, g);
     from_channels_last(image, h.spare, B, c->out_channels, P);
-    tap(run->sink, v->name_decoder, image, (view_t){SHAPE4(B, c->out_channels, g.H, g.W), LAYOUT_TORCH});
+    tap(run->sink, v->name_decoder, image,
+        (view_t){SHAPE4(B, c->out_channels, g.H, g.W), LAYOUT_TORCH});
     arena_release(run->arena, mark);
 }

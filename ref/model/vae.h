@@ -30,6 +30,7 @@ int vae_open(vae_t **vae, const char *folder, bool allow_unused, err_t *err);
 void vae_close(vae_t *vae);
 const vae_config_t *vae_config(const vae_t *vae);
 const weights_t *vae_weights(const vae_t *vae);
+modules_t vae_modules(const vae_t *vae);
 
 /* Pixels per latent, along one side: 2^(levels - 1). */
 size_t vae_scale(const vae_t *vae);

@@ -6,12 +6,12 @@
 #ifndef MOLE_PIPELINE_PIPELINE_H
 #define MOLE_PIPELINE_PIPELINE_H
 
-#include "mole/mole_file.h"
 #include "model/prompt.h"
 #include "model/text_encoder.h"
 #include "model/tokenizer.h"
 #include "model/unet.h"
 #include "model/vae.h"
+#include "mole/mole_file.h"
 #include "sampler/ddim.h"
 
 /* ---- a model in memory ---------------------------------------------------------------------------- */
@@ -27,10 +27,10 @@ typedef struct {
     text_encoder_t *text_encoder;
     unet_t *unet;
     vae_t *vae;
-    mole_set_t *mole;           /* NULL without experts */
-    mole_layer_t *mole_layer;   /* (mole_layers), in the order of unet_mole_sites */
+    mole_set_t *mole;         /* NULL without experts */
+    mole_layer_t *mole_layer; /* (mole_layers), in the order of unet_mole_sites */
     size_t mole_layers;
-    ddim_config_t scheduler;    /* scheduler/scheduler_config.json */
+    ddim_config_t scheduler; /* scheduler/scheduler_config.json */
 } pipeline_t;
 
 /* Load and check everything. Returns 0, or -1 and err; on success pipeline_close is due. */
@@ -40,6 +40,9 @@ void pipeline_close(pipeline_t *pipeline);
 /* The width and height that the model was made for, in pixels, and the unit they must be multiples of. */
 size_t pipeline_default_size(const pipeline_t *pipeline);
 size_t pipeline_size_unit(const pipeline_t *pipeline);
+
+/* A part of the model by the name of its tap, "step.000/" passed over; NULL when none with weights has it. */
+const module_t *pipeline_module(const pipeline_t *pipeline, const char *name);
 
 /* ---- one prompt ----------------------------------------------------------------------------------- */
 

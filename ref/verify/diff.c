@@ -111,12 +111,51 @@ diff_t diff_tensors(const double *candidate, const double *truth, size_t count) 
     diff.truth_max = scale.truth;
     diff.truth_rms = root_mean(truth2, truths, scale.truth);
     diff.storage_floor = root_mean(floor, truths, scale.floor);
+    diff.candidate_rms = root_mean(candidate2, pairs, scale.candidate);
     diff.cosine = cosine_of(dot, pair_truth2, candidate2);
     if (has_mismatch(&diff)) {
         diff.max_abs = diff.rms = HUGE_VAL;
         diff.cosine = 0;
     }
     return diff;
+}
+
+/* sqrt of the mean of squares of two parts. */
+static double join_rms(double a, size_t na, double b, size_t nb) {
+    double most = fmax(a, b);
+    if (most == 0 || isinf(most)) return most;
+    double sum = (double)na * squared(a, most) + (double)nb * squared(b, most);
+    return most * sqrt(sum / (double)(na + nb));
+}
+
+void diff_append(diff_t *whole, const diff_t *part) {
+    if (part->count == 0) return;
+    if (whole->count == 0) {
+        *whole = *part;
+        return;
+    }
+    size_t na = whole->count, nb = part->count;
+    bool mismatch = has_mismatch(whole);
+    if (!mismatch && (has_mismatch(part) || part->max_abs > whole->max_abs)) {
+        whole->worst = na + part->worst;
+        whole->candidate_at = part->candidate_at;
+        whole->truth_at = part->truth_at;
+    }
+    double dot = whole->cosine * whole->truth_rms * whole->candidate_rms * (double)na +
+                 part->cosine * part->truth_rms * part->candidate_rms * (double)nb;
+    whole->max_abs = fmax(whole->max_abs, part->max_abs);
+    whole->rms = join_rms(whole->rms, na, part->rms, nb);
+    whole->truth_max = fmax(whole->truth_max, part->truth_max);
+    whole->truth_rms = join_rms(whole->truth_rms, na, part->truth_rms, nb);
+    whole->candidate_rms = join_rms(whole->candidate_rms, na, part->candidate_rms, nb);
+    whole->storage_floor = join_rms(whole->storage_floor, na, part->storage_floor, nb);
+    whole->nan_candidate += part->nan_candidate;
+    whole->nan_truth += part->nan_truth;
+    whole->inf_mismatch += part->inf_mismatch;
+    whole->count = na + nb;
+    double norms = whole->truth_rms * whole->candidate_rms * (double)(na + nb);
+    bool empty = whole->truth_rms == 0 && whole->candidate_rms == 0;
+    whole->cosine = has_mismatch(whole) ? 0 : norms > 0 ? dot / norms : empty ? 1 : 0;
 }
 
 double diff_relative(const diff_t *diff) {

@@ -18,6 +18,7 @@ typedef struct {
     double truth_max;     /* max |truth|: the tensor's scale */
     double truth_rms;     /* sqrt(mean truth^2) */
     double storage_floor; /* rms of (truth rounded to float32) - truth */
+    double candidate_rms; /* of the pairs of finite numbers, as cosine */
     double cosine;        /* 1 for equal direction; 1 when both are all zero */
     size_t nan_candidate, nan_truth, inf_mismatch; /* never forgiven */
 } diff_t;
@@ -30,6 +31,10 @@ typedef struct {
  * floor leaves out what float32 cannot hold. No figure overflows or underflows before its own
  * value does. */
 diff_t diff_tensors(const double *candidate, const double *truth, size_t count);
+
+/* The figures of a tensor whose first part is *whole and whose next part is `part`, computed apart: for
+ * tensors too large to hold. Equal to diff_tensors of both but for rounding. */
+void diff_append(diff_t *whole, const diff_t *part);
 
 /* max_abs / truth_max (0 when both are 0; Inf when a NaN or Inf differs, or truth is all zero and
  * the candidate is not). */

@@ -10,9 +10,10 @@ static int check_hash(const char *folder, const char *name, const char *expected
     char *path = xasprintf("%s/%s", folder, name), found[SHA256_TEXT];
     int status = sha256_file(found, path, err);
     if (!status && strcmp(found, expected) != 0)
-        status = err_set(err, "%s: SHA-256 is %s, the manifest says %.64s. The file or the manifest "
-                              "was changed; restore both from the same version.", path, found,
-                         expected);
+        status = err_set(err,
+                         "%s: SHA-256 is %s, the manifest says %.64s. The file or the manifest "
+                         "was changed; restore both from the same version.",
+                         path, found, expected);
     free(path);
     return status;
 }
@@ -22,7 +23,8 @@ static int check_hashes(const golden_case_t *g, const char *key, json_node_t nod
     const json_t *files = json_object_get(node.value, key);
     const char *name;
     json_t *entry;
-    if (!json_is_object(files)) return json_node_error(node, key, err, "expected an object of files");
+    if (!json_is_object(files))
+        return json_node_error(node, key, err, "expected an object of files");
     json_object_foreach((json_t *)files, name, entry) {
         const json_t *hash = json_is_object(entry) ? json_object_get(entry, "sha256") : entry;
         if (!json_is_string(hash))
@@ -35,17 +37,21 @@ static int check_hashes(const golden_case_t *g, const char *key, json_node_t nod
 static int read_shape(json_node_t node, shape_t *shape, err_t *err) {
     int64_t dim[SHAPE_DIMS];
     size_t ndim;
-    if (json_get_ints(node, "shape", 0, INT64_C(1) << 40, 0, SHAPE_DIMS, dim, &ndim, err)) return -1;
+    if (json_get_ints(node, "shape", 0, INT64_C(1) << 40, 0, SHAPE_DIMS, dim, &ndim, err))
+        return -1;
     *shape = (shape_t){.ndim = (int)ndim};
     for (size_t i = 0; i < ndim; i++) shape->dim[i] = (size_t)dim[i];
     return 0;
 }
 
-/* PyTorch's error with float32 timestep angles is mostly that of the angles; where the case also tells the
- * error of the network itself, that is the stricter measure. */
-static const char *peer_key(json_node_t node) {
-    const char *strict = "f32_error_exact_angles";
-    return json_node_has(node, strict) ? strict : "f32_error";
+/* PyTorch's error with float32 timestep angles is mostly that of the angles; some cases also tell the
+ * error of the network itself, the stricter measure. */
+static int read_strict(json_node_t node, golden_tap_t *t, err_t *err) {
+    json_node_t error;
+    t->strict_rms = t->peer_rms;
+    if (!json_node_has(node, "f32_error_exact_angles")) return 0;
+    return json_get_object(node, "f32_error_exact_angles", &error, err) ||
+           json_get_double(error, "rms", &t->strict_rms, err);
 }
 
 static int read_tap(golden_case_t *g, size_t index, err_t *err) {
@@ -55,9 +61,10 @@ static int read_tap(golden_case_t *g, size_t index, err_t *err) {
     if (json_get_item(g->root, "taps", index, &node, err) ||
         json_get_string(node, "name", &t->name, err) ||
         json_get_string_or(node, "tensor", t->name, &tensor, err) ||
-        read_shape(node, &t->shape, err) || json_get_object(node, peer_key(node), &error, err) ||
+        read_shape(node, &t->shape, err) || json_get_object(node, "f32_error", &error, err) ||
         json_get_double(error, "rms", &t->peer_rms, err) ||
-        json_get_double(error, "max_abs", &t->peer_max, err))
+        json_get_double(error, "max_abs", &t->peer_max, err) || read_strict(node, t, err) ||
+        json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err))
         return -1;
     t->truth = st_find(g->tensors, tensor);
     if (!t->truth)
@@ -79,11 +86,14 @@ static int read_manifest(golden_case_t *g, err_t *err) {
     int64_t version;
     if (json_get_string(g->root, "format", &format, err)) return -1;
     if (strcmp(format, "mole-golden") != 0)
-        return json_node_error(g->root, "format", err, "expected \"mole-golden\", found \"%s\"", format);
+        return json_node_error(g->root, "format", err, "expected \"mole-golden\", found \"%s\"",
+                               format);
     if (json_get_int(g->root, "version", 0, 1000000, &version, err)) return -1;
     if (version != 1)
-        return json_node_error(g->root, "version", err, "expected 1, found %lld: made for another "
-                               "version of this program", (long long)version);
+        return json_node_error(g->root, "version", err,
+                               "expected 1, found %lld: made for another "
+                               "version of this program",
+                               (long long)version);
     if (json_get_string(g->root, "kind", &kind, err)) return -1;
     if (strcmp(kind, "run") != 0)
         return json_node_error(g->root, "kind", err, "expected \"run\", found \"%s\"", kind);

@@ -2,6 +2,8 @@
 #include "verify/verify.h"
 
 #include <math.h>
+#include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -85,7 +87,7 @@ void verify_result_free(verify_result_t *result) {
 /* ---- the verdict ---------------------------------------------------------------------------------- */
 
 double verify_row_ratio(const verify_row_t *row) {
-    return diff_ratio(&row->diff, row->tap->peer_rms);
+    return diff_ratio(&row->diff, row->tap->strict_rms);
 }
 
 static int by_value(const void *a, const void *b) {
@@ -113,7 +115,7 @@ verify_summary_t verify_summarise(const verify_result_t *result) {
         if (d->count >= VERIFY_SMALL) {
             if (!s.worst_ratio || worse(ratio, s.ratio)) s.worst_ratio = row, s.ratio = ratio;
         } else if (d->truth_rms > 0) {
-            double peer = fmax(row->tap->peer_rms, d->storage_floor) / d->truth_rms;
+            double peer = fmax(row->tap->strict_rms, d->storage_floor) / d->truth_rms;
             double own = d->rms / d->truth_rms;
             ours += own * own * (double)d->count;
             theirs += peer * peer * (double)d->count;
@@ -125,4 +127,61 @@ verify_summary_t verify_summarise(const verify_result_t *result) {
     if (s.small) s.small_ratio = theirs > 0 ? sqrt(ours / theirs) : (ours > 0 ? INFINITY : 0);
     free(ratios);
     return s;
+}
+
+/* ---- as a comparison ------------------------------------------------------------------------------ */
+
+static row_verdict_t verdict_of(const verify_row_t *row, double bound, double limit) {
+    const diff_t *d = &row->diff;
+    if (!row->seen) return ROW_MISSING;
+    if (row->misshapen) return ROW_SHAPE;
+    if (d->nan_candidate || d->nan_truth || d->inf_mismatch) return ROW_NOT_FINITE;
+    bool beyond = (bound > 0 && worse(diff_relative(d), bound)) ||
+                  (limit > 0 && d->count >= VERIFY_SMALL && worse(verify_row_ratio(row), limit));
+    return beyond ? ROW_DIFFERS : ROW_AGREES;
+}
+
+static compare_row_t report_row(const verify_row_t *row, verify_mode_t mode, double bound,
+                                double limit) {
+    compare_row_t out = {.name = xstrdup(row->tap->name),
+                         .candidate_name = row->seen ? row->tap->name : NULL,
+                         .shape = row->tap->shape,
+                         .candidate_shape = row->tap->shape,
+                         .candidate_dtype = dtype_real(),
+                         .verdict = verdict_of(row, bound, limit),
+                         .cumulative = row->diff,
+                         .peer_rms = row->tap->strict_rms,
+                         .ratio = verify_row_ratio(row),
+                         .limit = limit > 0 ? limit : bound};
+    snprintf(out.origin, sizeof out.origin, "%s",
+             limit > 0 ? "times PyTorch's own float32 error, measured"
+                       : "of the tensor's scale, float64 (docs/numbers.md)");
+    if (mode == VERIFY_FORCED) {
+        out.has_isolated = true;
+        out.isolated = row->diff;
+        out.isolated_ratio = out.ratio;
+    }
+    return out;
+}
+
+void verify_report(const verify_result_t *result, const golden_case_t *golden, verify_mode_t mode,
+                   double bound, double limit, compare_result_t *r) {
+    verify_summary_t s = verify_summarise(result);
+    *r = (compare_result_t){.rows = result->rows,
+                            .culprit = SIZE_MAX,
+                            .budget = sizeof(real_t) == sizeof(double) ? BUDGET_F64 : BUDGET_F32,
+                            .median_ratio = s.median_ratio,
+                            .worst_ratio = s.ratio,
+                            .compared = s.seen,
+                            .missing = s.unseen};
+    snprintf(r->reference, sizeof r->reference, "%s", golden->folder);
+    snprintf(r->candidate, sizeof r->candidate, "this program, %s", REAL_NAME);
+    r->row = xcalloc(result->rows + 1, sizeof *r->row);
+    for (size_t i = 0; i < result->rows; i++) {
+        r->row[i] = report_row(&result->row[i], mode, bound, limit);
+        bool wrong = r->row[i].verdict != ROW_AGREES && r->row[i].verdict != ROW_MISSING;
+        r->agreeing += r->row[i].verdict == ROW_AGREES;
+        r->differing += wrong;
+        if (wrong && r->culprit == SIZE_MAX) r->culprit = i;
+    }
 }

@@ -7,6 +7,7 @@
 #define MOLE_VERIFY_VERIFY_H
 
 #include "mole/run.h"
+#include "verify/compare.h"
 #include "verify/diff.h"
 #include "verify/golden.h"
 
@@ -52,5 +53,11 @@ typedef struct {
 
 verify_summary_t verify_summarise(const verify_result_t *result);
 double verify_row_ratio(const verify_row_t *row);
+
+/* The result in the form of a comparison, for the reports: this program as the candidate. A forced run's
+ * errors are isolated ones. limit: ratio above which a tap differs (float32), bound: error above which it
+ * does (0: none of that kind). compare_free is due; the golden case must outlive it. */
+void verify_report(const verify_result_t *result, const golden_case_t *golden, verify_mode_t mode,
+                   double bound, double limit, compare_result_t *report);
 
 #endif

@@ -107,41 +107,48 @@ KERNELS = {
 }
 
 
-def record(model, prefix, call, dtype, only_blocks=False, kernels="default"):
+def record(model, prefix, call, dtype, only_blocks=False, kernels="default", force=None):
     """The taps of one forward pass: call(model, dtype)."""
     context, prepare = KERNELS[kernels]
     run = prepare(copy.deepcopy(model).to(dtype))
-    with torch.no_grad(), context(), Recorder(run, prefix, only_blocks) as recorder:
+    with torch.no_grad(), context(), Recorder(run, prefix, only_blocks, force) as recorder:
         call(run, dtype)
     return recorder.taps
 
 
-def all_kernels(model, prefix, call, only_blocks=False):
-    """The taps of the float32 pass, once for each of KERNELS."""
-    return [record(model, prefix, call, torch.float32, only_blocks, k) for k in KERNELS]
+class Passes:
+    """The taps of the float64 pass and of float32 passes, each of these once with each of KERNELS."""
+
+    def __init__(self, model, prefix, call, only_blocks=False):
+        self.setting = (model, prefix, call, only_blocks)
+        self.truth = record(model, prefix, call, torch.float64, only_blocks)
+        self.f32 = self.again(call)
+        self.isolated = self.again(call, self.truth)
+
+    def again(self, call, force=None):
+        """One float32 pass for each of KERNELS; with `force` every module starts from those taps."""
+        model, prefix, _, only_blocks = self.setting
+        passes = [
+            record(model, prefix, call, torch.float32, only_blocks, kernels, force)
+            for kernels in KERNELS
+        ]
+        assert all(list(taps) == list(self.truth) for taps in passes)
+        return passes
+
+    def worst_error(self, name, passes):
+        """The largest error of any kernel."""
+        errors = [error_of(taps[name].float(), self.truth[name]) for taps in passes]
+        return {key: max(error[key] for error in errors) for key in errors[0]}
 
 
-def both(model, prefix, call, only_blocks=False):
-    """Taps of the float64 pass, and of the float32 pass with each of KERNELS."""
-    taps64 = record(model, prefix, call, torch.float64, only_blocks)
-    taps32 = all_kernels(model, prefix, call, only_blocks)
-    assert all(list(taps) == list(taps64) for taps in taps32)
-    return taps64, taps32
-
-
-def worst_error(name, taps32, taps64):
-    """The largest error of any kernel."""
-    errors = [error_of(taps[name].float(), taps64[name]) for taps in taps32]
-    return {key: max(error[key] for error in errors) for key in errors[0]}
-
-
-def write(case, taps64, taps32, exact32=None, **fields):
+def write(case, passes, exact32=None, **fields):
     """Store every tap and write the case."""
-    rows = [case.output(name, name, taps64[name]) for name in taps64]
+    rows = [case.output(name, name, value) for name, value in passes.truth.items()]
     for row in rows:
-        row["f32_error"] = worst_error(row["name"], taps32, taps64)
+        row["f32_error"] = passes.worst_error(row["name"], passes.f32)
         if exact32:
-            row["f32_error_exact_angles"] = worst_error(row["name"], exact32, taps64)
+            row["f32_error_exact_angles"] = passes.worst_error(row["name"], exact32)
+        row["f32_isolated"] = passes.worst_error(row["name"], passes.isolated)["rms"]
     case.write(taps=rows, f32_kernels=list(KERNELS), **fields)
 
 
@@ -160,11 +167,11 @@ def text_encoder(out):
     ids = tokenizer(
         [LONG, SHORT], padding="max_length", max_length=77, truncation=True, return_tensors="pt"
     ).input_ids
-    taps = both(model, "text_encoder.text_model", lambda m, dtype: m(ids))
+    taps = Passes(model, "text_encoder.text_model", lambda m, dtype: m(ids))
     case = Case(Path(out) / "runs/text-encoder", "run", "The text encoder on two prompts.")
     inputs = {"input_ids": case.tensor("input/input_ids", ids)}
     entry = model_entry(out, ["text_encoder"], False)
-    write(case, *taps, component="text_encoder", model=entry, inputs=inputs)
+    write(case, taps, component="text_encoder", model=entry, inputs=inputs)
 
 
 def unet_case(out, name, about, with_mole, shape, tokens, timestep, only_blocks):
@@ -179,8 +186,8 @@ def unet_case(out, name, about, with_mole, shape, tokens, timestep, only_blocks)
 
     # The angles in float32 are most of PyTorch's error at a late timestep. Further float32 passes
     # with exact angles say what the network itself loses.
-    taps = both(unet, "unet", pass_with(False), only_blocks)
-    exact32 = all_kernels(unet, "unet", pass_with(True), only_blocks)
+    taps = Passes(unet, "unet", pass_with(False), only_blocks)
+    exact32 = taps.again(pass_with(True))
     case = Case(Path(out) / "runs" / name, "run", about)
     inputs = {
         "sample": case.tensor("input/sample", sample),
@@ -188,7 +195,7 @@ def unet_case(out, name, about, with_mole, shape, tokens, timestep, only_blocks)
         "encoder_hidden_states": case.tensor("input/context", context),
     }
     entry = model_entry(out, ["unet"], with_mole)
-    write(case, *taps, exact32, component="unet", model=entry, inputs=inputs)
+    write(case, taps, exact32, component="unet", model=entry, inputs=inputs)
 
 
 def unet_step(out):
@@ -208,8 +215,8 @@ def vae_decode(out):
     vae = models.load(out, "vae")
     vae.encoder = vae.quant_conv = None
     latents = normal("vae-decode/latents", (1, 4, 3, 4), 1 / 0.18215)
-    taps = both(vae, "vae", lambda m, dtype: m.decode(latents.to(dtype)).sample)
+    taps = Passes(vae, "vae", lambda m, dtype: m.decode(latents.to(dtype)).sample)
     case = Case(Path(out) / "runs/vae-decode", "run", "The VAE decoder, every tap.")
     inputs = {"latents": case.tensor("input/latents", latents)}
     entry = model_entry(out, ["vae"], False)
-    write(case, *taps, component="vae_decoder", model=entry, inputs=inputs)
+    write(case, taps, component="vae_decoder", model=entry, inputs=inputs)

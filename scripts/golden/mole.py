@@ -41,30 +41,31 @@ class MoleLayer(nn.Module):
         self.up = nn.ParameterDict({n: nn.Parameter(f[2], False) for n, f in factors.items()})
         self.gate_w = nn.ParameterDict({n: nn.Parameter(g[0], False) for n, g in gates.items()})
         self.gate_b = nn.ParameterDict({n: nn.Parameter(g[1], False) for n, g in gates.items()})
-        self.probe = None  # called as probe(tap name, tensor) when set
+        self.probe = None  # called as probe(tap name, tensor) when set; returns what to go on with
 
     def forward(self, x):
-        taps = self.probe or (lambda name, value: None)
-        base = self.base(x)
-        taps("mole.base", base)
+        taps = self.probe or (lambda name, value: value)
+        base = taps("mole.base", self.base(x))
         conv = x.dim() == 4
-        tokens = x.flatten(2).transpose(1, 2) if conv else x
-
         def as_output(y):
             return y.transpose(1, 2).reshape(base.shape) if conv else y
 
+        def as_tokens(y):
+            return y.flatten(2).transpose(1, 2) if conv else y
+
+        tokens = as_tokens(x)
         local = torch.sigmoid(F.linear(tokens, self.gate_w["Phi_1"], self.gate_b["Phi_1"]))
         mixture = 0
         for i, name in enumerate(self.names):
             low = F.linear(tokens, self.down[name].flatten(1))
             expert = F.linear(low, self.up[name].flatten(1)) * self.scales[name]
+            expert = as_tokens(taps(f"mole.{name}.expert", as_output(expert)))
+            strength = taps(f"mole.{name}.local", local[:, :, i])
             pooled = expert.mean(dim=1)
             overall = torch.sigmoid(F.linear(pooled, self.gate_w[name], self.gate_b[name]))
-            out = expert * local[:, :, i, None] * overall[:, :, None]
-            taps(f"mole.{name}.expert", as_output(expert))
-            taps(f"mole.{name}.local", local[:, :, i])
-            taps(f"mole.{name}.global", overall[:, 0])
-            taps(f"mole.{name}.out", as_output(out))
+            overall = taps(f"mole.{name}.global", overall[:, 0])
+            out = expert * strength[:, :, None] * overall[:, None, None]
+            out = as_tokens(taps(f"mole.{name}.out", as_output(out)))
             mixture = mixture + out
         return base + as_output(mixture)
 

@@ -59,10 +59,15 @@ def first(output):
 
 
 class Recorder:
-    """Taps of one forward pass: use as a context, then read `.taps` (name -> tensor)."""
+    """Taps of one forward pass: use as a context, then read `.taps` (name -> tensor).
 
-    def __init__(self, model, prefix, only_blocks=False):
+    force: taps of another pass (the truth); each output, once recorded, is replaced by them, so that
+    every module starts from right numbers and shows its own error alone.
+    """
+
+    def __init__(self, model, prefix, only_blocks=False, force=None):
         self.model, self.prefix, self.only_blocks = model, prefix, only_blocks
+        self.force = force
         self.taps, self.handles, self.layers = {}, [], []
 
     def name_of(self, path):
@@ -72,12 +77,18 @@ class Recorder:
         if name in self.taps:
             raise ValueError(f"{name} is executed twice: it cannot be a tap")
         self.taps[name] = value.detach().clone()
+        return self.force[name].to(value.dtype) if self.force else value
 
     def watch(self, path, module):
         name = self.name_of(path)
-        self.handles.append(
-            module.register_forward_hook(lambda m, i, out: self.keep(name, first(out)))
-        )
+
+        def hook(module, inputs, output):
+            value = self.keep(name, first(output))
+            if not self.force or not isinstance(output, (torch.Tensor, tuple)):
+                return None  # what the model goes on with stays its own
+            return value if isinstance(output, torch.Tensor) else (value, *output[1:])
+
+        self.handles.append(module.register_forward_hook(hook))
 
     def __enter__(self):
         kinds = BLOCKS if self.only_blocks else BLOCKS + CONTAINERS + LEAVES

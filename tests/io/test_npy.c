@@ -270,6 +270,55 @@ static void archives(void **state) {
     npz_close(npz);
 }
 
+/* In pieces of every size, stored and deflated, both orders: the same bytes as the whole. */
+static void streams(void **state) {
+    (void)state;
+    enum { NUMBERS = 40000 };
+    static float numbers[NUMBERS], pieces[NUMBERS];
+    static char npy[sizeof numbers + 512];
+    err_t err;
+    npz_t *npz;
+    npy_header_t header;
+    npz_stream_t *stream;
+    for (int i = 0; i < NUMBERS; i++) numbers[i] = (float)(i * 7 % 1001);
+    size_t size = build(npy, 1, DICT("<f4", "True", "(200, 200)"), numbers, sizeof numbers);
+    const entry_t entries[] = {{"a.npy", npy, size}, {"b.npy", npy, size}};
+    if (npz_open(&npz, write_zip("s.npz", entries, 2), &err) != 0) fail_msg("%s", err.text);
+    const size_t steps[] = {1, 4, 1000, 65536, 65548, 100000, sizeof numbers};
+    for (size_t e = 0; e < 2; e++)
+        for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
+            if (npz_stream_open(&stream, npz, e, &header, &err) != 0) fail_msg("%s", err.text);
+            assert_true(header.fortran && header.dtype == DTYPE_F32 && header.count == NUMBERS);
+            assert_true(shape_equal(header.shape, SHAPE2(200, 200)));
+            memset(pieces, 0, sizeof pieces);
+            for (size_t at = 0, n; at < sizeof pieces; at += n) {
+                n = steps[i] < sizeof pieces - at ? steps[i] : sizeof pieces - at;
+                if (npz_stream_read(stream, (char *)pieces + at, n, &err) != 0)
+                    fail_msg("%s", err.text);
+            }
+            assert_memory_equal(pieces, numbers, sizeof numbers);
+            npz_stream_close(stream);
+        }
+    npz_close(npz);
+}
+
+/* Part of an array, from any place on. */
+static void gathers(void **state) {
+    (void)state;
+    float data[24], out[24];
+    npy_header_t header = {DTYPE_F32, SHAPE3(2, 3, 4), 24, true, 0};
+    for (int a = 0; a < 2; a++)
+        for (int b = 0; b < 3; b++)
+            for (int c = 0; c < 4; c++) data[a + 2 * (b + 3 * c)] = (float)((a * 3 + b) * 4 + c);
+    for (size_t first = 0; first <= 24; first++)
+        for (size_t count = 0; count <= 24 - first; count++) {
+            out[count % 24] = -1;
+            npy_gather(out, data, &header, first, count);
+            for (size_t i = 0; i < count; i++) assert_true(out[i] == (float)(first + i));
+            if (count < 24) assert_true(out[count] == -1);
+        }
+}
+
 /* Overwrite the size that an entry states: `field` bytes after each header's signature. */
 static void patch(char *file, size_t bytes, uint32_t old, uint32_t new_value) {
     for (size_t i = 0; i + 30 < bytes; i++) {
@@ -294,13 +343,40 @@ static int read_patched(const char *file, size_t bytes, err_t *err) {
     return status;
 }
 
+/* Archive and array tell the same lie about how much there is to unpack. */
+static void lying_together(void **state) {
+    (void)state;
+    enum { NUMBERS = 50000 };
+    static float zeros[NUMBERS];
+    static char npy[NUMBERS * 4 + 512];
+    const struct {
+        const char *dictionary;
+        int claim;
+        const char *defect;
+    } pairs[] = {
+        {DICT("<f4", "False", "(50000,)"), 0, NULL},
+        {DICT("<f4", "False", "(49975,)"), -100, "more bytes than it says"},
+        {DICT("<f4", "False", "(50025,)"), 100, "100 bytes are missing"},
+    };
+    for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
+        err_t err;
+        size_t bytes, size = build(npy, 1, pairs[i].dictionary, zeros, sizeof zeros);
+        const entry_t entry = {"x.npy", npy, size};
+        char *pair = scratch_slurp(write_zip("pair.npz", &entry, 1), &bytes);
+        patch(pair, bytes, (uint32_t)size, (uint32_t)((int)size + pairs[i].claim));
+        assert_int_equal(read_patched(pair, bytes, &err), pairs[i].defect ? -1 : 0);
+        if (pairs[i].defect) assert_message(&err, "lies.npz", pairs[i].defect, NULL);
+        free(pair);
+    }
+}
+
 static void lying_archives(void **state) {
     (void)state;
-    enum { NUMBERS = 5000 };
+    enum { NUMBERS = 50000 };
     static float zeros[NUMBERS];
     static char npy[NUMBERS * 4 + 512];
     err_t err;
-    size_t bytes, size = build(npy, 1, DICT("<f4", "False", "(5000,)"), zeros, sizeof zeros);
+    size_t bytes, size = build(npy, 1, DICT("<f4", "False", "(50000,)"), zeros, sizeof zeros);
     const entry_t entry = {"x.npy", npy, size};
     char *good = scratch_slurp(write_zip("good.npz", &entry, 1), &bytes), *bad = xmalloc(bytes);
     assert_true(bytes < size / 10);
@@ -310,9 +386,11 @@ static void lying_archives(void **state) {
         uint32_t claim;
         const char *defect;
     } claims[] = {
-        {UINT32_MAX - 1, "the size lies"},   {1u << 30, "the size lies"},
-        {(uint32_t)size + 100, "truncated"}, {(uint32_t)size - 100, "more bytes than it says"},
-        {0, "more bytes than it says"},
+        {UINT32_MAX - 1, "the size lies"},
+        {1u << 30, "the size lies"},
+        {(uint32_t)size + 100, "trailing bytes"},
+        {(uint32_t)size - 100, "(truncated)"},
+        {0, "no \\x93NUMPY"},
     };
     for (size_t i = 0; i < sizeof claims / sizeof claims[0]; i++) {
         memcpy(bad, good, bytes);
@@ -344,6 +422,9 @@ int main(void) {
         cmocka_unit_test(refused),
         cmocka_unit_test(damage),
         cmocka_unit_test(archives),
+        cmocka_unit_test(streams),
+        cmocka_unit_test(gathers),
+        cmocka_unit_test(lying_together),
         cmocka_unit_test(lying_archives),
     };
     return cmocka_run_group_tests_name("npy", tests, scratch_setup, scratch_teardown);

@@ -67,7 +67,7 @@ tiny_picture_t tiny_draw(const pipeline_t *pipeline, const tiny_run_t *settings,
     err_t err = {""};
     tiny_picture_t picture = {.pixels = 3 * settings->image.width * settings->image.height};
     picture.image = fixture_blank(picture.pixels);
-    listener_t listener = {{hear}, run->sink, &picture};
+    listener_t listener = {{hear, false}, run->sink, &picture};
     run_t heard = *run;
     heard.sink = &listener.sink;
     if (pipeline_generate(&heard, pipeline, text, &settings->image, picture.image, &err))

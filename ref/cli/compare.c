@@ -1,0 +1,177 @@
+/* compare.c - mole compare: which layer of a port is wrong, and is the rest acceptable? */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cli/cli.h"
+#include "io/file.h"
+#include "verify/compare.h"
+
+static const char command[] = "compare";
+
+static void print_help(void) {
+    printf(
+        "usage: mole compare [OPTIONS] REFERENCE CANDIDATE\n\n"
+        "Hold a candidate's trace against a golden case, or against another trace, and name the "
+        "first\n"
+        "layer that is wrong by itself. Exit code 0: agrees, 1: differs, 3: cannot be compared.\n\n"
+        "  REFERENCE            a golden folder (manifest.json), or a trace\n"
+        "  CANDIDATE            a trace: .safetensors, a folder of .npy files, .npz\n\n"
+        "  --all                every tap, not only culprit and worst ten\n"
+        "  --filter GLOB        only taps whose name matches (* within an element, ** across)\n"
+        "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
+        "  --budget f64|f32|f16|bf16  precision the candidate computes in (its dtype)\n"
+        "  --limit X            error a tap may have, in units of PyTorch's own (16)\n"
+        "  --complete           a tap that the candidate lacks is a failure too\n"
+        "  --no-isolate         do not run the reference on the candidate's inputs: faster, but "
+        "an\n"
+        "                       inherited error then looks like one that was made\n"
+        "  --peer TRACE         trace against trace: whose error is the unit (PyTorch's float32, "
+        "say)\n"
+        "  --json FILE --junit FILE --html FILE  reports beside the text\n\n"
+        "example:\n"
+        "  mole compare golden/runs/vae-decode golden/runs/vae-decode/tensors.safetensors\n");
+}
+
+typedef struct {
+    compare_options_t compare;
+    name_map_t *map;
+    const char *reference, *candidate, *peer, *map_path, *json, *junit, *html;
+    bool all;
+} options_t;
+
+enum {
+    OPT_ALL = OPT_OWN,
+    OPT_FILTER,
+    OPT_MAP,
+    OPT_BUDGET,
+    OPT_LIMIT,
+    OPT_COMPLETE,
+    OPT_NO_ISOLATE,
+    OPT_PEER,
+    OPT_JSON,
+    OPT_JUNIT,
+    OPT_HTML
+};
+
+static int set_budget(options_t *o, const char *value) {
+    for (budget_t b = BUDGET_F64; b <= BUDGET_BF16; b++)
+        if (strcmp(value, budget_name(b)) == 0) return o->compare.budget = b, 0;
+    return cli_usage_error(command, "--budget takes f64, f32, f16 or bf16, not '%s'", value);
+}
+
+static int set_option(options_t *o, int option, const char *value) {
+    switch (option) {
+    case OPT_ALL: o->all = true; return 0;
+    case OPT_FILTER: o->compare.filter = value; return 0;
+    case OPT_MAP: o->map_path = value; return 0;
+    case OPT_BUDGET: return set_budget(o, value);
+    case OPT_LIMIT:
+        if (cli_parse_double(value, 0, 1e300, &o->compare.limit) && o->compare.limit > 0) return 0;
+        return cli_usage_error(command, "--limit takes a number above 0, not '%s'", value);
+    case OPT_COMPLETE: o->compare.complete = true; return 0;
+    case OPT_NO_ISOLATE: o->compare.isolate = false; return 0;
+    case OPT_PEER: o->peer = value; return 0;
+    case OPT_JSON: o->json = value; return 0;
+    case OPT_JUNIT: o->junit = value; return 0;
+    case OPT_HTML: o->html = value; return 0;
+    default: return EXIT_USAGE;
+    }
+}
+
+/* Returns -1 and the options, or the exit code to leave with. */
+static int parse(options_t *o, int argc, char **argv) {
+    static const struct option table[] = {{"all", no_argument, NULL, OPT_ALL},
+                                          {"filter", required_argument, NULL, OPT_FILTER},
+                                          {"map", required_argument, NULL, OPT_MAP},
+                                          {"budget", required_argument, NULL, OPT_BUDGET},
+                                          {"limit", required_argument, NULL, OPT_LIMIT},
+                                          {"complete", no_argument, NULL, OPT_COMPLETE},
+                                          {"no-isolate", no_argument, NULL, OPT_NO_ISOLATE},
+                                          {"peer", required_argument, NULL, OPT_PEER},
+                                          {"json", required_argument, NULL, OPT_JSON},
+                                          {"junit", required_argument, NULL, OPT_JUNIT},
+                                          {"html", required_argument, NULL, OPT_HTML},
+                                          CLI_HELP_OPTION};
+    *o = (options_t){.compare = {.isolate = true}};
+    int option, status = 0;
+    while (!status && (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+        if (option == OPT_HELP) return print_help(), 0;
+        status = set_option(o, option, optarg);
+    }
+    if (status) return status;
+    if (optind + 2 != argc) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
+    o->reference = argv[optind];
+    o->candidate = argv[optind + 1];
+    return -1;
+}
+
+static int write_reports(const options_t *o, const compare_result_t *result,
+                         const golden_case_t *golden, trace_file_t *reference,
+                         trace_file_t *candidate, err_t *err) {
+    report_text(result, o->all, stdout);
+    if (o->json && report_json(result, o->json, err)) return -1;
+    if (o->junit && report_junit(result, o->junit, err)) return -1;
+    if (o->html && report_html(result, golden, reference, candidate, o->html, err)) return -1;
+    return 0;
+}
+
+/* The exit code; -1 and err for what cannot be compared. */
+static int compare_with_golden(const options_t *o, trace_file_t *candidate, err_t *err) {
+    golden_case_t golden;
+    if (o->peer)
+        return err_set(err,
+                       "--peer is for trace against trace: a golden case brings PyTorch's error");
+    if (golden_case_open(&golden, o->reference, err)) return -1;
+    run_t run = {.matmul = MATMUL_BLAS, .form = MOLE_DIRECT};
+    compare_result_t result;
+    int status = arena_create(&run.arena, 0, err);
+    if (!status) {
+        status = compare_golden(&run, &golden, candidate, &o->compare, &result, err);
+        if (!status) {
+            status = write_reports(o, &result, &golden, NULL, candidate, err);
+            if (!status) status = compare_differs(&result) ? EXIT_DIFFERS : EXIT_AGREES;
+            compare_free(&result);
+        }
+        arena_destroy(run.arena);
+    }
+    golden_case_close(&golden);
+    return status;
+}
+
+static int compare_with_trace(const options_t *o, trace_file_t *candidate, err_t *err) {
+    trace_file_t *reference, *peer = NULL;
+    if (trace_file_open(&reference, o->reference, err)) return -1;
+    int status = o->peer ? trace_file_open(&peer, o->peer, err) : 0;
+    compare_result_t result;
+    if (!status) status = compare_traces(reference, candidate, peer, &o->compare, &result, err);
+    if (!status) {
+        status = write_reports(o, &result, NULL, reference, candidate, err);
+        if (!status) status = compare_differs(&result) ? EXIT_DIFFERS : EXIT_AGREES;
+        compare_free(&result);
+    }
+    if (peer) trace_file_close(peer);
+    trace_file_close(reference);
+    return status;
+}
+
+int cli_compare(int argc, char **argv) {
+    options_t o;
+    int usage = parse(&o, argc, argv);
+    if (usage >= 0) return usage;
+    err_t err;
+    trace_file_t *candidate;
+    if (o.map_path && name_map_open(&o.map, o.map_path, &err))
+        return cli_input_error(command, &err);
+    o.compare.map = o.map;
+    int status = trace_file_open(&candidate, o.candidate, &err);
+    if (!status) {
+        char *manifest = file_join(o.reference, "manifest.json");
+        status = file_exists(manifest) ? compare_with_golden(&o, candidate, &err)
+                                       : compare_with_trace(&o, candidate, &err);
+        free(manifest);
+        trace_file_close(candidate);
+    }
+    name_map_free(o.map);
+    return status < 0 ? cli_input_error(command, &err) : status;
+}

@@ -1,0 +1,359 @@
+/* compare.c - see compare.h: matching names, weighing errors, naming the culprit.
+ *
+ * Policy, one for each case and never a silent pass:
+ *   tap missing in the candidate   stated and counted, with --complete a failure; nothing in common at all is
+ *                                  an input error
+ *   tap unknown to the reference   listed; never a failure
+ *   shape                          failure, also where the count is equal
+ *   NaN, Inf                       failure unless both hold the same Inf
+ *   dtype                          decides the precision (the majority of compared taps), reported
+ *   denormals, -0                  numbers like any other; -0 equals 0
+ *   empty tensors                  agree with empty tensors */
+#include "verify/compare.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "verify/compare_internal.h"
+
+double budget_unit(budget_t budget) {
+    switch (budget) {
+    case BUDGET_F64: return 0x1p-53;
+    case BUDGET_F16: return 0x1p-11;
+    case BUDGET_BF16: return 0x1p-8;
+    default: return 0x1p-24;
+    }
+}
+
+const char *budget_name(budget_t budget) {
+    static const char *const names[] = {"auto", "f64", "f32", "f16", "bf16"};
+    return names[budget];
+}
+
+const char *row_verdict_name(row_verdict_t verdict) {
+    static const char *const names[] = {"agrees",  "suspicious", "DIFFERS",   "inherited",
+                                        "missing", "SHAPE",      "NOT FINITE"};
+    return names[verdict];
+}
+
+/* ---- matching -------------------------------------------------------------------------------------- */
+
+static bool ends_with(const char *name, const char *ending) {
+    size_t length = strlen(name), tail = strlen(ending);
+    return length >= tail && strcmp(name + length - tail, ending) == 0;
+}
+
+typedef struct {
+    const char *name;
+    size_t row;
+} named_t;
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const named_t *)a)->name, ((const named_t *)b)->name);
+}
+
+/* Rows sorted by name, for matching in n log n. */
+static named_t *sorted_keys(const compare_result_t *r) {
+    named_t *keys = xcalloc(r->rows + 1, sizeof *keys);
+    for (size_t i = 0; i < r->rows; i++) keys[i] = (named_t){r->row[i].name, i};
+    qsort(keys, r->rows, sizeof *keys, by_name);
+    return keys;
+}
+
+static void add_extra(compare_result_t *r, const char *name) {
+    r->extra = xrealloc(r->extra, (r->extras + 1) * sizeof *r->extra);
+    r->extra[r->extras++] = xstrdup(name);
+}
+
+/* Each candidate tap to its row; two to one row is an error. source[row] = candidate's index. */
+static int match(compare_result_t *r, trace_file_t *candidate, const name_map_t *map,
+                 size_t *source, err_t *err) {
+    named_t *keys = sorted_keys(r);
+    int status = 0;
+    for (size_t i = 0; i < r->rows; i++) source[i] = SIZE_MAX;
+    for (size_t i = 0; !status && i < trace_file_count(candidate); i++) {
+        const trace_entry_t *entry = trace_file_at(candidate, i);
+        char *mapped = name_map_apply(map, entry->name);
+        named_t wanted = {mapped, 0};
+        named_t *found = bsearch(&wanted, keys, r->rows, sizeof *keys, by_name);
+        if (!found) {
+            if (!ends_with(mapped, ".in")) add_extra(r, entry->name);
+        } else if (source[found->row] != SIZE_MAX) {
+            status =
+                err_set(err, "%s: '%s' and '%s' both stand for '%s'", trace_file_path(candidate),
+                        r->row[found->row].candidate_name, entry->name, mapped);
+        } else {
+            compare_row_t *row = &r->row[found->row];
+            source[found->row] = i;
+            row->candidate_name = entry->name;
+            row->candidate_shape = entry->shape;
+            row->candidate_dtype = entry->dtype;
+            r->compared++;
+        }
+        free(mapped);
+    }
+    free(keys);
+    return status;
+}
+
+/* Nothing in common: say what the candidate has, and what it probably means. */
+static int nothing_in_common(const compare_result_t *r, trace_file_t *candidate, err_t *err) {
+    const char *path = trace_file_path(candidate);
+    if (trace_file_count(candidate) == 0) return err_set(err, "%s: the trace is empty", path);
+    const char **names = xcalloc(r->rows + 1, sizeof *names);
+    shape_t *shapes = xcalloc(r->rows + 1, sizeof *shapes);
+    for (size_t i = 0; i < r->rows; i++) {
+        names[i] = r->row[i].name;
+        shapes[i] = r->row[i].shape;
+    }
+    const trace_entry_t *entry = trace_file_at(candidate, 0);
+    const char *meant = name_suggest(entry->name, entry->shape, names, shapes, r->rows);
+    err_set(err,
+            "%s: no tap has a name that the reference knows; the first is '%.120s'%s%.120s%s. Dump "
+            "under the documented names or give --map.",
+            path, entry->name, meant ? ", perhaps '" : "", meant ? meant : "", meant ? "'" : "");
+    free(names);
+    free(shapes);
+    return -1;
+}
+
+static budget_t resolve_budget(const compare_result_t *r, budget_t wanted) {
+    size_t votes[5] = {0};
+    if (wanted != BUDGET_AUTO) return wanted;
+    for (size_t i = 0; i < r->rows; i++) {
+        if (!r->row[i].candidate_name) continue;
+        switch (r->row[i].candidate_dtype) {
+        case DTYPE_F64: votes[BUDGET_F64]++; break;
+        case DTYPE_F16: votes[BUDGET_F16]++; break;
+        case DTYPE_BF16: votes[BUDGET_BF16]++; break;
+        default: votes[BUDGET_F32]++;
+        }
+    }
+    budget_t best = BUDGET_F32;
+    for (budget_t b = BUDGET_F64; b <= BUDGET_BF16; b++)
+        if (votes[b] > votes[best]) best = b;
+    return best;
+}
+
+int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_options_t *options,
+                  size_t *source, err_t *err) {
+    if (match(r, candidate, options->map, source, err)) return -1;
+    if (r->compared == 0) return nothing_in_common(r, candidate, err);
+    r->budget = resolve_budget(r, options->budget);
+    r->complete = options->complete;
+    return 0;
+}
+
+/* ---- weighing ---------------------------------------------------------------------------------------- */
+
+/* A histogram of distances in units of the last place, sixteen buckets an octave from 2^-8 to 2^56. */
+enum { ULP_OCTAVES = 64, ULP_PER_OCTAVE = 16, ULP_LOWEST = -8 };
+
+typedef struct {
+    uint64_t bucket[ULP_OCTAVES * ULP_PER_OCTAVE + 1], count;
+} ulps_t;
+
+static void ulps_add(ulps_t *h, double candidate, double truth, double unit) {
+    int exponent;
+    double error = fabs(candidate - truth);
+    if (!isfinite(error)) return;
+    h->count++;
+    if (error == 0) {
+        h->bucket[0]++;
+        return;
+    }
+    frexp(truth, &exponent); /* |truth| in [2^(e-1), 2^e): its last place is u 2^e */
+    double octaves = log2(error / ldexp(unit, truth == 0 ? -126 : exponent)) - ULP_LOWEST;
+    double place = 1 + floor(octaves * ULP_PER_OCTAVE), last = ULP_OCTAVES * ULP_PER_OCTAVE;
+    h->bucket[(size_t)fmin(fmax(place, 1), last)]++;
+}
+
+/* The upper edge of the bucket that holds the 99th percentile. */
+static double ulps_p99(const ulps_t *h) {
+    uint64_t wanted = h->count - h->count / 100, seen = 0;
+    for (size_t i = 0; i <= ULP_OCTAVES * ULP_PER_OCTAVE; i++) {
+        seen += h->bucket[i];
+        if (seen >= wanted) return i == 0 ? 0 : exp2((double)i / ULP_PER_OCTAVE + ULP_LOWEST);
+    }
+    return 0;
+}
+
+int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
+                    const source_t *truth, double unit, err_t *err) {
+    enum { CHUNK = 1 << 17 };
+    size_t count = shape_count(row->shape), room = count < CHUNK ? count + 1 : CHUNK;
+    double *a = xmalloc(room * sizeof *a), *b = xmalloc(room * sizeof *b);
+    ulps_t *ulps = xcalloc(1, sizeof *ulps);
+    int status = 0;
+    row->cumulative = diff_tensors(NULL, NULL, 0);
+    for (size_t first = 0; !status && first < count; first += CHUNK) {
+        size_t n = count - first < CHUNK ? count - first : CHUNK;
+        status = trace_file_read(candidate, index, first, n, a, err) ||
+                 truth->read(truth->who, truth->index, first, n, b, err);
+        if (status) break;
+        diff_t part = diff_tensors(a, b, n);
+        diff_append(&row->cumulative, &part);
+        for (size_t i = 0; i < n; i++) ulps_add(ulps, a[i], b[i], unit);
+    }
+    row->ulp_p99 = ulps_p99(ulps);
+    free(ulps);
+    free(a);
+    free(b);
+    return status ? -1 : 0;
+}
+
+/* In float64 the reference rounds too, and PyTorch's habit of summing float32 norms in double has no
+ * counterpart there: its own float64 GroupNorm was seen 36 units off. The floor is 32 units then, where a
+ * mistake is millions. */
+double compare_scale(double peer_rms, double truth_rms, double unit) {
+    double floor = unit <= 0x1p-53 ? 32 : 0.5;
+    return fmax(peer_rms * (unit / 0x1p-24), floor * unit * truth_rms);
+}
+
+double compare_ratio(const diff_t *diff, double scale) {
+    if (diff->rms == 0) return 0;
+    return scale > 0 ? diff->rms / scale : INFINITY;
+}
+
+static bool not_finite(const diff_t *d) {
+    return d->nan_candidate || d->nan_truth || d->inf_mismatch;
+}
+
+static void judge(compare_row_t *row, double limit) {
+    if (!row->candidate_name) {
+        row->verdict = ROW_MISSING;
+        return;
+    }
+    row->limit = limit;
+    if (!shape_equal(row->shape, row->candidate_shape))
+        row->verdict = ROW_SHAPE;
+    else if (not_finite(&row->cumulative))
+        row->verdict = ROW_NOT_FINITE;
+    else if (row->has_isolated && (!(row->isolated_ratio <= limit) || row->bound_used > 1))
+        row->verdict = ROW_DIFFERS;
+    else if (!(row->ratio <= limit))
+        row->verdict = row->has_isolated ? ROW_INHERITED : ROW_DIFFERS;
+    else
+        row->verdict = row->has_bound && row->typical_used > 1 ? ROW_SUSPICIOUS : ROW_AGREES;
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+void compare_judge(compare_result_t *r, double limit) {
+    double *ratios = xcalloc(r->rows + 1, sizeof *ratios);
+    size_t judged = 0;
+    r->culprit = SIZE_MAX;
+    for (size_t i = 0; i < r->rows; i++) {
+        compare_row_t *row = &r->row[i];
+        judge(row, limit);
+        bool wrong = row->verdict == ROW_DIFFERS || row->verdict == ROW_SHAPE ||
+                     row->verdict == ROW_NOT_FINITE;
+        r->agreeing += row->verdict == ROW_AGREES;
+        r->suspicious += row->verdict == ROW_SUSPICIOUS;
+        r->inherited += row->verdict == ROW_INHERITED;
+        r->missing += row->verdict == ROW_MISSING;
+        r->differing += wrong;
+        if (wrong && r->culprit == SIZE_MAX) r->culprit = i;
+        if (row->verdict != ROW_MISSING && row->verdict != ROW_SHAPE) ratios[judged++] = row->ratio;
+    }
+    qsort(ratios, judged, sizeof *ratios, by_value);
+    r->median_ratio = judged ? ratios[judged / 2] : 0;
+    r->worst_ratio = judged ? ratios[judged - 1] : 0;
+    free(ratios);
+}
+
+bool compare_differs(const compare_result_t *r) {
+    return r->differing + r->inherited > 0 || (r->complete && r->missing > 0);
+}
+
+void compare_free(compare_result_t *r) {
+    for (size_t i = 0; i < r->extras; i++) free(r->extra[i]);
+    for (size_t i = 0; i < r->rows; i++) free((char *)r->row[i].name);
+    free(r->extra);
+    free(r->row);
+    *r = (compare_result_t){0};
+}
+
+/* ---- trace against trace ----------------------------------------------------------------------------- */
+
+static int read_trace(void *who, size_t index, size_t first, size_t count, double *out,
+                      err_t *err) {
+    return trace_file_read(who, index, first, count, out, err);
+}
+
+/* Rows from a reference trace; inputs (.in) are no taps to judge. index[row] = the reference's index. */
+static void rows_of_trace(compare_result_t *r, trace_file_t *reference, const char *filter,
+                          size_t *index) {
+    r->row = xcalloc(trace_file_count(reference) + 1, sizeof *r->row);
+    for (size_t i = 0; i < trace_file_count(reference); i++) {
+        const trace_entry_t *entry = trace_file_at(reference, i);
+        if (ends_with(entry->name, ".in") || (filter && !name_matches(filter, entry->name)))
+            continue;
+        index[r->rows] = i;
+        r->row[r->rows++] = (compare_row_t){.name = xstrdup(entry->name), .shape = entry->shape};
+    }
+}
+
+/* rms of a peer's error on one tap; NaN when it has none. */
+static int peer_error(trace_file_t *peer, trace_file_t *reference, size_t index, const char *name,
+                      shape_t shape, double *rms, err_t *err) {
+    *rms = NAN;
+    size_t at = peer ? trace_file_find(peer, name) : SIZE_MAX;
+    if (at == SIZE_MAX || !shape_equal(trace_file_at(peer, at)->shape, shape)) return 0;
+    compare_row_t row = {.name = name, .shape = shape};
+    source_t truth = {read_trace, reference, index};
+    if (compare_tensors(&row, peer, at, &truth, 0x1p-24, err)) return -1;
+    *rms = row.cumulative.rms;
+    return 0;
+}
+
+static int weigh_traces(compare_result_t *r, trace_file_t *reference, trace_file_t *candidate,
+                        trace_file_t *peer, const size_t *index, const size_t *source, err_t *err) {
+    enum { GUESS = 64 }; /* units of the tensor's rms, where nothing better is known */
+    double unit = budget_unit(r->budget);
+    for (size_t i = 0; i < r->rows; i++) {
+        compare_row_t *row = &r->row[i];
+        if (!row->candidate_name || !shape_equal(row->shape, row->candidate_shape)) continue;
+        source_t truth = {read_trace, reference, index[i]};
+        if (compare_tensors(row, candidate, source[i], &truth, unit, err) ||
+            peer_error(peer, reference, index[i], row->name, row->shape, &row->peer_rms, err))
+            return -1;
+        bool guess = isnan(row->peer_rms);
+        if (guess) row->peer_rms = GUESS * 0x1p-24 * row->cumulative.truth_rms / COMPARE_LIMIT;
+        row->ratio = compare_ratio(&row->cumulative,
+                                   compare_scale(row->peer_rms, row->cumulative.truth_rms, unit));
+        if (guess)
+            snprintf(row->origin, sizeof row->origin,
+                     "a guess: %d units of the tensor's rms, since no peer is given (--peer)",
+                     GUESS);
+        else
+            snprintf(row->origin, sizeof row->origin, "times the peer's own error");
+    }
+    return 0;
+}
+
+int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_t *peer,
+                   const compare_options_t *options, compare_result_t *r, err_t *err) {
+    *r = (compare_result_t){0};
+    snprintf(r->reference, sizeof r->reference, "%s", trace_file_path(reference));
+    snprintf(r->candidate, sizeof r->candidate, "%s", trace_file_path(candidate));
+    size_t *index = xcalloc(trace_file_count(reference) + 1, sizeof *index);
+    rows_of_trace(r, reference, options->filter, index);
+    size_t *source = xcalloc(r->rows + 1, sizeof *source);
+    int status = r->rows ? 0
+                         : err_set(err, "%s: no taps to compare with%s", trace_file_path(reference),
+                                   options->filter ? " (--filter)" : ": the trace is empty");
+    if (!status) status = compare_match(r, candidate, options, source, err);
+    if (!status) status = weigh_traces(r, reference, candidate, peer, index, source, err);
+    if (!status) compare_judge(r, options->limit > 0 ? options->limit : COMPARE_LIMIT);
+    free(index);
+    free(source);
+    if (status) compare_free(r);
+    return status;
+}

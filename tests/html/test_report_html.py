@@ -1,0 +1,475 @@
+#!/usr/bin/env python3
+"""test_report_html.py - the HTML report in a real browser: opened, clicked, read.
+
+    python3 tests/html/test_report_html.py PROGRAM [FOLDER]
+
+PROGRAM is the test program tests/verify/test_report_html: it writes the pages, and their JSON reports,
+which say what the pages must show. FOLDER keeps them, with screenshots (default: a temporary folder).
+The browser is Chromium without a window, spoken to through chromedriver's WebDriver interface; only
+Python's own library is used. The last line is "N passed, N failed, N skipped"."""
+import base64
+import http.client
+import json
+import math
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+
+ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the WebDriver standard's key of an element
+KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014",
+        "Down": "\ue015", "Home": "\ue011", "End": "\ue010"}
+
+
+class Browser:
+    def __init__(self, chromium, chromedriver):
+        self.driver = subprocess.Popen([chromedriver, "--port=0"], stdout=subprocess.PIPE, text=True,
+                                       stderr=subprocess.DEVNULL)
+        self.port = None
+        for line in self.driver.stdout:
+            found = re.search(r"started successfully on port (\d+)", line)
+            if found:
+                self.port = int(found.group(1))
+                break
+        if not self.port:
+            raise RuntimeError("chromedriver did not start")
+        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
+                     "--window-size=1400,1000", "--force-device-scale-factor=1"]
+        self.session = ""
+        answer = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
+            "browserName": "chrome", "goog:loggingPrefs": {"browser": "ALL"},
+            "goog:chromeOptions": {"binary": chromium, "args": arguments}}}})
+        self.session = "/session/" + answer["sessionId"]
+
+    def call(self, method, path, body=None):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection.request(method, (self.session if path != "/session" else "") + path,
+                           json.dumps(body if body is not None else {}) if method == "POST" else None)
+        answer = json.loads(connection.getresponse().read())["value"]
+        connection.close()
+        if isinstance(answer, dict) and "error" in answer:
+            raise RuntimeError(f"{path}: {answer['error']}: {answer['message'].splitlines()[0]}")
+        return answer
+
+    def open(self, path, part=""):
+        self.call("POST", "/url", {"url": "about:blank"})
+        self.call("POST", "/url", {"url": "file://" + path + part})
+
+    def run(self, script, *arguments):
+        return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
+
+    def find(self, css):
+        return self.call("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
+
+    def click(self, css):
+        self.call("POST", f"/element/{self.find(css)}/click")
+
+    def text(self, css):
+        return self.call("GET", f"/element/{self.find(css)}/text")
+
+    def type(self, css, text):
+        self.call("POST", f"/element/{self.find(css)}/value", {"text": text})
+
+    def press(self, *keys):
+        actions = [{"type": kind, "value": KEYS[key]} for key in keys for kind in ("keyDown", "keyUp")]
+        self.call("POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]})
+
+    def point(self, css, x, y, click=False):
+        """The mouse to (x, y) from the element's middle."""
+        moves = [{"type": "pointerMove", "duration": 0, "x": x, "y": y, "origin": {ELEMENT: self.find(css)}}]
+        if click:
+            moves += [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
+        self.call("POST", "/actions", {"actions": [{"type": "pointer", "id": "m", "actions": moves}]})
+
+    def cdp(self, command, **params):
+        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
+
+    def complaints(self):
+        return [entry["message"] for entry in self.call("POST", "/se/log", {"type": "browser"})]
+
+    def screenshot(self, path):
+        with open(path, "wb") as file:
+            file.write(base64.b64decode(self.call("GET", "/screenshot")))
+
+    def close(self):
+        try:
+            if self.session:
+                self.call("DELETE", "")
+        finally:
+            self.driver.terminate()
+            self.driver.wait(10)
+            self.driver.stdout.close()
+
+
+# ---- what the page should show, from the JSON report --------------------------------------------------
+
+def number(value):
+    return float(value.replace("Infinity", "inf")) if isinstance(value, str) else value
+
+
+def same_number(shown, value, digits):
+    """Whether a displayed text is the value, to that many digits."""
+    if value is None:
+        return shown == "–"
+    value = number(value)
+    if math.isnan(value):
+        return shown == "NaN"
+    found = float(shown.rstrip("x%").replace("Infinity", "inf"))
+    if math.isinf(value) or value == 0:
+        return found == value
+    return abs(found - value) <= abs(value) * 0.51 * 10.0 ** (1 - digits)
+
+
+def same_ratio(shown, value):
+    if value is None or shown == "–":
+        return value is None and shown == "–"
+    value, found = number(value), float(shown.rstrip("x"))
+    if not shown.endswith("x"):
+        return math.isinf(value) and shown == "inf"
+    return abs(found - value) <= (0.051 if 0.095 <= value < 9.95 else 0.51 if 9.95 <= value < 1e5 else 0.1 * value)
+
+
+def shown_name(name):
+    invisible = "\u202e\u2066\x1b\x07\x01\x7f\x9b"
+    return "".join(f"‹U+{ord(c):04X}›" if c in invisible else c for c in name)
+
+
+def check(condition, *said):
+    if not condition:
+        raise AssertionError(" ".join(str(s) for s in said))
+
+
+FIELDS = """
+const out = {};
+for (const td of document.querySelectorAll("#details td[data-field]")) out[td.dataset.field] = [td.textContent, td.title];
+return {row: Number(document.getElementById("chosen").dataset.row), name: document.querySelector("#chosen .name").textContent,
+        badge: document.querySelector("#details .badge").textContent, fields: out,
+        cause: (document.querySelector("#details [data-field=cause]") || {}).textContent || null,
+        map: document.querySelectorAll("#details canvas.map").length, bars: document.querySelectorAll("#details svg rect").length}
+"""
+
+
+def check_details(browser, row, drawn):
+    """Every number that the page shows of its chosen layer is that of the JSON report."""
+    page = browser.run(FIELDS)
+    check(page["row"] == row["index"], "chosen is", page["row"], "not", row["index"])
+    check(page["name"] == shown_name(row["name"]), "name", page["name"])
+    check(page["badge"].endswith(" " + row["verdict"]), "verdict", page["badge"])
+    fields = page["fields"]
+    for which, ratio in (("cumulative", "ratio"), ("isolated", "isolated_ratio")):
+        if not row["cumulative"]:
+            check("cumulative.rms" not in fields, "numbers of a layer that was not measured")
+            continue
+        check(same_ratio(fields[which + ".ratio"][0], row[ratio]), which, ratio, fields[which + ".ratio"], row[ratio])
+        for key in ("max_abs", "candidate_at", "truth_at", "rms", "relative_rms", "truth_max"):
+            shown, exact = fields[which + "." + key]
+            value = row[which][key] if row[which] else None
+            check(same_number(shown, value, 4), which, key, shown, value)
+            if value is not None:
+                check(exact == value if isinstance(value, str) else float(exact) == value, which, key, exact, value)
+        if row[which]:
+            check(json.loads(fields[which + ".worst_at"][0]) == row[which]["worst_at"], which, "worst_at")
+            check(fields[which + ".nan_candidate"][0].startswith(f"{row[which]['nan_candidate']}, "), which, "NaN")
+    for key, digits in (("limit", 4), ("peer_rms", 4), ("ulp_p99", 4)):
+        check(same_number(fields[key][0], row[key], digits), key, fields[key], row[key])
+    for key in ("bound_used", "typical_used"):
+        percent = None if row[key] is None else 100 * number(row[key])
+        check(same_number(fields[key][0], percent, 3), key, fields[key], row[key])
+    check(fields["shape"][0] == "(" + ", ".join(map(str, row["shape"])) + ")", "shape", fields["shape"])
+    check(fields["origin"][0] == (shown_name(row["origin"]) or "–"), "origin", fields["origin"])
+    check((page["cause"] or "").endswith(shown_name(row["cause"]["text"])) if row["cause"] else not page["cause"],
+          "cause", page["cause"])
+    check(page["map"] == (row["index"] in drawn), "pictures of", row["index"])
+
+
+OPEN_ALL = """
+for (let before = -1, now = 0; now !== before;) {
+  before = now;
+  for (const b of document.querySelectorAll(".group[aria-expanded=false]")) b.click();
+  now = document.querySelectorAll(".group").length;
+}
+return [...document.querySelectorAll(".layer")].map((b) => Number(b.dataset.row));
+"""
+
+
+class Tests:
+    def __init__(self, browser, folder):
+        self.browser, self.folder = browser, folder
+        self.report = None
+        self.drawn = {}
+
+    def load(self, name, part=""):
+        with open(os.path.join(self.folder, name + ".json"), encoding="utf-8") as file:
+            self.report = json.load(file)
+        path = os.path.join(self.folder, name + ".html")
+        self.browser.open(path, part)
+        data = self.browser.run("return document.getElementById('data').textContent")
+        self.drawn = {p["index"]: p for p in json.loads(data)["pictures"]}
+        return self.report["rows"]
+
+    def quiet(self):
+        check(not self.browser.complaints(), "the console is not empty")
+        loaded = self.browser.run("return performance.getEntriesByType('resource').map((e) => e.name)")
+        check(not loaded, "the page loaded", loaded)
+
+    def test_opens_at_the_culprit(self):
+        for name in ("mutant", "sample"):
+            rows = self.load(name)
+            culprit = self.report["culprit"]
+            check(self.browser.text("#verdict").endswith("differs"), "verdict")
+            check(culprit["name"] in self.browser.text("#culprit"), "culprit")
+            check(culprit["after"]["text"] in self.browser.text("#culprit"), "after the culprit")
+            check(f"{self.report['compared']} of {len(rows)} taps" in self.browser.text("#counts"), "counts")
+            for verdict, count in self.report["counts"].items():
+                check((f"{count} {verdict}" in self.browser.text("#counts")) == (count > 0), verdict)
+            check_details(self.browser, rows[culprit["index"]], self.drawn)
+            self.quiet()
+
+    def test_click_a_layer(self):
+        """Group by group with the mouse, down to one layer."""
+        rows = self.load("mutant")
+        self.browser.run("location.hash = ''; location.reload()")
+        target = next(r for r in rows if r["verdict"] == "inherited" and ".up_blocks.3.resnets.1." in r["name"])
+        self.browser.run("for (const b of document.querySelectorAll('.group[aria-expanded=true]')) b.click()")
+        check(self.browser.run("return document.querySelectorAll('.layer').length && [...document.querySelectorAll('.layer')].every((b) => !b.offsetParent)"), "closed")
+        self.browser.click("#tree > li > .group")
+        groups = self.browser.run("return [...document.querySelectorAll('#tree ul .group')].map((b) => b.querySelector('.name').textContent)")
+        at = groups.index("decoder.up_blocks.3")
+        self.browser.run("document.querySelectorAll('#tree ul .group')[arguments[0]].id = 'wanted'", at)
+        self.browser.click("#wanted")
+        inner = target["name"].split(".up_blocks.3.")[1].split(".conv")[0].split(".norm")[0]
+        groups = self.browser.run("return [...document.querySelectorAll('#wanted + ul .group')].map((b) => b.querySelector('.name').textContent)")
+        check(inner in groups, inner, groups)
+        self.browser.run("document.querySelectorAll('#wanted + ul .group')[arguments[0]].id = 'part'", groups.index(inner))
+        self.browser.click("#part")
+        self.browser.click(f".layer[data-row='{target['index']}']")
+        check_details(self.browser, target, self.drawn)
+        current = self.browser.run("return [...document.querySelectorAll('.layer[aria-current=true]')].map((b) => Number(b.dataset.row))")
+        check(current == [target["index"]], "marked", current)
+        check(self.browser.run("return location.hash") == f"#{target['index']}", "address")
+        self.quiet()
+
+    def test_every_layer(self):
+        """All layers are in the tree, once, in order; each shows its own numbers."""
+        for name in ("mutant", "sample"):
+            rows = self.load(name)
+            check(self.browser.run(OPEN_ALL) == list(range(len(rows))), "layers of the tree")
+            for row in rows:
+                self.browser.run("document.querySelector(`.layer[data-row='${arguments[0]}']`).click()", row["index"])
+                check_details(self.browser, row, self.drawn)
+                button = self.browser.run("const b = document.querySelector(`.layer[data-row='${arguments[0]}']`);"
+                                          "return [b.className, b.querySelector('.ratio').textContent]", row["index"])
+                check(button[0] == "layer " + row["verdict"], "class", button)
+                check(same_ratio(button[1], row["ratio"]), "ratio", button, row["ratio"])
+            self.quiet()
+
+    def test_colours(self):
+        """A wrong layer has another colour than one that agrees, and another sign."""
+        rows = self.load("sample")
+        self.browser.run(OPEN_ALL)
+        look = self.browser.run("return [...document.querySelectorAll('.layer')].map((b) => [b.className, getComputedStyle(b).borderLeftColor, b.querySelector('.sign').textContent])")
+        looks = {c: (colour, sign) for c, colour, sign in look}
+        check(len(looks) == len({r["verdict"] for r in rows}) == 7, looks)
+        check(len({v[0] for v in looks.values()}) == 7 and len({v[1] for v in looks.values()}) == 7, looks)
+
+    def test_pictures(self):
+        rows = self.load("mutant")
+        check(10 <= len(self.drawn) <= 21 and self.report["culprit"]["index"] in self.drawn, "which are drawn")
+        self.browser.run(OPEN_ALL)
+        for index, picture in self.drawn.items():
+            self.browser.run("document.querySelector(`.layer[data-row='${arguments[0]}']`).click()", index)
+            seen = self.browser.run("const c = document.querySelector('canvas.map');"
+                                    "return [c.width, c.height, [...c.getContext('2d').getImageData(0, 0, c.width, c.height).data]]")
+            shape = picture["map"]
+            check(seen[:2] == [shape["columns"], shape["rows"]], "size", seen[:2])
+            levels = bytes.fromhex(shape["cells"])
+            check(max(levels) == 254 and len(levels) == shape["rows"] * shape["columns"], "levels")
+            brightness = {}
+            for cell, level in enumerate(levels):
+                r, g, b, a = seen[2][4 * cell:4 * cell + 4]
+                check(a == (255 if level else 0), "cell", cell)
+                if 0 < level < 255:
+                    brightness[level] = 0.3 * r + 0.6 * g + 0.1 * b
+            order = [brightness[k] for k in sorted(brightness)]
+            check(all(y >= x - 1 for x, y in zip(order, order[1:])), "larger is brighter")
+            check(abs(brightness[254] - (0.3 * 252 + 0.6 * 231 + 0.1 * 82)) < 1, "brightest")
+            bars = self.browser.run("return [...document.querySelectorAll('#details svg rect')].map((r) => Number(r.getAttribute('height')))")
+            bins = [n for n in picture["histogram"]["bins"] if n]
+            check(len(bars) == len(bins) and bars.index(max(bars)) == bins.index(max(bins)), "bars")
+            check(sum(picture["histogram"]["bins"]) + sum(picture["histogram"][k] for k in ("equal", "below", "not_finite"))
+                  == math.prod(rows[index]["shape"]), "histogram counts every number")
+        self.quiet()
+
+    def test_plot(self):
+        """Points are where the numbers say; hovering names a layer, a click chooses it, keys move on."""
+        rows = self.load("mutant")
+        self.browser.run("document.getElementById('plot').scrollIntoView()")
+        width = self.browser.run("return document.getElementById('plot').getBoundingClientRect().width")
+        wanted = 40
+        x = round(52 + (width - 62) * wanted / (len(rows) - 1) - width / 2)
+        self.browser.point("#plot", x, 0)
+        check(rows[wanted]["name"] in self.browser.text("#tip"), "tip", self.browser.text("#tip"))
+        self.browser.point("#plot", x, 0, click=True)
+        check_details(self.browser, rows[wanted], self.drawn)
+        check(self.browser.run("return document.activeElement.id") == "plot", "focus")
+        self.browser.press("Right", "Right", "Left")
+        check_details(self.browser, rows[wanted + 1], self.drawn)
+        check(self.browser.run("return document.getElementById('plot').getAttribute('aria-valuenow')") == str(wanted + 1), "aria")
+        self.browser.press("Home")
+        check_details(self.browser, rows[0], self.drawn)
+        self.browser.press("End", "Right")
+        check_details(self.browser, rows[-1], self.drawn)
+        colours = self.browser.run("const c = document.getElementById('plot'), seen = new Set();"
+                                   "const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;"
+                                   "for (let i = 0; i < d.length; i += 4) if (d[i + 3] === 255) seen.add([d[i], d[i + 1], d[i + 2]].join());"
+                                   "return [...seen]")
+        for verdict in {r["verdict"] for r in rows}:
+            rgb = self.browser.run("const h = getComputedStyle(document.documentElement).getPropertyValue('--' + arguments[0]).trim();"
+                                   "return [1, 3, 5].map((i) => parseInt(h.slice(i, i + 2), 16)).join()", verdict)
+            check(rgb in colours, "no point in the colour of", verdict)
+        self.quiet()
+
+    def test_keyboard_alone(self):
+        rows = self.load("sample")
+        self.browser.run("document.getElementById('wrong').focus()")
+        self.browser.press("Tab")
+        check(self.browser.run("return document.activeElement.className") == "group", "Tab reaches the tree")
+        before = self.browser.run("return document.activeElement.getAttribute('aria-expanded')")
+        self.browser.press("Enter")
+        check(self.browser.run("return document.activeElement.getAttribute('aria-expanded')") != before, "Enter opens")
+        if before == "true":
+            self.browser.press("Enter")
+        self.browser.press("Down", "Enter")
+        check_details(self.browser, rows[0], self.drawn)
+        self.browser.press("Up")
+        check(self.browser.run("return document.activeElement.className") == "group", "arrows go back")
+        self.quiet()
+
+    def test_filter(self):
+        rows = self.load("mutant")
+        shown = "return [...document.querySelectorAll('#tree .layer')].map((b) => Number(b.dataset.row))"
+        self.browser.type("#filter", "CONV_short")
+        check(self.browser.run(shown) == [r["index"] for r in rows if "conv_short" in r["name"]], "by name")
+        self.browser.click("#wrong")
+        self.browser.run("const f = document.getElementById('filter'); f.value = ''; f.dispatchEvent(new Event('input'))")
+        check(self.browser.run(shown) == [r["index"] for r in rows if r["verdict"] != "agrees"], "by verdict")
+        self.browser.click("#wrong")
+        check(self.browser.run("return document.querySelectorAll('#tree .group').length") > 0, "the groups are back")
+        self.quiet()
+
+    def test_hostile_names(self):
+        rows = self.load("hostile")
+        check(self.browser.run(OPEN_ALL) == list(range(len(rows))), "layers of the tree")
+        for row in rows:
+            self.browser.run("document.querySelector(`.layer[data-row='${arguments[0]}']`).click()", row["index"])
+            check_details(self.browser, row, self.drawn)
+        self.browser.run("for (const e of document.querySelectorAll('*')) { e.dispatchEvent(new Event('mouseover')); e.dispatchEvent(new Event('error')); }")
+        time.sleep(0.2)
+        check(self.browser.run("return typeof window.hacked") == "undefined", "a name was executed")
+        check(self.browser.run("return document.scripts.length") == 2, "scripts")
+        odd = self.browser.run("return [...document.querySelectorAll('img, injected, b, iframe, object, [onerror], [onmouseover]')].map((e) => e.outerHTML)")
+        check(not odd, "elements out of names", odd)
+        extra = self.browser.run("return [...document.querySelectorAll('#extra .name')].map((e) => e.textContent)")
+        check(extra == [shown_name(n) for n in self.report["extra"]], "extra", extra)
+        turning = self.browser.run("return /[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.body.innerText)")
+        check(not turning, "a character that turns the direction of text is shown as itself")
+        check("‹U+202E›" in self.browser.run("return document.body.textContent"), "and spelled out instead")
+        check(self.browser.run("return document.title").endswith(self.report["candidate"]), "title")
+        self.quiet()
+
+    def test_address_of_a_layer(self):
+        rows = self.load("mutant", "#7")
+        check_details(self.browser, rows[7], self.drawn)
+        self.load("mutant", "#999999")
+        check_details(self.browser, rows[self.report["culprit"]["index"]], self.drawn)
+        self.load("mutant", "#<img>")
+        check_details(self.browser, rows[self.report["culprit"]["index"]], self.drawn)
+        self.quiet()
+
+    def test_thousands_of_layers(self):
+        """A UNet with its experts: drawn soon, the groups around the culprit open, the others not yet made."""
+        start = time.monotonic()
+        rows = self.load("unet")
+        took = time.monotonic() - start
+        check(len(rows) > 2000, "taps", len(rows))
+        check(took < 5, "drawn after", took, "s")
+        culprit = rows[self.report["culprit"]["index"]]
+        check_details(self.browser, culprit, self.drawn)
+        visible = self.browser.run("return document.querySelector(`.layer[data-row='${arguments[0]}']`).offsetParent !== null", culprit["index"])
+        check(visible, "the culprit is in an open group")
+        check(self.browser.run("return document.querySelectorAll('.layer').length") < len(rows) / 2, "closed groups are empty")
+        check(self.browser.run(OPEN_ALL) == list(range(len(rows))), "layers of the tree")
+        self.quiet()
+
+    def test_dark_and_light(self):
+        self.load("unet")
+        paper = []
+        for scheme in ("light", "dark"):
+            self.browser.cdp("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+            self.browser.cdp("Emulation.setDeviceMetricsOverride", width=1200, height=1150, deviceScaleFactor=1, mobile=False)
+            time.sleep(0.2)
+            paper.append(self.browser.run("return getComputedStyle(document.body).backgroundColor.match(/\\d+/g).map(Number)"))
+            check(self.browser.run("return window.scrollY") == 0, "the page does not begin at its head")
+            self.browser.screenshot(os.path.join(self.folder, f"report-{scheme}.png"))
+        self.browser.cdp("Emulation.setEmulatedMedia", features=[])
+        self.browser.cdp("Emulation.clearDeviceMetricsOverride")
+        check(min(paper[0]) > 200 and max(paper[1]) < 60, "paper", paper)
+        self.quiet()
+
+    def test_phone(self):
+        """360 points wide: nothing sticks out sideways, text stays legible."""
+        for name in ("mutant", "hostile"):
+            self.load(name)
+            self.browser.cdp("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+            time.sleep(0.2)
+            self.browser.run(OPEN_ALL)
+            wide = self.browser.run("return [document.documentElement.scrollWidth, window.innerWidth]")
+            size = self.browser.run("return Math.min(...[...document.querySelectorAll('.layer, td, p')].map((e) => parseFloat(getComputedStyle(e).fontSize)))")
+            self.browser.screenshot(os.path.join(self.folder, f"phone-{name}.png"))
+            self.browser.cdp("Emulation.clearDeviceMetricsOverride")
+            check(wide[0] <= wide[1] == 360, name, "sideways", wide)
+            check(size >= 12, "font", size)
+        self.quiet()
+
+
+def main():
+    if len(sys.argv) not in (2, 3):
+        sys.exit(__doc__)
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromedriver = shutil.which("chromedriver")
+    if not chromium or not chromedriver:
+        print("SKIP the HTML report in a browser: no chromium with chromedriver (scripts/setup.sh --html)")
+        print("0 passed, 0 failed, 1 skipped")
+        return 0
+    temporary = None if len(sys.argv) == 3 else tempfile.TemporaryDirectory()
+    folder = os.path.abspath(sys.argv[2] if len(sys.argv) == 3 else temporary.name)
+    os.makedirs(folder, exist_ok=True)
+    made = subprocess.run([sys.argv[1]], env={**os.environ, "MOLE_REPORT_DIR": folder}, capture_output=True, text=True)
+    if made.returncode != 0:
+        print(made.stdout + made.stderr)
+        print("0 passed, 1 failed, 0 skipped")
+        return 1
+    browser = Browser(chromium, chromedriver)
+    tests, passed, failed = Tests(browser, folder), 0, 0
+    try:
+        for name in [n for n in dir(tests) if n.startswith("test_")]:
+            browser.complaints()
+            start = time.monotonic()
+            try:
+                getattr(tests, name)()
+                passed += 1
+                print(f"ok      {name[5:]} ({time.monotonic() - start:.1f} s)")
+            except (AssertionError, RuntimeError, KeyError, ValueError, StopIteration) as error:
+                failed += 1
+                print(f"FAILED  {name[5:]}: {type(error).__name__}: {error}")
+    finally:
+        browser.close()
+    print(f"{passed} passed, {failed} failed, 0 skipped")
+    return failed != 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

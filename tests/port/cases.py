@@ -1,0 +1,93 @@
+"""Golden cases: read one, run it. The format is docs/golden-format.md."""
+
+import hashlib
+import os
+
+import numpy as np
+
+import mutants
+import nn
+import safetensors_np
+import unet
+from model import read_json
+from pipeline import Pipeline
+from safetensors_np import FileError
+from trace import Trace
+
+DTYPES = {"f32": np.float32, "f64": np.float64}
+
+
+class Case:
+    def __init__(self, folder):
+        path = os.path.join(folder, "manifest.json")
+        manifest = read_json(path)
+        if manifest.get("format") != "mole-golden" or manifest.get("version") != 1:
+            raise FileError(f"{path}: not a mole-golden manifest of version 1")
+        if manifest["kind"] != "run":
+            raise FileError(f"{path}: a case of kind {manifest['kind']}; this port runs kind run")
+        self.folder, self.name = folder, manifest["name"]
+        self.component, self.taps = manifest["component"], manifest["taps"]
+        self.settings, self.inputs = manifest.get("settings"), manifest["inputs"]
+        self.model = manifest["model"]
+        for file, about in manifest["files"].items():
+            with open(os.path.join(folder, file), "rb") as data:
+                if hashlib.sha256(data.read()).hexdigest() != about["sha256"]:
+                    raise FileError(f"{folder}/{file}: not the file that manifest.json describes")
+        self.tensors = safetensors_np.read(os.path.join(folder, "tensors.safetensors"))[0]
+
+    def truth(self):
+        """Tap name -> (float64 values, PyTorch's float32 error), in order."""
+        return {t["name"]: (self.tensors[t["tensor"]], t["f32_error"]) for t in self.taps}
+
+    def names(self):
+        return frozenset(t["name"] for t in self.taps)
+
+    def path(self, name):
+        """A file or folder that the manifest names, relative to the case."""
+        return os.path.normpath(os.path.join(self.folder, self.model[name]))
+
+    def experts(self):
+        if self.model["face"] is None:
+            return None
+        return tuple(self.path(name) for name in ("face", "hand", "gates"))
+
+    def tensor(self, name, dtype):
+        return self.tensors[self.inputs[name]].astype(dtype)
+
+
+def run(
+    case,
+    precision="f64",
+    order="blas",
+    mutant=None,
+    inputs=False,
+    wanted=None,
+    model=None,
+    experts=None,
+):
+    """Run a case -> Trace. wanted: see Trace. model, experts: other files than the case's own."""
+    trace = Trace(DTYPES[precision], inputs, wanted)
+    mutants.use(mutant)
+    nn.use_order(order)
+    try:
+        pipeline = Pipeline(
+            model or case.path("folder"), experts or case.experts(), trace.dtype.type, trace
+        )
+        if case.component == "pipeline":
+            pipeline.generate(case.settings)
+        elif case.component == "text_encoder":
+            pipeline.encode_ids(case.tensors[case.inputs["input_ids"]])
+        elif case.component == "unet":
+            prompt = unet.Prompt(case.tensor("encoder_hidden_states", trace.dtype))
+            sample = case.tensor("sample", trace.dtype)
+            pipeline.denoise(sample, case.inputs["timestep"], prompt)
+        elif case.component == "vae_decoder":
+            pipeline.decode(case.tensor("latents", trace.dtype))
+        else:
+            raise FileError(f"{case.folder}: component {case.component} is not known")
+        if mutant is None:
+            pipeline.check_weights()
+    finally:
+        mutants.use(None)
+        nn.use_order("blas")
+    return trace

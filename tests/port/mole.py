@@ -1,0 +1,167 @@
+"""MoLE: low-rank experts with a local and a global gate, at every linear layer of the transformers.
+
+    E_i[b,p] = s_i B_i (A_i x[b,p])                        expert, s_i = alpha_i / rank_i
+    D_i[b,p] = sigmoid(Phi_i . x[b,p] + phi_i)             local gate: per token
+    G_i[b]   = sigmoid(w_i . mean_p E_i[b,p] + c_i)        global gate: per sample, from E_i
+    y[b,p]   = W x[b,p] + bias + sum_i D_i[b,p] G_i[b] E_i[b,p]
+
+A 1x1 convolution is the same with the pixels as tokens.
+"""
+
+import numpy as np
+
+import nn
+from model import Weights
+from mutants import mutant
+from safetensors_np import FileError
+
+EXPERTS = ("face", "hand")  # in the order of Phi's rows
+
+
+class Expert:
+    def __init__(self, file, name):
+        """From a LoRA file in kohya's naming; of 1x1 convolutions it has two more dimensions."""
+        self.down = matrix(file.take(f"{name}.lora_down.weight"))  # A (r, d)
+        self.up = matrix(file.take(f"{name}.lora_up.weight"))  # B (d', r)
+        rank = len(self.down)
+        if self.up.shape[1] != rank:
+            raise FileError(
+                f"{file.path}: {name}: lora_up takes {self.up.shape[1]} numbers, not {rank}"
+            )
+        alpha = file.take(f"{name}.alpha", optional=True)
+        alpha = rank if alpha is None or float(alpha) == 0 else float(alpha)
+        self.scale = alpha / rank
+        if mutant("alpha-ignored"):
+            self.scale = 1.0
+        if mutant("alpha-not-divided"):
+            self.scale = alpha
+        if mutant("alpha-rank-swapped"):
+            self.scale = rank / alpha
+        if mutant("rank-of-first-layer"):
+            first = next(n for n in file.tensors if n.endswith("lora_down.weight"))
+            self.scale = alpha / len(file.tensors[first])
+
+
+class Layer:
+    """The experts and gates of one layer."""
+
+    def __init__(self, files, gates, name):
+        self.experts = [Expert(file, name) for file in files]
+        if mutant("experts-swapped"):
+            self.experts.reverse()
+        gate = f"moe_{name}.softmoe."
+        self.phi = gates.take(gate + "Phi_1.weight"), gates.take(gate + "Phi_1.bias")
+        heads = EXPERTS[::-1] if mutant("global-heads-swapped") else EXPERTS
+        self.heads = [
+            (gates.take(f"{gate}{e}_scale.weight"), gates.take(f"{gate}{e}_scale.bias"))
+            for e in heads
+        ]
+
+
+def matrix(x):
+    """(O, I, 1, 1) as (O, I)."""
+    return x.reshape(x.shape[:2])
+
+
+def load(face, hand, gates, dtype):
+    """Name in the files -> Layer, from the three files that the authors' training writes."""
+    files = [Weights(face, dtype), Weights(hand, dtype)]
+    gates = Weights(gates, dtype)
+    ending = ".lora_down.weight"
+    names = [n[: -len(ending)] for n in files[0].tensors if n.endswith(ending)]
+    layers = {name: Layer(files, gates, name) for name in names}
+    for file in (*files, gates):
+        file.check_all_used()
+    return layers
+
+
+def layer_of(module):
+    experts = module.component.experts
+    if experts is None:
+        return None
+    name = "lora_unet_" + module.path.replace(".", "_")
+    if name not in experts:
+        raise FileError(f"no expert for {module.name} ({name})")
+    return experts[name]
+
+
+def local_gates(layer, x):
+    """(B, T, experts)"""
+    logits = nn.linear(x, *layer.phi)
+    if mutant("phi-rows-swapped"):
+        logits = logits[..., ::-1]
+    if mutant("gate-softmax"):
+        return nn.softmax(logits)
+    return nn.sigmoid(logits)
+
+
+def global_gate(head, expert, out, real):
+    """(B): from the expert's output, over all tokens, padding too."""
+    pooled = nn.mean(out.swapaxes(1, 2))[..., 0]  # (B, d')
+    if mutant("pooled-before-scaling"):
+        pooled = pooled / expert.scale
+    if mutant("pooled-over-batch"):
+        pooled = np.broadcast_to(nn.mean(pooled.T).T, pooled.shape)
+    if mutant("padding-not-pooled") and real is not None:
+        weights = real[..., None].astype(out.dtype)
+        pooled = (out * weights).sum(1) / weights.sum(1)
+    if mutant("pooled-first-token"):
+        pooled = out[:, 0]
+    return nn.sigmoid(nn.linear(pooled, *head))[:, 0]
+
+
+def mixture(module, layer, x, base, shape, real):
+    """x (B, T, d), base (B, T, d') -> y, which shape() turns into the layer's form."""
+    y = module.tap(shape(base), ".mole.base")
+    local = local_gates(layer, x)
+    for i, (name, expert) in enumerate(zip(EXPERTS, layer.experts)):
+        out = nn.linear(nn.linear(x, expert.down), expert.up) * expert.scale
+        G = global_gate(layer.heads[i], expert, out, real)
+        D = local[..., i]
+        share = D[..., None] * G[:, None, None] * out
+        if mutant("local-gate-left-out"):
+            share = G[:, None, None] * out
+        if mutant("gates-left-out"):
+            share = out
+        module.tap(shape(out), f".mole.{name}.expert")
+        module.tap(D, f".mole.{name}.local")
+        module.tap(G, f".mole.{name}.global")
+        y = y + module.tap(shape(share), f".mole.{name}.out")
+    return module.tap(y)
+
+
+def weight_and_bias(module):
+    weight, bias = matrix(module.weight()), module.bias()
+    if mutant("attention-out-bias") and module.path.endswith("to_out.0"):
+        bias = None
+    return weight, bias
+
+
+def linear(module, x, real=None):
+    """A linear layer that experts may be attached to. x (B, T, d).
+
+    real (B, T): which tokens of the prompt are not padding. The gates do not look at it; a mutant
+    does.
+    """
+    layer = layer_of(module)
+    module.tap_input(x)
+    base = nn.linear(x, *weight_and_bias(module))
+    if layer is None:
+        return module.tap(base)
+    return mixture(module, layer, x, base, lambda tokens: tokens, real)
+
+
+def conv1x1(module, x):
+    """The same for a 1x1 convolution. x (B, C, H, W)."""
+    layer = layer_of(module)
+    module.tap_input(x)
+    B, C, H, W = x.shape
+    tokens = x.reshape(B, C, H * W).swapaxes(1, 2)
+    base = nn.linear(tokens, *weight_and_bias(module))
+
+    def image(t):
+        return t.swapaxes(1, 2).reshape(B, -1, H, W)
+
+    if layer is None:
+        return module.tap(image(base))
+    return mixture(module, layer, tokens, base, image, None)

@@ -1,0 +1,261 @@
+"""The mutant gallery: bugs that ports of Stable Diffusion have had, each a switch in this port.
+
+A mutant is a name. The line that it changes asks `if mutant("NAME")`, at the place where the
+mistake is made in real ports. At most one is active at a time.
+
+Of each mutant the table states where it is to be seen:
+
+  case     the golden run that shows it
+  culprit  the first tap of that case that comes out wrong
+  inside   the first wrong tap of all, if the run records more of them than the case holds; else ""
+  cause    what a comparator should call likely, one of CAUSES
+  thread   where it happened, if that is known: owner/repository#number
+
+check_mutants.py proves the first four.
+"""
+
+from dataclasses import asdict, dataclass
+
+CAUSES = {
+    "epsilon": "another epsilon in a normalisation",
+    "activation": "another activation function, or none",
+    "swapped-halves": "two halves of a tensor in the wrong order",
+    "gain": "a constant factor",
+    "offset": "a constant added",
+    "missing-bias": "the bias was left out",
+    "permuted-axes": "two axes exchanged",
+    "nhwc": "channels-last memory taken for channels-first, or the reverse",
+    "scale": "alpha / rank of an expert",
+    "gate": "another function for a gate, or none",
+    "pooling": "another mean before the global gate",
+    "shift": "moved by one token, pixel or frequency",
+    "order": "conditional and unconditional prediction exchanged or combined otherwise",
+    "schedule": "timesteps, alphas or the type of prediction",
+    "swapped-tensors": "two tensors exchanged",
+    "padding": "other padding: of an image, or of a prompt",
+    "mask": "the attention mask",
+    "heads": "number, width or scale of the attention heads",
+    "variance": "another formula for the variance",
+    "layout": "elements grouped or laid out otherwise",
+    "norm-missing": "a normalisation was left out",
+    "other": "none of these",
+}
+
+
+@dataclass(frozen=True)
+class Mutant:
+    name: str
+    about: str
+    cause: str
+    case: str
+    culprit: str
+    inside: str = ""
+    thread: str = ""
+
+
+DOWN0 = "unet.down_blocks.0"
+RESNET = f"{DOWN0}.resnets.0"
+CONTAINER = f"{DOWN0}.attentions.0"
+BLOCK = f"{CONTAINER}.transformer_blocks.0"
+UP0, UP1 = "unet.up_blocks.0", "unet.up_blocks.1"
+CLIP = "text_encoder.text_model"
+CLIP0 = f"{CLIP}.encoder.layers.0"
+VAE_MID = "vae.decoder.mid_block"
+STEP0 = "step.000/"
+
+M = Mutant
+NORMS = (
+    M("groupnorm-eps-resnet", "GroupNorm of the UNet's ResNets with eps 1e-6 instead of 1e-5",
+      "epsilon", "unet-step", f"{RESNET}.norm1"),
+    M("groupnorm-eps-transformer",
+      "GroupNorm of the transformers with the library's default eps, 1e-5 instead of 1e-6",
+      "epsilon", "unet-step", f"{CONTAINER}.norm", thread="ml-explore/mlx-examples#1435"),
+    M("groupnorm-eps-vae", "GroupNorm of the VAE with eps 1e-5 instead of 1e-6", "epsilon",
+      "vae-decode", f"{VAE_MID}.resnets.0.norm1"),
+    M("layernorm-eps", "LayerNorm with eps 1e-6 instead of 1e-5", "epsilon", "text-encoder",
+      f"{CLIP0}.layer_norm1", thread="mindspore-lab/mindone#219"),
+    M("eps-outside-root", "(x - mean) / (std + eps)", "epsilon", "unet-step", f"{RESNET}.norm1",
+      thread="codertimo/BERT-pytorch#30"),
+    M("variance-unbiased", "the variance divided by n - 1 instead of n", "variance", "unet-step",
+      f"{RESNET}.norm1", thread="codertimo/BERT-pytorch#30"),
+    M("groupnorm-interleaved", "GroupNorm with channel c in group c mod G instead of c / (C/G)",
+      "layout", "unet-step", f"{RESNET}.norm1"),
+    M("residual-after-norm", "the transformer's residual taken after the LayerNorm", "other",
+      "unet-step", f"{BLOCK}.norm2"),
+)  # fmt: skip
+
+ACTIVATIONS = (
+    M("geglu-tanh", "GELU by its tanh approximation in GEGLU", "activation", "unet-step",
+      f"{BLOCK}.ff.net.0", thread="huggingface/candle#900"),
+    M("geglu-quick", "quick-GELU in GEGLU", "activation", "unet-step", f"{BLOCK}.ff.net.0"),
+    M("geglu-halves", "GEGLU with gate first and value second", "swapped-halves", "unet-step",
+      f"{BLOCK}.ff.net.0"),
+    M("clip-gelu", "GELU instead of quick-GELU in the text encoder", "activation", "text-encoder",
+      f"{CLIP0}.mlp.activation_fn"),
+    M("time-silu-missing", "no SiLU before the ResNet's time projection", "activation",
+      "unet-step", f"{RESNET}.time_emb_proj"),
+)  # fmt: skip
+
+ATTENTION = (
+    M("heads-for-width", "attention_head_dim read as the width of a head: it is their number",
+      "heads", "unet-step", f"{BLOCK}.attn1.to_out.0.mole.base",
+      thread="huggingface/diffusers#3797"),
+    M("attention-scale-missing", "no 1 / sqrt(head width) before the softmax", "heads",
+      "unet-step", f"{BLOCK}.attn1.to_out.0.mole.base"),
+    M("attention-scale-of-all-heads", "1 / sqrt(all channels) instead of 1 / sqrt(head width)",
+      "heads", "unet-step", f"{BLOCK}.attn1.to_out.0.mole.base"),
+    M("heads-not-merged", "the heads' outputs taken as they lie in memory, (heads, T, d)",
+      "permuted-axes", "unet-step", f"{BLOCK}.attn1.to_out.0.mole.base"),
+    M("kv-weights-swapped", "the weights of to_k and to_v exchanged while loading",
+      "swapped-tensors", "unet-step", f"{BLOCK}.attn1.to_k.mole.base"),
+    M("kv-swapped", "keys and values exchanged where attention is called", "swapped-tensors",
+      "unet-step", f"{BLOCK}.attn1.to_out.0.mole.base"),
+    M("attention-out-bias", "no bias in the output projection", "missing-bias", "unet-step",
+      f"{BLOCK}.attn1.to_out.0.mole.base"),
+    M("causal-mask-missing", "the text encoder's attention without its causal mask", "mask",
+      "text-encoder", f"{CLIP0}.self_attn.out_proj"),
+    M("vae-heads", "8 channels per head in the VAE's attention, which has one head", "heads",
+      "vae-decode", f"{VAE_MID}.attentions.0.to_out.0"),
+    M("vae-attention-bypassed",
+      "the VAE's attention projects its normalised input: x + to_out(norm(x))", "other",
+      "vae-decode", f"{VAE_MID}.attentions.0.to_out.0"),
+)  # fmt: skip
+
+LAYOUT = (
+    M("linear-not-transposed", "x W instead of x W^T where W is square", "permuted-axes",
+      "text-encoder", f"{CLIP0}.self_attn.q_proj"),
+    M("conv-kernel-transposed", "height and width of the kernels exchanged", "permuted-axes",
+      "unet-step", "unet.conv_in"),
+    M("conv-kernel-ohwi", "kernels stored (O, H, W, C) read as (O, C, H, W)", "nhwc", "unet-step",
+      "unet.conv_in"),
+    M("nhwc-flatten", "pixels to tokens by reshaping an NCHW image to (B, HW, C) as it lies",
+      "nhwc", "unet-step", f"{BLOCK}.norm1"),
+    M("skip-concatenated-first", "[skip, hidden] instead of [hidden, skip]", "swapped-halves",
+      "unet-step", f"{UP0}.resnets.0.norm1"),
+    M("skip-wrong-end", "a block's skips used first to last", "swapped-tensors", "unet-step",
+      f"{UP0}.resnets.0.norm1"),
+    M("downsample-asymmetric",
+      "the UNet's downsampling padded right and below only, as the VAE's encoder is", "padding",
+      "unet-step-plain", DOWN0, f"{DOWN0}.downsamplers.0.conv",
+      "MegEngine/MegDiffusion#7 (the reverse)"),
+    M("upsample-bilinear", "bilinear instead of nearest upsampling", "other", "vae-decode",
+      "vae.decoder.up_blocks.0.upsamplers.0.conv"),
+    M("upsample-half-pixel",
+      "nearest by the centres of pixels: other ones where the size is not doubled", "shift",
+      "unet-step", f"{UP1}.upsamplers.0.conv"),
+)  # fmt: skip
+
+TIME = (
+    M("timestep-sin-first", "the timestep's sines before its cosines", "swapped-halves",
+      "unet-step", "unet.time_proj", thread="flashinfer-ai/flashinfer#3819"),
+    M("timestep-frequency-shift", "frequencies 10000^(-k / (half - 1))", "shift", "unet-step",
+      "unet.time_proj", thread="kohya-ss/sd-scripts#1187"),
+)  # fmt: skip
+
+TEXT = (
+    M("padding-id", "prompts padded with 0 instead of the end token", "padding", "run-5-mole",
+      "prompt_embeds", f"{CLIP}.embeddings", "huggingface/diffusers#2201"),
+    M("positions-shifted", "position embeddings moved by one token", "shift", "text-encoder",
+      f"{CLIP}.embeddings"),
+    M("clip-skip", "the text encoder's last layer left out", "other", "text-encoder",
+      f"{CLIP}.final_layer_norm", thread="huggingface/diffusers#1863"),
+    M("final-layer-norm-missing", "the text encoder without its final LayerNorm", "norm-missing",
+      "text-encoder", f"{CLIP}.final_layer_norm"),
+)  # fmt: skip
+
+LAYER = f"{CONTAINER}.proj_in.mole"
+MOLE = (
+    M("alpha-ignored", "experts with scale 1 instead of alpha / rank", "scale", "unet-step",
+      f"{LAYER}.face.expert", thread="hao-ai-lab/FastVideo#870"),
+    M("alpha-not-divided", "experts with scale alpha instead of alpha / rank", "scale",
+      "unet-step", f"{LAYER}.face.expert", thread="Blaizzy/mlx-vlm#845"),
+    M("alpha-rank-swapped", "experts with scale rank / alpha", "scale", "unet-step",
+      f"{LAYER}.face.expert"),
+    M("rank-of-first-layer", "the first layer's rank for all layers", "scale", "unet-step",
+      f"{BLOCK}.attn1.to_q.mole.face.expert", thread="huggingface/diffusers#14409"),
+    M("experts-swapped", "face and hand experts exchanged", "swapped-tensors", "unet-step",
+      f"{LAYER}.face.expert"),
+    M("gate-softmax", "local gates by softmax over the experts instead of sigmoids", "gate",
+      "unet-step", f"{LAYER}.face.local"),
+    M("phi-rows-swapped", "the rows of Phi exchanged: face looks at hand's gate",
+      "swapped-tensors", "unet-step", f"{LAYER}.face.local"),
+    M("global-heads-swapped", "face_scale and hand_scale exchanged", "swapped-tensors",
+      "unet-step", f"{LAYER}.face.global"),
+    M("pooled-before-scaling", "the global gate sees B A x without alpha / rank", "pooling",
+      "unet-step", f"{LAYER}.face.global"),
+    M("pooled-over-batch", "the global gate's mean taken over the batch too", "pooling",
+      "unet-step", f"{LAYER}.face.global"),
+    M("pooled-first-token", "the global gate sees the first token instead of the mean", "pooling",
+      "unet-step", f"{LAYER}.face.global"),
+    M("padding-not-pooled", "padding tokens left out of the global gate's mean", "pooling",
+      "run-5-mole", f"{STEP0}noise_pred", f"{STEP0}{BLOCK}.attn2.to_k.mole.face.global"),
+    M("local-gate-left-out", "experts weighted by the global gate alone", "gate", "unet-step",
+      f"{LAYER}.face.out"),
+    M("gates-left-out", "both experts added at full strength, as plain LoRAs", "gate", "unet-step",
+      f"{LAYER}.face.out"),
+)  # fmt: skip
+
+SAMPLING = (
+    M("randn-numpy", "noise from NumPy's generator instead of torch's", "other",
+      "run-5-mole-48x40", "latents", "latents", "apple/coreai-models#253"),
+    M("randn-tail",
+      "torch's rule for the last numbers of a noise whose size 16 does not divide ignored",
+      "other", "run-5-mole-48x40", "latents", "latents", "apple/ml-stable-diffusion#124"),
+    M("randn-sine-first", "the sines of Box and Muller before the cosines", "layout", "run-5-mole",
+      "latents", "latents"),
+    M("steps-offset", "DDIM's timesteps without the offset of 1: 800 instead of 801", "schedule",
+      "run-5-mole", f"{STEP0}noise_pred", f"{STEP0}unet.time_proj", "huggingface/diffusers#465"),
+    M("timesteps-linspace", "timesteps from 999 on, spaced by linspace", "schedule", "run-5-mole",
+      f"{STEP0}noise_pred", f"{STEP0}unet.time_proj", "huggingface/diffusers#2585"),
+    M("final-alpha", "alphas_cumprod[0] instead of 1 at the last step", "schedule", "run-5-mole",
+      "step.004/latents", "step.004/latents", "Stability-AI/stablediffusion#345"),
+    M("beta-linear", "betas spaced evenly instead of by their roots", "schedule", "run-5-mole",
+      f"{STEP0}latents", f"{STEP0}latents"),
+    M("v-for-epsilon", "the prediction taken for a velocity where it is the noise", "schedule",
+      "run-5-mole", f"{STEP0}latents", f"{STEP0}latents"),
+    M("epsilon-for-v", "the prediction taken for the noise where it is a velocity", "schedule",
+      "run-4-vpred", f"{STEP0}latents", f"{STEP0}latents", "leejet/stable-diffusion.cpp#325"),
+    M("clip-sample", "the foreseen picture clipped to -1..1: latents go beyond", "schedule",
+      "run-5-mole", f"{STEP0}latents", f"{STEP0}latents"),
+    M("guidance-order", "conditional and unconditional predictions exchanged", "order",
+      "run-5-mole", f"{STEP0}guided", f"{STEP0}guided"),
+    M("guidance-batch-order", "conditional first in the batch, and so throughout", "order",
+      "run-5-mole", "prompt_embeds", f"{CLIP}.embeddings"),
+    M("guidance-formula", "c + s (c - u) instead of u + s (c - u)", "order", "run-5-mole",
+      f"{STEP0}guided", f"{STEP0}guided"),
+    M("vae-scale-of-sdxl", "latents divided by SDXL's factor, 0.13025", "gain", "run-5-mole",
+      "vae.decoder", "vae.post_quant_conv", "huggingface/diffusers#6923"),
+    M("vae-scale-missing", "latents not divided by the scaling factor", "gain", "run-5-mole",
+      "vae.decoder", "vae.post_quant_conv"),
+    M("image-not-shifted", "the decoder's output clamped to 0..1 without x / 2 + 1 / 2", "offset",
+      "run-5-mole", "image", "image"),
+)  # fmt: skip
+
+MUTANTS = (*NORMS, *ACTIVATIONS, *ATTENTION, *LAYOUT, *TIME, *TEXT, *MOLE, *SAMPLING)
+BY_NAME = {m.name: m for m in MUTANTS}
+
+_active = None
+
+
+def use(name):
+    """Plant this bug from now on; None: none."""
+    global _active
+    if name is not None and name not in BY_NAME:
+        raise ValueError(f"no mutant {name}")
+    _active = name
+
+
+def mutant(name):
+    """Is this the bug that is planted? An unknown name is an error: no switch is misspelled."""
+    if name not in BY_NAME:
+        raise ValueError(f"no mutant {name}")
+    return name == _active
+
+
+def as_dict():
+    return {
+        "format": "mole-mutants",
+        "version": 1,
+        "causes": CAUSES,
+        "mutants": [asdict(m) for m in MUTANTS],
+    }

@@ -1,0 +1,102 @@
+"""From a prompt to a picture, and each component alone."""
+
+import os
+
+import numpy as np
+
+import mole
+import sampler
+import text_encoder
+import unet
+import vae
+from model import Component, read_json
+from mutants import mutant
+from safetensors_np import FileError
+from tokenizer import Tokenizer
+from torch_random import Generator
+
+WEIGHTS = "diffusion_pytorch_model.safetensors"
+
+
+class Pipeline:
+    """A folder of diffusers, and perhaps (face, hand, gates). trace: who watches."""
+
+    def __init__(self, folder, experts, dtype, trace):
+        self.folder, self.experts, self.dtype, self.trace = folder, experts, dtype, trace
+        self.parts = {}
+
+    def part(self, name):
+        if name not in self.parts:
+            file = "model.safetensors" if name == "text_encoder" else WEIGHTS
+            part = Component(name, os.path.join(self.folder, name), file, self.dtype)
+            part.trace = self.trace
+            if name == "unet" and self.experts:
+                part.experts = mole.load(*self.experts, self.dtype)
+            self.parts[name] = part
+        return self.parts[name]
+
+    def check_weights(self):
+        """Nothing in the files may be left over but what only an encoder of pictures needs."""
+        for part in self.parts.values():
+            part.weights.check_all_used(
+                ("encoder.", "quant_conv.", "text_model.embeddings.position_ids")
+            )
+
+    def encode_ids(self, ids):
+        return text_encoder.forward(self.part("text_encoder"), np.asarray(ids))
+
+    def denoise(self, sample, timestep, prompt):
+        return unet.forward(self.part("unet"), sample, timestep, prompt)
+
+    def decode(self, latents):
+        return vae.decode(self.part("vae"), latents)
+
+    def encode(self, texts):
+        tokenizer = Tokenizer(os.path.join(self.folder, "tokenizer"))
+        rows = [tokenizer.encode(text) for text in texts]
+        states = self.encode_ids([ids for ids, _ in rows])
+        self.trace.tap("prompt_embeds", states)
+        return unet.Prompt(states, np.array([real for _, real in rows]))
+
+    def generate(self, settings):
+        """settings: as in a golden case, see docs/golden-format.md."""
+        if settings.get("eta", 0) != 0:
+            raise FileError(
+                f"eta {settings['eta']}: this port knows DDIM without noise only, eta 0"
+            )
+        trace, scale = self.trace, settings["guidance_scale"]
+        texts = (
+            [settings["negative_prompt"], settings["prompt"]] if scale > 1 else [settings["prompt"]]
+        )
+        if mutant("guidance-batch-order"):
+            texts.reverse()
+        prompt = self.encode(texts)
+
+        config = read_json(os.path.join(self.folder, "scheduler", "scheduler_config.json"))
+        ddim = sampler.Ddim({**config, **settings["scheduler"]}, settings["num_inference_steps"])
+        channels = self.part("unet").config["in_channels"]
+        shape = (1, channels, settings["height"] // 8, settings["width"] // 8)
+        latents = Generator(settings["seed"]).randn(*shape).astype(self.dtype)
+        trace.tap("latents", latents)
+        for k, t in enumerate(ddim.timesteps):
+            trace.step(k)
+            output = self.denoise(np.concatenate([latents] * len(texts)), t, prompt)
+            trace.tap("noise_pred", output)
+            guided = sampler.guide(output, scale) if scale > 1 else output
+            trace.tap("guided", guided)
+            latents = ddim.step(latents, guided, t)
+            trace.tap("latents", latents)
+        trace.step(None)
+
+        factor = self.part("vae").config["scaling_factor"]
+        if mutant("vae-scale-of-sdxl"):
+            factor = 0.13025
+        if mutant("vae-scale-missing"):
+            factor = 1.0
+        image = self.decode(latents / factor)
+        if mutant("image-not-shifted"):
+            image = np.clip(image, 0, 1)
+        else:
+            image = np.clip(image / 2 + 0.5, 0, 1)
+        trace.tap("image", image)
+        return image

@@ -1,0 +1,89 @@
+"""DDIM without noise of its own (eta = 0), and classifier-free guidance."""
+
+import numpy as np
+
+from mutants import mutant
+from safetensors_np import FileError
+
+f32 = np.float32
+
+
+def linspace(start, end, n):
+    """torch.linspace in float32: from both ends towards the middle, each place rounded once."""
+    start, end = f32(start), f32(end)
+    step = np.float64((end - start) / f32(n - 1))
+    i = np.arange(n)
+    return np.where(i < n // 2, start + step * i, end - step * (n - 1 - i)).astype(f32)
+
+
+def alphas_cumprod(config):
+    """The table, which torch computes in float32; these float32 numbers are the specification."""
+    n, start, end = config["num_train_timesteps"], config["beta_start"], config["beta_end"]
+    if config["beta_schedule"] != "scaled_linear":
+        raise FileError(f"beta_schedule {config['beta_schedule']}: only scaled_linear is known")
+    betas = linspace(start**0.5, end**0.5, n)
+    betas = betas * betas
+    if mutant("beta-linear"):
+        betas = linspace(start, end, n)
+    table, product = np.empty(n, f32), 1.0
+    for t, alpha in enumerate(f32(1) - betas):
+        product *= float(alpha)
+        table[t] = product
+    return table
+
+
+class Ddim:
+    def __init__(self, config, steps):
+        self.config, self.table = config, alphas_cumprod(config)
+        self.train, self.steps = config["num_train_timesteps"], steps
+        self.timesteps = self.spaced(config["timestep_spacing"], config["steps_offset"])
+
+    def spaced(self, spacing, offset):
+        n, train = self.steps, self.train
+        if mutant("steps-offset"):
+            offset = 0
+        if mutant("timesteps-linspace"):
+            spacing = "linspace"
+        if spacing == "leading":
+            return [i * (train // n) + offset for i in reversed(range(n))]
+        if spacing == "trailing":
+            return [int(t) - 1 for t in np.round(np.arange(train, 0, -train / n))]
+        if spacing == "linspace":
+            return [int(t) for t in np.round(np.linspace(0, train - 1, n))[::-1]]
+        raise FileError(f"timestep_spacing {spacing}: not leading, trailing or linspace")
+
+    def alpha(self, t):
+        if t >= 0:
+            return float(self.table[t])
+        to_one = self.config["set_alpha_to_one"]
+        if mutant("final-alpha"):
+            to_one = not to_one
+        return 1.0 if to_one else float(self.table[0])
+
+    def step(self, x, output, t):
+        """From x at t to x at t - train/steps. x0, eps: the picture and the noise foreseen."""
+        a, b = self.alpha(t), self.alpha(t - self.train // self.steps)
+        kind = self.config["prediction_type"]
+        if mutant("v-for-epsilon") and kind == "epsilon":
+            kind = "v_prediction"
+        elif mutant("epsilon-for-v") and kind == "v_prediction":
+            kind = "epsilon"
+        if kind == "epsilon":
+            eps = output
+            x0 = (x - (1 - a) ** 0.5 * eps) / a**0.5
+        else:
+            x0 = a**0.5 * x - (1 - a) ** 0.5 * output
+            eps = a**0.5 * output + (1 - a) ** 0.5 * x
+        if self.config["clip_sample"] or mutant("clip-sample"):
+            x0 = np.clip(x0, -1, 1)
+        return b**0.5 * x0 + (1 - b) ** 0.5 * eps
+
+
+def guide(batch, scale):
+    """batch: unconditional, then conditional."""
+    unconditional, conditional = batch[:1], batch[1:]
+    if mutant("guidance-order"):
+        unconditional, conditional = conditional, unconditional
+    if mutant("guidance-formula"):  # the paper's: the conditional prediction at scale 0
+        return conditional + scale * (conditional - unconditional)
+    return unconditional + scale * (conditional - unconditional)

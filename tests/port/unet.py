@@ -1,0 +1,175 @@
+"""The UNet: noisy latents (B, 4, H, W), a timestep, the prompt (B, S, D) -> noise (B, 4, H, W)."""
+
+import numpy as np
+
+import mole
+import nn
+from model import activation, conv2d, group_norm, layer_norm, linear
+from mutants import mutant
+from resnet import resnet
+from safetensors_np import FileError
+
+TRANSFORMER_NORM_EPS = 1e-6  # diffusers fixes both in the code; "norm_eps" is of the ResNets alone
+LAYER_NORM_EPS = 1e-5
+
+
+class Settings:
+    def __init__(self, config):
+        self.channels = config["block_out_channels"]
+        self.groups = config["norm_num_groups"]
+        self.eps = 1e-6 if mutant("groupnorm-eps-resnet") else config["norm_eps"]
+        # "attention_head_dim" is, whatever its name says, the number of heads.
+        heads = config["num_attention_heads"] or config["attention_head_dim"]
+        self.heads = heads if isinstance(heads, list) else [heads] * len(self.channels)
+        if mutant("heads-for-width"):
+            self.heads = [c // h for c, h in zip(self.channels, self.heads)]
+        self.depth = config["transformer_layers_per_block"]
+        if config["use_linear_projection"] or self.depth != 1:
+            raise FileError("unet: only SD v1.5's transformers: one block, convolutions in and out")
+
+
+class Prompt:
+    """What cross-attention reads. real (B, S): which tokens are not padding, or None."""
+
+    def __init__(self, states, real=None):
+        self.states, self.real = states, real
+
+
+# ---- transformer ---------------------------------------------------------------------------------
+
+
+def attention(module, x, context, heads, real=None):
+    to_q, to_k, to_v = (module / name for name in ("to_q", "to_k", "to_v"))
+    if mutant("kv-weights-swapped"):
+        to_k, to_v = to_v.called(to_k), to_k.called(to_v)
+    q = mole.linear(to_q, x)
+    k = mole.linear(to_k, context, real)
+    v = mole.linear(to_v, context, real)
+    if mutant("kv-swapped"):
+        k, v = v, k
+    scale = None
+    if mutant("attention-scale-missing"):
+        scale = 1.0
+    if mutant("attention-scale-of-all-heads"):
+        scale = q.shape[-1] ** -0.5
+    x = nn.attention(q, k, v, heads, scale=scale)
+    return module.tap(mole.linear(module / "to_out.0", x))
+
+
+def feed_forward(module, x):
+    """GEGLU: the projection's first half is the value, the second the gate."""
+    gelu = nn.gelu
+    if mutant("geglu-tanh"):
+        gelu = nn.gelu_tanh
+    if mutant("geglu-quick"):
+        gelu = nn.quick_gelu
+    value, gate = np.split(mole.linear(module / "net.0.proj", x), 2, -1)
+    if mutant("geglu-halves"):
+        value, gate = gate, value
+    x = (module / "net.0").tap(value * gelu(gate))
+    return module.tap(mole.linear(module / "net.2", x))
+
+
+def transformer_block(module, x, prompt, heads):
+    h = layer_norm(module / "norm1", x, LAYER_NORM_EPS)
+    if mutant("residual-after-norm"):
+        x = h
+    x = x + attention(module / "attn1", h, h, heads)
+    h = layer_norm(module / "norm2", x, LAYER_NORM_EPS)
+    x = x + attention(module / "attn2", h, prompt.states, heads, prompt.real)
+    h = layer_norm(module / "norm3", x, LAYER_NORM_EPS)
+    return module.tap(x + feed_forward(module / "ff", h))
+
+
+def transformer(module, x, prompt, heads, groups):
+    """x (B, C, H, W): its pixels are the tokens."""
+    B, C, H, W = x.shape
+    eps = 1e-5 if mutant("groupnorm-eps-transformer") else TRANSFORMER_NORM_EPS
+    h = group_norm(module / "norm", x, groups, eps)
+    h = mole.conv1x1(module / "proj_in", h)
+    tokens = h.reshape(B, C, H * W).swapaxes(1, 2)
+    if mutant("nhwc-flatten"):  # the memory of an NCHW image taken for NHWC
+        tokens = np.ascontiguousarray(h).reshape(B, H * W, C)
+    tokens = transformer_block(module / "transformer_blocks.0", tokens, prompt, heads)
+    h = tokens.swapaxes(1, 2).reshape(B, C, H, W)
+    return module.tap(x + mole.conv1x1(module / "proj_out", h))
+
+
+# ---- blocks --------------------------------------------------------------------------------------
+
+
+def down_block(module, x, time, prompt, s, level, layers, attends, last):
+    """Returns x and what the way up will need of this block."""
+    skips = []
+    for j in range(layers):
+        x = resnet(module / f"resnets.{j}", x, s.groups, s.eps, time)
+        if attends:
+            x = transformer(module / f"attentions.{j}", x, prompt, s.heads[level], s.groups)
+        skips.append(x)
+    if not last:
+        down = module / "downsamplers.0"
+        padding = (0, 1, 0, 1) if mutant("downsample-asymmetric") else (1, 1, 1, 1)
+        x = down.tap(conv2d(down / "conv", x, stride=2, padding=padding))
+        skips.append(x)
+    return module.tap(x), skips
+
+
+def mid_block(module, x, time, prompt, s):
+    x = resnet(module / "resnets.0", x, s.groups, s.eps, time)
+    x = transformer(module / "attentions.0", x, prompt, s.heads[-1], s.groups)
+    return module.tap(resnet(module / "resnets.1", x, s.groups, s.eps, time))
+
+
+def up_block(module, x, time, prompt, s, level, skips, attends, size):
+    """skips: of this block, the last is used first. size: height and width of the next block."""
+    if mutant("skip-wrong-end") and len({skip.shape for skip in skips}) == 1:
+        skips = skips[::-1]  # where shapes agree; elsewhere it would not go unnoticed
+    for j in range(len(skips)):
+        parts = [x, skips[-1 - j]]
+        if mutant("skip-concatenated-first"):
+            parts.reverse()
+        x = resnet(module / f"resnets.{j}", np.concatenate(parts, 1), s.groups, s.eps, time)
+        if attends:
+            x = transformer(module / f"attentions.{j}", x, prompt, s.heads[level], s.groups)
+    if size:
+        up = module / "upsamplers.0"
+        x = up.tap(conv2d(up / "conv", nn.upsample(x, *size)))
+    return module.tap(x)
+
+
+def time_embedding(root, timestep, batch, config):
+    dim = config["block_out_channels"][0]
+    dtype = root.component.dtype
+    x = nn.timestep_embedding(
+        [timestep] * batch, dim, config["flip_sin_to_cos"], config["freq_shift"], dtype
+    )
+    x = (root / "time_proj").tap(x)
+    module = root / "time_embedding"
+    x = linear(module / "linear_1", x)
+    x = activation(module / "act", x, nn.silu)
+    return module.tap(linear(module / "linear_2", x))
+
+
+def forward(component, sample, timestep, prompt):
+    config, root = component.config, component.root()
+    s, levels = Settings(config), len(config["block_out_channels"])
+    layers = config["layers_per_block"]
+    time = time_embedding(root, timestep, len(sample), config)
+    x = conv2d(root / "conv_in", sample)
+
+    skips = [x]
+    for i, kind in enumerate(config["down_block_types"]):
+        block, attends, last = root / f"down_blocks.{i}", kind.startswith("Cross"), i == levels - 1
+        x, new = down_block(block, x, time, prompt, s, i, layers, attends, last)
+        skips += new
+    x = mid_block(root / "mid_block", x, time, prompt, s)
+    for i, kind in enumerate(config["up_block_types"]):
+        block, attends, last = root / f"up_blocks.{i}", kind.startswith("Cross"), i == levels - 1
+        skips, own = skips[: -(layers + 1)], skips[-(layers + 1) :]
+        # Twice the size would miss where a way down has rounded up: the next skip knows.
+        size = None if last else skips[-1].shape[2:]
+        x = up_block(block, x, time, prompt, s, levels - 1 - i, own, attends, size)
+
+    x = group_norm(root / "conv_norm_out", x, s.groups, s.eps)
+    x = activation(root / "conv_act", x, nn.silu)
+    return root.tap(conv2d(root / "conv_out", x))

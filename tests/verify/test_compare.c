@@ -1,0 +1,371 @@
+/* The comparator, tested by breaking what it looks at: every case ends in the right exit code and says the
+ * right thing. Candidates are the truth of golden/runs/vae-decode with one thing changed. */
+#include <float.h>
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+
+#include "../fixture.h"
+#include "../scratch.h"
+#include "io/safetensors.h"
+#include "verify/golden.h"
+
+#define CASE "golden/runs/vae-decode"
+/* A tap in the middle: (1,32,3,4). */
+#define TAP "vae.decoder.mid_block.resnets.0.conv1"
+
+static golden_case_t golden;
+static char candidate[300], reference[300], peer[300], output[1 << 16];
+
+static int open_case(void **state) {
+    err_t err;
+    if (golden_case_open(&golden, CASE, &err)) return -1;
+    if (scratch_setup(state)) return -1;
+    snprintf(candidate, sizeof candidate, "%s", scratch_path("candidate.safetensors"));
+    snprintf(reference, sizeof reference, "%s", scratch_path("reference.safetensors"));
+    snprintf(peer, sizeof peer, "%s", scratch_path("peer.safetensors"));
+    return 0;
+}
+
+static int close_case(void **state) {
+    golden_case_close(&golden);
+    return scratch_teardown(state);
+}
+
+/* ---- making traces ---------------------------------------------------------------------------------- */
+
+/* What may be done to one tap before it is written. x has room for twice its numbers. */
+typedef void edit_t(double *x, shape_t *shape);
+
+typedef struct {
+    edit_t *edit;       /* on TAP only */
+    dtype_t dtype;      /* how all taps are stored: DTYPE_F64 or DTYPE_F32 */
+    bool drop;          /* TAP is left out */
+    const char *rename; /* TAP under this name */
+    const char *extra;  /* a further tap of that name */
+    size_t only;        /* > 0: so many taps, then no more */
+} made_t;
+
+static void add(st_writer_t *w, const char *name, dtype_t dtype, shape_t shape, const double *x) {
+    err_t err;
+    size_t count = shape_count(shape);
+    float *narrow = fixture_bytes((count + 1) * sizeof *narrow);
+    for (size_t i = 0; i < count; i++) narrow[i] = (float)x[i];
+    const void *data = dtype == DTYPE_F64 ? (const void *)x : narrow;
+    if (st_writer_add(w, name, dtype, shape, data, &err)) fail_msg("%s", err.text);
+}
+
+static void make(const char *path, made_t made) {
+    err_t err;
+    st_writer_t *w;
+    if (made.dtype != DTYPE_F32) made.dtype = DTYPE_F64;
+    assert_int_equal(st_writer_open(&w, path, &err), 0);
+    size_t taps = made.only ? made.only : golden.taps;
+    for (size_t i = 0; i < taps; i++) {
+        const golden_tap_t *t = &golden.tap[i];
+        bool here = strcmp(t->name, TAP) == 0;
+        shape_t shape = t->shape;
+        double *x = fixture_bytes(2 * shape_count(shape) * sizeof *x);
+        dtype_to_double(x, t->truth->data, DTYPE_F64, shape_count(shape));
+        if (here && made.drop) continue;
+        if (here && made.edit) made.edit(x, &shape);
+        add(w, here && made.rename ? made.rename : t->name, made.dtype, shape, x);
+    }
+    double one = 1;
+    if (made.extra) add(w, made.extra, made.dtype, SHAPE1(1), &one);
+    if (st_writer_finish(w, &err)) fail_msg("%s", err.text);
+    fixture_free(NULL);
+}
+
+/* ---- running the program ------------------------------------------------------------------------------ */
+
+static int compare(const char *first, const char *options) {
+    const char *mole = getenv("MOLE");
+    char command[2048];
+    assert_non_null(mole);
+    snprintf(command, sizeof command, "%s compare %s %s %s 2>&1", mole, options, first, candidate);
+    FILE *pipe = popen(command, "r");
+    assert_non_null(pipe);
+    size_t used = fread(output, 1, sizeof output - 1, pipe);
+    output[used] = '\0';
+    int status = pclose(pipe);
+    if (!WIFEXITED(status)) fail_msg("%s ended by a signal:\n%s", command, output);
+    return WEXITSTATUS(status);
+}
+
+static void expect(int code, const char *text, const char *first, const char *options) {
+    int found = compare(first, options);
+    if (found != code) fail_msg("exit code %d, expected %d:\n%s", found, code, output);
+    if (text && !strstr(output, text)) fail_msg("'%s' is not in:\n%s", text, output);
+}
+
+/* ---- edits -------------------------------------------------------------------------------------------- */
+
+static void one_nan(double *x, shape_t *shape) {
+    (void)shape;
+    x[5] = NAN;
+}
+static void one_inf(double *x, shape_t *shape) {
+    (void)shape;
+    x[5] = INFINITY;
+}
+static void minus_inf(double *x, shape_t *shape) {
+    (void)shape;
+    x[5] = -INFINITY;
+}
+static void spike(double *x, shape_t *shape) {
+    (void)shape;
+    x[17] += 1e-3;
+}
+static void tiny_spike(double *x, shape_t *shape) {
+    (void)shape;
+    x[17] += 1e-8;
+}
+static void gain(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 1.001;
+}
+static void zeros(double *x, shape_t *shape) {
+    memset(x, 0, shape_count(*shape) * sizeof *x);
+}
+static void ones(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] = 1;
+}
+static void flat(double *x, shape_t *shape) {
+    (void)x;
+    *shape = SHAPE1(shape_count(*shape));
+}
+static void fewer(double *x, shape_t *shape) {
+    (void)x;
+    shape->dim[1] /= 2;
+}
+static void more(double *x, shape_t *shape) {
+    memcpy(x + shape_count(*shape), x, shape_count(*shape) * sizeof *x);
+    shape->dim[0] *= 2;
+}
+static void nothing(double *x, shape_t *shape) {
+    (void)x;
+    shape->dim[0] = 0;
+}
+static void nhwc(double *x, shape_t *shape) {
+    size_t C = shape->dim[1], P = shape->dim[2] * shape->dim[3];
+    double *copy = fixture_bytes(C * P * sizeof *copy);
+    memcpy(copy, x, C * P * sizeof *x);
+    for (size_t c = 0; c < C; c++)
+        for (size_t p = 0; p < P; p++) x[p * C + c] = copy[c * P + p];
+}
+static void to_f16_like(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) {
+        int e;
+        double m = frexp(x[i], &e);
+        x[i] = ldexp(nearbyint(ldexp(m, 11)), e - 11);
+    }
+}
+static void minus_zero(double *x, shape_t *shape) {
+    zeros(x, shape);
+    for (size_t i = 0; i < shape_count(*shape); i += 2) x[i] = -0.0;
+}
+static void denormal(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] = (double)(i + 1) * DBL_MIN * 0x1p-30;
+}
+static void twice_denormal(double *x, shape_t *shape) {
+    denormal(x, shape);
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 2;
+}
+
+/* ---- against the golden case ---------------------------------------------------------------------------- */
+
+static void truth_agrees(void **state) {
+    (void)state;
+    make(candidate, (made_t){0});
+    expect(0, NULL, CASE, "");
+    make(candidate, (made_t){.dtype = DTYPE_F32});
+    expect(0, "f32", CASE, "");
+}
+
+static void wrong_numbers_differ(void **state) {
+    (void)state;
+    static edit_t *const edits[] = {spike, tiny_spike, gain, zeros, ones, nhwc, to_f16_like};
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        make(candidate, (made_t){.edit = edits[i]});
+        expect(1, TAP, CASE, "");
+        expect(1, TAP, CASE, "--no-isolate");
+    }
+}
+
+static void not_finite_differs(void **state) {
+    (void)state;
+    static edit_t *const edits[] = {one_nan, one_inf, minus_inf};
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        make(candidate, (made_t){.edit = edits[i]});
+        expect(1, "NOT FINITE", CASE, "");
+        expect(1, "NOT FINITE", CASE, "--limit 1e300");
+    }
+}
+
+static void wrong_shapes_differ(void **state) {
+    (void)state;
+    static edit_t *const edits[] = {flat, fewer, more, nothing};
+    for (size_t i = 0; i < sizeof edits / sizeof *edits; i++) {
+        make(candidate, (made_t){.edit = edits[i]});
+        expect(1, "SHAPE", CASE, "");
+    }
+}
+
+static void float32_hides_what_float64_shows(void **state) {
+    (void)state;
+    make(candidate,
+         (made_t){.edit = tiny_spike, .dtype = DTYPE_F32}); /* below float32's rounding */
+    expect(0, NULL, CASE, "");
+    make(candidate, (made_t){.edit = spike, .dtype = DTYPE_F32});
+    expect(1, TAP, CASE, "");
+}
+
+static void missing_is_stated(void **state) {
+    (void)state;
+    make(candidate, (made_t){.drop = true});
+    expect(0, "not judged", CASE, "");
+    expect(1, "not judged", CASE, "--complete");
+    make(candidate, (made_t){.only = 40});
+    expect(0, "missing", CASE, "");
+    expect(1, "missing", CASE, "--complete");
+}
+
+static void extra_is_listed(void **state) {
+    (void)state;
+    make(candidate, (made_t){.extra = "my.own.tap"});
+    expect(0, "my.own.tap", CASE, "");
+}
+
+static void nothing_in_common_is_no_verdict(void **state) {
+    (void)state;
+    err_t err;
+    st_writer_t *w;
+    assert_int_equal(st_writer_open(&w, candidate, &err), 0);
+    assert_int_equal(st_writer_finish(w, &err), 0);
+    expect(3, "empty", CASE, "");
+    double one = 1;
+    assert_int_equal(st_writer_open(&w, candidate, &err), 0);
+    add(w, "something.else", DTYPE_F64, SHAPE1(1), &one);
+    assert_int_equal(st_writer_finish(w, &err), 0);
+    fixture_free(NULL);
+    expect(3, "--map", CASE, "");
+}
+
+static void names_are_mapped(void **state) {
+    (void)state;
+    char options[400];
+    const char *map = scratch_text("names.map", "glob mine.conv -> " TAP "\n");
+    snprintf(options, sizeof options, "--complete --map %s", map);
+    make(candidate, (made_t){.rename = "mine.conv"});
+    expect(0, NULL, CASE, options);
+    make(candidate, (made_t){.rename = "mine.conv", .edit = gain});
+    expect(1, TAP, CASE, options);
+    make(candidate, (made_t){.extra = "mine.conv"}); /* two taps for one name */
+    expect(3, "both stand for", CASE, options);
+    scratch_text("names.map", "glob ** nonsense\n");
+    expect(3, "line 1", CASE, options);
+}
+
+static void filter_chooses(void **state) {
+    (void)state;
+    make(candidate, (made_t){.edit = gain});
+    expect(0, NULL, CASE, "--filter 'vae.decoder.up_blocks.**' --no-isolate");
+    expect(1, TAP, CASE, "--filter 'vae.decoder.mid_block.**'");
+    expect(3, "filter", CASE, "--filter 'nothing.*'");
+}
+
+static void limit_and_budget_decide(void **state) {
+    (void)state;
+    make(candidate, (made_t){.edit = gain});
+    expect(0, NULL, CASE, "--limit 1e15 --no-isolate");
+    expect(1, "provable bound", CASE, "--limit 1e15"); /* proof needs no limit */
+    make(candidate, (made_t){.edit = to_f16_like});
+    expect(0, "f16", CASE, "--budget f16");
+    expect(1, TAP, CASE, "--budget f32");
+    expect(2, "budget", CASE, "--budget f8");
+    expect(2, "limit", CASE, "--limit -1");
+}
+
+/* ---- trace against trace ---------------------------------------------------------------------------------- */
+
+static void same_special_numbers_agree(void **state) {
+    (void)state;
+    make(reference, (made_t){.edit = one_inf});
+    make(candidate, (made_t){.edit = one_inf});
+    expect(0, NULL, reference, "");
+    make(candidate, (made_t){.edit = minus_inf});
+    expect(1, "NOT FINITE", reference, "");
+    make(reference, (made_t){.edit = one_nan});
+    make(candidate, (made_t){.edit = one_nan});
+    expect(1, "NOT FINITE", reference, ""); /* NaN on both sides is nobody's agreement */
+    make(reference, (made_t){.edit = zeros});
+    make(candidate, (made_t){.edit = minus_zero});
+    expect(0, NULL, reference, "");
+    make(candidate, (made_t){.edit = denormal});
+    expect(1, TAP, reference, ""); /* not zero */
+    make(reference, (made_t){.edit = denormal});
+    expect(0, NULL, reference, "");
+    make(candidate, (made_t){.edit = twice_denormal});
+    expect(1, TAP, reference, "");
+    make(reference, (made_t){.edit = nothing});
+    make(candidate, (made_t){.edit = nothing});
+    expect(0, NULL, reference, "");
+}
+
+static void trace_with_itself_agrees(void **state) {
+    (void)state;
+    make(candidate, (made_t){0});
+    expect(0, NULL, candidate, "--complete");
+    make(reference, (made_t){0});
+    make(candidate, (made_t){.edit = gain});
+    expect(1, "a guess", reference, "");
+}
+
+static void peer_is_the_measure(void **state) {
+    (void)state;
+    char options[400];
+    make(reference, (made_t){0});
+    make(peer, (made_t){.edit = gain});
+    snprintf(options, sizeof options, "--peer %s", peer);
+    make(candidate, (made_t){.edit = gain, .dtype = DTYPE_F32});
+    expect(0, NULL, reference, options); /* as wrong as the peer: once its error */
+    expect(1, TAP, reference, "");
+    make(peer, (made_t){0});
+    expect(1, TAP, reference, options);
+    expect(3, "--peer", CASE, options);
+}
+
+static void unreadable_input_is_no_verdict(void **state) {
+    (void)state;
+    make(candidate, (made_t){0});
+    expect(3, "nowhere", "golden/runs/nowhere", "");
+    scratch_write("candidate.safetensors", "\x80\x02}q\x00", 5);
+    expect(3, "candidate.safetensors", CASE, "");
+    remove(candidate);
+    expect(3, "candidate.safetensors", CASE, "");
+    expect(2, "unexpected", CASE, "--unexpected 2>&1; exit $?; #");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        fixture_test(truth_agrees),
+        fixture_test(wrong_numbers_differ),
+        fixture_test(not_finite_differs),
+        fixture_test(wrong_shapes_differ),
+        fixture_test(float32_hides_what_float64_shows),
+        fixture_test(missing_is_stated),
+        fixture_test(extra_is_listed),
+        fixture_test(nothing_in_common_is_no_verdict),
+        fixture_test(names_are_mapped),
+        fixture_test(filter_chooses),
+        fixture_test(limit_and_budget_decide),
+        fixture_test(same_special_numbers_agree),
+        fixture_test(trace_with_itself_agrees),
+        fixture_test(peer_is_the_measure),
+        fixture_test(unreadable_input_is_no_verdict),
+    };
+    return cmocka_run_group_tests(tests, open_case, close_case);
+}

@@ -1,0 +1,156 @@
+/* trace_fixture.c - see trace_fixture.h. Writes .npy bytes by itself, not by ref/io. */
+#include "trace_fixture.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+#include <zip.h>
+
+#include "../scratch.h"
+#include "core/err.h"
+#include "io/safetensors.h"
+
+const char *const format_names[TRACE_FORMATS] = {"safetensors", "npy + index.json",
+                                                 "npy + index.csv", "npz, stored", "npz, deflated"};
+
+static const char *descr(dtype_t dtype) {
+    switch (dtype) {
+    case DTYPE_F64: return "<f8";
+    case DTYPE_F32: return "<f4";
+    case DTYPE_F16: return "<f2";
+    case DTYPE_I64: return "<i8";
+    case DTYPE_I32: return "<i4";
+    case DTYPE_U8: return "|u1";
+    case DTYPE_BOOL: return "|b1";
+    default: fail_msg("NumPy has no %s", dtype_name(dtype)); return NULL;
+    }
+}
+
+/* The numbers with the first index fastest. */
+static void reorder(char *out, const char *in, shape_t shape, size_t size) {
+    size_t count = shape_count(shape);
+    for (size_t i = 0; i < count; i++) {
+        size_t left = i, to = 0, index[SHAPE_DIMS];
+        for (int d = shape.ndim - 1; d >= 0; d--) {
+            index[d] = left % shape.dim[d];
+            left /= shape.dim[d];
+        }
+        for (int d = shape.ndim - 1; d >= 0; d--) to = to * shape.dim[d] + index[d];
+        memcpy(out + to * size, in + i * size, size);
+    }
+}
+
+char *fixture_npy(const fixture_tensor_t *tensor, size_t *bytes) {
+    char shape[SHAPE_TEXT], dictionary[400];
+    shape_text(shape, tensor->shape);
+    if (tensor->shape.ndim == 1) snprintf(shape, sizeof shape, "(%zu,)", tensor->shape.dim[0]);
+    int length = snprintf(dictionary, sizeof dictionary,
+                          "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n",
+                          descr(tensor->dtype), tensor->fortran ? "True" : "False", shape);
+    size_t size = dtype_size(tensor->dtype), data = shape_count(tensor->shape) * size;
+    *bytes = 10 + (size_t)length + data;
+    char *file = xmalloc(*bytes);
+    memcpy(file, "\x93NUMPY\x01\x00", 8);
+    file[8] = (char)(length & 0xff);
+    file[9] = (char)(length >> 8);
+    memcpy(file + 10, dictionary, (size_t)length);
+    if (tensor->fortran)
+        reorder(file + 10 + length, tensor->data, tensor->shape, size);
+    else if (data)
+        memcpy(file + 10 + length, tensor->data, data);
+    return file;
+}
+
+const char *fixture_zip(const char *name, bool deflate, const fixture_entry_t *entries,
+                        size_t count) {
+    const char *path = scratch_path(name);
+    int code;
+    unlink(path);
+    zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
+    assert_non_null(zip);
+    for (size_t i = 0; i < count; i++) {
+        zip_source_t *source = zip_source_buffer(zip, entries[i].data, entries[i].bytes, 0);
+        zip_int64_t index = zip_file_add(zip, entries[i].name, source, 0);
+        assert_true(index >= 0);
+        zip_set_file_compression(zip, (zip_uint64_t)index, deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE,
+                                 0);
+    }
+    assert_int_equal(zip_close(zip), 0);
+    return path;
+}
+
+static const char *write_safetensors(const char *name, const fixture_tensor_t *tensors,
+                                     size_t count) {
+    err_t err;
+    st_writer_t *writer;
+    const char *path = scratch_path(name);
+    assert_int_equal(st_writer_open(&writer, path, &err), 0);
+    st_writer_metadata(writer, "format", "mole-trace");
+    for (size_t i = 0; i < count; i++)
+        assert_int_equal(st_writer_add(writer, tensors[i].name, tensors[i].dtype, tensors[i].shape,
+                                       tensors[i].data, &err),
+                         0);
+    assert_int_equal(st_writer_finish(writer, &err), 0);
+    return path;
+}
+
+static const char *write_folder(const char *name, bool csv, const fixture_tensor_t *tensors,
+                                size_t count) {
+    char inside[256], index[8192];
+    size_t used = 0;
+    assert_int_equal(mkdir(scratch_path(name), 0700), 0);
+    used += (size_t)snprintf(index, sizeof index, csv ? "order,name,file\n" : "[");
+    for (size_t i = 0; i < count; i++) {
+        size_t bytes;
+        char *npy = fixture_npy(&tensors[i], &bytes);
+        snprintf(inside, sizeof inside, "%s/%03zu.npy", name, count - i);
+        scratch_write(inside, npy, bytes);
+        free(npy);
+        const char *file = strrchr(inside, '/') + 1;
+        used += csv ? (size_t)snprintf(index + used, sizeof index - used, "%zu,%s,%s\n", i,
+                                       tensors[i].name, file)
+                    : (size_t)snprintf(index + used, sizeof index - used,
+                                       "%s{\"name\": \"%s\", \"file\": \"%s\"}", i ? ", " : "",
+                                       tensors[i].name, file);
+    }
+    snprintf(index + used, sizeof index - used, csv ? "" : "]\n");
+    snprintf(inside, sizeof inside, "%s/index.%s", name, csv ? "csv" : "json");
+    scratch_text(inside, index);
+    return scratch_path(name);
+}
+
+static const char *write_npz(const char *name, bool deflate, const fixture_tensor_t *tensors,
+                             size_t count) {
+    enum { MOST = 64 };
+    fixture_entry_t entries[MOST] = {{0}};
+    char names[MOST][128];
+    assert_true(count <= MOST);
+    for (size_t i = 0; i < count; i++) {
+        snprintf(names[i], sizeof names[i], "%s.npy", tensors[i].name);
+        entries[i].name = names[i];
+        entries[i].data = fixture_npy(&tensors[i], &entries[i].bytes);
+    }
+    const char *path = fixture_zip(name, deflate, entries, count);
+    for (size_t i = 0; i < count; i++) free((void *)(uintptr_t)entries[i].data);
+    return path;
+}
+
+const char *fixture_trace(const char *name, format_t format, const fixture_tensor_t *tensors,
+                          size_t count) {
+    char full[128];
+    static const char *const ends[TRACE_FORMATS] = {".safetensors", "", "-csv", ".npz", "-z.npz"};
+    snprintf(full, sizeof full, "%s%s", name, ends[format]);
+    switch (format) {
+    case SAFETENSORS: return write_safetensors(full, tensors, count);
+    case NPY_JSON: return write_folder(full, false, tensors, count);
+    case NPY_CSV: return write_folder(full, true, tensors, count);
+    default: return write_npz(full, format == NPZ_DEFLATED, tensors, count);
+    }
+}

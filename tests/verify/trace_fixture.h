@@ -1,0 +1,39 @@
+/* trace_fixture.h - traces of every format, written from one list of tensors. */
+#ifndef MOLE_TESTS_VERIFY_TRACE_FIXTURE_H
+#define MOLE_TESTS_VERIFY_TRACE_FIXTURE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/dtype.h"
+#include "core/shape.h"
+
+typedef struct {
+    const char *name;
+    dtype_t dtype;
+    shape_t shape;
+    const void *data; /* row-major, little endian */
+    bool fortran;     /* .npy and .npz: stored with the first index fastest */
+} fixture_tensor_t;
+
+typedef enum { SAFETENSORS, NPY_JSON, NPY_CSV, NPZ_STORED, NPZ_DEFLATED, TRACE_FORMATS } format_t;
+extern const char *const format_names[TRACE_FORMATS];
+
+/* Bytes of a .npy file, version 1.0; the caller frees them. */
+char *fixture_npy(const fixture_tensor_t *tensor, size_t *bytes);
+
+/* Writes a trace called `name` into the scratch folder; returns its path. Folders hold 000.npy,
+ * 001.npy ... numbered from the last to the first, so that no sort gives the order. */
+const char *fixture_trace(const char *name, format_t format, const fixture_tensor_t *tensors,
+                          size_t count);
+
+/* A zip of entries with any bytes, stored or deflated. */
+typedef struct {
+    const char *name;
+    const void *data;
+    size_t bytes;
+} fixture_entry_t;
+const char *fixture_zip(const char *name, bool deflate, const fixture_entry_t *entries,
+                        size_t count);
+
+#endif
