@@ -42,7 +42,6 @@ int cli_usage_error(const char *command, const char *format, ...) {
 
 int cli_next_option(const char *command, int argc, char **argv, const char *shorts,
                     const struct option *table) {
-    opterr = 0;
     int option = getopt_long(argc, argv, shorts, table, NULL);
     if (option != ':' && option != '?') return option;
     const char *word = argv[optind - 1];
