@@ -86,7 +86,7 @@ static void check_tensor(trace_file_t *trace, size_t index, const fixture_tensor
     read_good(trace, index, 0, entry->count, out);
     for (size_t i = 0; i < entry->count; i++) {
         double wanted = value_of(tensor, i);
-        if (memcmp(&out[i], &wanted, sizeof wanted) != 0)
+        if (out[i] != wanted || signbit(out[i]) != signbit(wanted))
             fail_msg("'%s'[%zu] is %a, not %a", entry->name, i, out[i], wanted);
     }
 }

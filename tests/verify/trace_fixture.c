@@ -130,15 +130,16 @@ static const char *write_npz(const char *name, bool deflate, const fixture_tenso
                              size_t count) {
     enum { MOST = 64 };
     fixture_entry_t entries[MOST] = {{0}};
+    char *files[MOST];
     char names[MOST][128];
     assert_true(count <= MOST);
     for (size_t i = 0; i < count; i++) {
         snprintf(names[i], sizeof names[i], "%s.npy", tensors[i].name);
         entries[i].name = names[i];
-        entries[i].data = fixture_npy(&tensors[i], &entries[i].bytes);
+        entries[i].data = files[i] = fixture_npy(&tensors[i], &entries[i].bytes);
     }
     const char *path = fixture_zip(name, deflate, entries, count);
-    for (size_t i = 0; i < count; i++) free((void *)(uintptr_t)entries[i].data);
+    for (size_t i = 0; i < count; i++) free(files[i]);
     return path;
 }
 
