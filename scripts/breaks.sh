@@ -12,8 +12,9 @@
 #
 # For each break: patch one file of the copy, rebuild what depends on it, run test programs in both
 # number types (those that the break names, then its room's, then all others) until one fails, put the
-# file back. The unbroken copy must pass every program first. Status: 0 when every break is caught in
-# every number type it is a break in, 1 when one survives, no longer applies, or does not compile.
+# file back. Programs that fail on the unbroken copy are not asked. Status: 0 when every break is caught
+# in every number type it is a break in; 1 when one survives, no longer applies or does not compile, or
+# when a program fails without any break.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
@@ -117,15 +118,18 @@ if [ "$stamp" != "$(cat "$dir/sound" 2>/dev/null)" ]; then
     echo "the code as it is:"
     rm -f "$dir/sound"
     make_tree all tests || { tail -n 20 "$dir/make.log"; exit 1; }
-    make -C "$tree" --no-print-directory JOBS="$jobs" run-tests >"$dir/run.log" 2>&1 || {
-        cat "$dir/run.log"
-        echo "breaks.sh: without any break the tests must pass" >&2
-        exit 1
-    }
-    tail -n 1 "$dir/run.log"
+    make -C "$tree" --no-print-directory JOBS="$jobs" run-tests >"$dir/run.log" 2>&1
+    grep '^[0-9]* passed, [0-9]* failed' "$dir/run.log" || { tail -n 20 "$dir/run.log"; exit 1; }
+    sed -n 's|^FAIL f../tests/\([^ ]*\) .*|\1|p' "$dir/run.log" | sort -u >"$dir/unsound"
     echo "$stamp" >"$dir/sound"
 else
     make_tree all tests || { tail -n 20 "$dir/make.log"; exit 1; }
+fi
+# A program that fails without any break says nothing about one.
+unsound=$(cat "$dir/unsound")
+if [ -n "$unsound" ]; then
+    echo "not asked, because they fail without any break:" "$unsound"
+    tests=$(echo "$tests" | grep -v -x -F -f "$dir/unsound")
 fi
 
 # ---- the breaks ----------------------------------------------------------------------------------
@@ -177,7 +181,7 @@ while read -r name room file only hints; do
     [ "$only" = both ] || types=$only
     place=${file#ref/}
     # shellcheck disable=SC2086 # a list of tests
-    order=$(ordered "${place%%/*}" $hints)
+    order=$(ordered "${place%%/*}" $hints | grep -v -x -F -f "$dir/unsound")
     if ask; then
         missed=''
         for type in $types; do grep -q "^$type " "$dir/caught" || missed="$missed $type"; done
@@ -230,4 +234,4 @@ if [ -n "$page" ] && [ $survived = 0 ]; then
         done
     } >"$dir/page" && cp "$dir/page" "$page" && echo "$page"
 fi
-[ $survived = 0 ]
+[ $survived = 0 ] && [ -z "$unsound" ]
