@@ -258,6 +258,7 @@ docs-check: ## run every command of README.md and docs/, and compare
 	@CC='$(CC)' scripts/setup.sh --test
 	@$(MAKE) $(PARALLEL) all tests
 	@scripts/setup.sh --more || :
+	@tests/docs/test_check_docs.sh
 	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
 .PHONY: lint

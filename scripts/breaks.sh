@@ -131,13 +131,14 @@ fi
 # ---- the breaks ----------------------------------------------------------------------------------
 
 # The programs in the order in which they are asked, the slow ones last.
+slow='^verify/test_runs\|^verify/test_compare\|^cli/\|^mole/test_layers\|^pipeline/test_memory'
 ordered() { # ordered ROOM TEST...
     room=$1
     shift
     {
         for test; do echo "$test"; done
-        echo "$tests" | grep "^$room/"
-        echo "$tests" | grep -v -e '^verify/test_runs' -e '^cli/'
+        echo "$tests" | grep "^$room/" | grep -v -e "$slow"
+        echo "$tests" | grep -v -e "$slow"
         echo "$tests"
     } | awk '!seen[$0]++'
 }

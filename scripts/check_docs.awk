@@ -103,7 +103,9 @@ function unit(text,   parts, point) {
     return exp(log(10) * (parts[2] - (point ? length(parts[1]) - point : 0)))
 }
 function order_equal(x, y) {
-    if (x + 0 == y + 0) return 1
+    x += 0
+    y += 0
+    if (x == y) return 1
     if (x * y <= 0) return 0
     x = absolute(x)
     y = absolute(y)

@@ -43,8 +43,19 @@ bool cli_parse_double(const char *text, double least, double most, double *value
 /* ---- options that mean the same everywhere --------------------------------------------------------- */
 
 enum {
-    OPT_MODEL = 256, OPT_FACE, OPT_HAND, OPT_EXPERT, OPT_GATES, OPT_PLAIN_LORA, OPT_ALLOW_UNUSED,
-    OPT_PRECISION, OPT_MATMUL, OPT_MOLE, OPT_THREADS, OPT_HELP, OPT_OWN = 512
+    OPT_MODEL = 256,
+    OPT_FACE,
+    OPT_HAND,
+    OPT_EXPERT,
+    OPT_GATES,
+    OPT_PLAIN_LORA,
+    OPT_ALLOW_UNUSED,
+    OPT_PRECISION,
+    OPT_MATMUL,
+    OPT_MOLE,
+    OPT_THREADS,
+    OPT_HELP,
+    OPT_OWN = 512
 };
 
 /* For the head of a subcommand's long option table, and its --help text. */
@@ -53,13 +64,19 @@ enum {
         {"hand", required_argument, NULL, OPT_HAND},                                               \
         {"expert", required_argument, NULL, OPT_EXPERT},                                           \
         {"gates", required_argument, NULL, OPT_GATES},                                             \
-        {"plain-lora", no_argument, NULL, OPT_PLAIN_LORA},                                         \
-        {"allow-unused", no_argument, NULL, OPT_ALLOW_UNUSED}
+        {"plain-lora", no_argument, NULL, OPT_PLAIN_LORA}, {                                       \
+        "allow-unused", no_argument, NULL, OPT_ALLOW_UNUSED                                        \
+    }
 #define CLI_RUN_OPTIONS                                                                            \
     {"precision", required_argument, NULL, OPT_PRECISION},                                         \
-        {"matmul", required_argument, NULL, OPT_MATMUL}, {"mole", required_argument, NULL, OPT_MOLE}, \
-        {"threads", required_argument, NULL, OPT_THREADS}
-#define CLI_HELP_OPTION {"help", no_argument, NULL, OPT_HELP}, {0}
+        {"matmul", required_argument, NULL, OPT_MATMUL},                                           \
+        {"mole", required_argument, NULL, OPT_MOLE}, {                                             \
+        "threads", required_argument, NULL, OPT_THREADS                                            \
+    }
+#define CLI_HELP_OPTION                                                                            \
+    {"help", no_argument, NULL, OPT_HELP}, {                                                       \
+        0                                                                                          \
+    }
 
 extern const char cli_model_help[], cli_run_help[];
 

@@ -10,23 +10,27 @@
 static const char command[] = "compare";
 
 static void print_help(void) {
-    printf("usage: mole compare [OPTIONS] REFERENCE CANDIDATE\n\n"
-           "Hold a candidate's trace against a golden case, or against another trace, and name the first\n"
-           "layer that is wrong by itself. Exit code 0: agrees, 1: differs, 3: cannot be compared.\n\n"
-           "  REFERENCE            a golden folder (manifest.json), or a trace\n"
-           "  CANDIDATE            a trace: .safetensors, a folder of .npy files, .npz\n\n"
-           "  --all                every tap, not only culprit and worst ten\n"
-           "  --filter GLOB        only taps whose name matches (* within an element, ** across)\n"
-           "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
-           "  --budget f64|f32|f16|bf16  precision the candidate computes in (its dtype)\n"
-           "  --limit X            error a tap may have, in units of PyTorch's own (16)\n"
-           "  --complete           a tap that the candidate lacks is a failure too\n"
-           "  --no-isolate         do not run the reference on the candidate's inputs: faster, but an\n"
-           "                       inherited error then looks like one that was made\n"
-           "  --peer TRACE         trace against trace: whose error is the unit (PyTorch's float32, say)\n"
-           "  --json FILE --junit FILE --html FILE  reports beside the text\n\n"
-           "example:\n"
-           "  mole compare golden/runs/vae-decode golden/runs/vae-decode/tensors.safetensors\n");
+    printf(
+        "usage: mole compare [OPTIONS] REFERENCE CANDIDATE\n\n"
+        "Hold a candidate's trace against a golden case, or against another trace, and name the "
+        "first\n"
+        "layer that is wrong by itself. Exit code 0: agrees, 1: differs, 3: cannot be compared.\n\n"
+        "  REFERENCE            a golden folder (manifest.json), or a trace\n"
+        "  CANDIDATE            a trace: .safetensors, a folder of .npy files, .npz\n\n"
+        "  --all                every tap, not only culprit and worst ten\n"
+        "  --filter GLOB        only taps whose name matches (* within an element, ** across)\n"
+        "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
+        "  --budget f64|f32|f16|bf16  precision the candidate computes in (its dtype)\n"
+        "  --limit X            error a tap may have, in units of PyTorch's own (16)\n"
+        "  --complete           a tap that the candidate lacks is a failure too\n"
+        "  --no-isolate         do not run the reference on the candidate's inputs: faster, but "
+        "an\n"
+        "                       inherited error then looks like one that was made\n"
+        "  --peer TRACE         trace against trace: whose error is the unit (PyTorch's float32, "
+        "say)\n"
+        "  --json FILE --junit FILE --html FILE  reports beside the text\n\n"
+        "example:\n"
+        "  mole compare golden/runs/vae-decode golden/runs/vae-decode/tensors.safetensors\n");
 }
 
 typedef struct {
@@ -37,8 +41,17 @@ typedef struct {
 } options_t;
 
 enum {
-    OPT_ALL = OPT_OWN, OPT_FILTER, OPT_MAP, OPT_BUDGET, OPT_LIMIT, OPT_COMPLETE, OPT_NO_ISOLATE, OPT_PEER, OPT_JSON,
-    OPT_JUNIT, OPT_HTML
+    OPT_ALL = OPT_OWN,
+    OPT_FILTER,
+    OPT_MAP,
+    OPT_BUDGET,
+    OPT_LIMIT,
+    OPT_COMPLETE,
+    OPT_NO_ISOLATE,
+    OPT_PEER,
+    OPT_JSON,
+    OPT_JUNIT,
+    OPT_HTML
 };
 
 static int set_budget(options_t *o, const char *value) {
@@ -107,7 +120,8 @@ static int write_reports(const options_t *o, const compare_result_t *result,
 static int compare_with_golden(const options_t *o, trace_file_t *candidate, err_t *err) {
     golden_case_t golden;
     if (o->peer)
-        return err_set(err, "--peer is for trace against trace: a golden case brings PyTorch's error");
+        return err_set(err,
+                       "--peer is for trace against trace: a golden case brings PyTorch's error");
     if (golden_case_open(&golden, o->reference, err)) return -1;
     run_t run = {.matmul = MATMUL_BLAS, .form = MOLE_DIRECT};
     compare_result_t result;
@@ -147,7 +161,8 @@ int cli_compare(int argc, char **argv) {
     if (usage >= 0) return usage;
     err_t err;
     trace_file_t *candidate;
-    if (o.map_path && name_map_open(&o.map, o.map_path, &err)) return cli_input_error(command, &err);
+    if (o.map_path && name_map_open(&o.map, o.map_path, &err))
+        return cli_input_error(command, &err);
     o.compare.map = o.map;
     int status = trace_file_open(&candidate, o.candidate, &err);
     if (!status) {

@@ -32,7 +32,8 @@ static int load_latents(job_t *job, err_t *err) {
     if (!path) return 0;
     tensor_file_t tensor = {0};
     if (tensor_file_read(&tensor, path, NULL, err)) return -1;
-    size_t C = vae_config(job->pipeline.vae)->latent_channels, unit = pipeline_size_unit(&job->pipeline);
+    size_t C = vae_config(job->pipeline.vae)->latent_channels,
+           unit = pipeline_size_unit(&job->pipeline);
     shape_t expected = SHAPE4(1, C, job->height / unit, job->width / unit);
     char want[SHAPE_TEXT], have[SHAPE_TEXT];
     int status = 0;
@@ -42,8 +43,8 @@ static int load_latents(job_t *job, err_t *err) {
         for (size_t j = 0; j < n && !status; j++) {
             job->latents[j] = (real_t)tensor.data[j];
             if (!isfinite(job->latents[j]))
-                status = err_set(err, "%s: number %zu of the latents is %g, expected finite ones", path,
-                                 j, tensor.data[j]);
+                status = err_set(err, "%s: number %zu of the latents is %g, expected finite ones",
+                                 path, j, tensor.data[j]);
         }
     } else {
         status = err_set(err, "%s: expected latents %s for %zu x %zu pixels, found %s", path,
@@ -78,7 +79,8 @@ static int check_texts(const job_t *job, err_t *err) {
         const char *const texts[] = {o->prompt[i].positive, o->prompt[i].negative};
         for (size_t k = 0; k < (o->scale > 1 ? 2 : 1); k++) {
             prompt_tokens_t tokens;
-            if (!prompt_encode(&tokens, job->pipeline.tokenizer, &texts[k], NULL, 1, &syntax, err)) {
+            if (!prompt_encode(&tokens, job->pipeline.tokenizer, &texts[k], NULL, 1, &syntax,
+                               err)) {
                 prompt_tokens_free(&tokens);
             } else if (o->prompts_from && k == 0) {
                 return err_prefix(err, "%s: prompt %zu", o->prompts_from, i + 1);
@@ -133,14 +135,15 @@ static char *parameters(const job_t *job, const generate_prompt_t *prompt, uint6
     const generate_options_t *o = job->options;
     const ddim_config_t *s = &job->scheduler;
     const char *folder = strrchr(o->common.files.folder, '/');
-    return xasprintf("%s\nNegative prompt: %s\nSteps: %zu, Sampler: DDIM, CFG scale: %g, Seed: %llu, "
-                     "Size: %zux%zu, Model: %s, Eta: %g, MoLE experts: %s, Timestep spacing: %s, Steps "
-                     "offset: %d, Set alpha to one: %s, Prediction type: %s, RNG: %s, Precision: %s",
-                     prompt->positive, prompt->negative, o->steps, o->scale, (unsigned long long)seed,
-                     job->width, job->height, folder && folder[1] ? folder + 1 : o->common.files.folder,
-                     o->eta, experts, timestep_spacing_name(s->timestep_spacing), s->steps_offset,
-                     s->set_alpha_to_one ? "true" : "false", prediction_type_name(s->prediction_type),
-                     o->noise == NOISE_CPU ? "CPU" : "GPU", REAL_NAME);
+    return xasprintf(
+        "%s\nNegative prompt: %s\nSteps: %zu, Sampler: DDIM, CFG scale: %g, Seed: %llu, "
+        "Size: %zux%zu, Model: %s, Eta: %g, MoLE experts: %s, Timestep spacing: %s, Steps "
+        "offset: %d, Set alpha to one: %s, Prediction type: %s, RNG: %s, Precision: %s",
+        prompt->positive, prompt->negative, o->steps, o->scale, (unsigned long long)seed,
+        job->width, job->height, folder && folder[1] ? folder + 1 : o->common.files.folder, o->eta,
+        experts, timestep_spacing_name(s->timestep_spacing), s->steps_offset,
+        s->set_alpha_to_one ? "true" : "false", prediction_type_name(s->prediction_type),
+        o->noise == NOISE_CPU ? "CPU" : "GPU", REAL_NAME);
 }
 
 static int save(const job_t *job, const char *path, const generate_prompt_t *prompt, uint64_t seed,
@@ -159,13 +162,20 @@ static int save(const job_t *job, const char *path, const generate_prompt_t *pro
 
 /* One picture of one prompt; `text` is shared by the pictures of a prompt. */
 static int make_image(const job_t *job, const run_t *run, pipeline_text_t *text,
-                      const generate_prompt_t *prompt, uint64_t seed, const char *path, err_t *err) {
+                      const generate_prompt_t *prompt, uint64_t seed, const char *path,
+                      err_t *err) {
     const generate_options_t *o = job->options;
     progress_t progress;
-    pipeline_image_t settings = {.width = job->width, .height = job->height, .steps = o->steps,
-                                 .guidance_scale = o->scale, .eta = o->eta, .seed = seed,
-                                 .noise = o->noise, .latents = job->latents,
-                                 .scheduler = job->scheduler, .progress = progress_step,
+    pipeline_image_t settings = {.width = job->width,
+                                 .height = job->height,
+                                 .steps = o->steps,
+                                 .guidance_scale = o->scale,
+                                 .eta = o->eta,
+                                 .seed = seed,
+                                 .noise = o->noise,
+                                 .latents = job->latents,
+                                 .scheduler = job->scheduler,
+                                 .progress = progress_step,
                                  .who = &progress};
     if (pipeline_check_memory(run, &job->pipeline, text, &settings, err)) return -1;
     arena_mark_t mark = arena_mark(run->arena);
@@ -192,8 +202,9 @@ static int make_prompt(const job_t *job, const run_t *run, const generate_prompt
     int status = pipeline_encode(run, &job->pipeline, prompt->positive, prompt->negative, guided,
                                  &syntax, &text, err);
     if (!status && (text.truncated[0] || (guided && text.truncated[1])))
-        fprintf(stderr, "mole generate: warning: the %s is longer than %zu chunk(s) of tokens; the rest "
-                        "is cut off (--max-chunks)\n",
+        fprintf(stderr,
+                "mole generate: warning: the %s is longer than %zu chunk(s) of tokens; the rest "
+                "is cut off (--max-chunks)\n",
                 guided && text.truncated[0] ? "negative prompt" : "prompt", o->max_chunks);
     for (size_t i = 0; !status && i < o->images; i++, ++*number) {
         char *path = generate_output_path(o, *number);
@@ -214,7 +225,8 @@ static void announce(const job_t *job) {
     printf("\nsettings   %zux%zu, %zu steps, guidance %g, seed %llu (torch %s)\n", job->width,
            job->height, o->steps, o->scale, (unsigned long long)o->seed,
            o->noise == NOISE_CPU ? "CPU" : "CUDA");
-    printf("scheduler  DDIM, %s: %s, steps_offset %d, set_alpha_to_one %s, clip_sample %s, %s, eta %g\n",
+    printf("scheduler  DDIM, %s: %s, steps_offset %d, set_alpha_to_one %s, clip_sample %s, %s, eta "
+           "%g\n",
            o->scheduler, timestep_spacing_name(s->timestep_spacing), s->steps_offset,
            s->set_alpha_to_one ? "true" : "false", s->clip_sample ? "true" : "false",
            prediction_type_name(s->prediction_type), o->eta);
@@ -236,7 +248,8 @@ static int open_sinks(job_t *job, run_t *run, err_t *err) {
     }
     if (!o->gates_png) return 0;
     size_t unit = pipeline_size_unit(&job->pipeline);
-    job->maps = gate_maps_new(&o->common.files.mole, job->height / unit, job->width / unit, run->sink);
+    job->maps =
+        gate_maps_new(&o->common.files.mole, job->height / unit, job->width / unit, run->sink);
     run->sink = gate_maps_sink(job->maps);
     return 0;
 }
@@ -249,7 +262,8 @@ static int close_sinks(job_t *job, int status, err_t *err) {
     if (!status && job->trace) printf("%s  %zu taps\n", o->trace, taps);
     if (!status && job->maps) {
         status = gate_maps_write(job->maps, o->gates_png, err);
-        if (!status) printf("%s/  gate maps of %zu experts\n", o->gates_png, o->common.files.mole.experts);
+        if (!status)
+            printf("%s/  gate maps of %zu experts\n", o->gates_png, o->common.files.mole.experts);
     }
     gate_maps_free(job->maps);
     return status;

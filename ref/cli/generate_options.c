@@ -8,35 +8,41 @@
 #include "io/file.h"
 
 static void print_help(void) {
-    printf("usage: mole generate --model FOLDER --prompt TEXT -o OUT.png [OPTIONS]\n\n"
-           "Make pictures from prompts.\n\n%s\n"
-           "  --prompt TEXT        what the picture shows\n"
-           "  --prompts-from FILE  one prompt a line instead; blank lines are passed over\n"
-           "  --negative TEXT      what it shall not show (\"\")\n"
-           "  --preset paper       append the authors' fixed words to prompt and negative prompt\n"
-           "  --syntax plain|weighted  weighted: (word) [word] (word:1.3) as in the authors' scripts (plain)\n"
-           "  --max-chunks N       chunks of 75 tokens a prompt may have (1); the rest is cut off\n"
-           "  --seed N             torch's seed, 0 .. 2^64-1 (0); picture i of a prompt uses N + i\n"
-           "  --images N           pictures per prompt (1)\n"
-           "  --steps N            denoising steps, 1 .. 1000 (50)\n"
-           "  --scale X            guidance scale (7.5); at most 1: no guidance, no negative prompt\n"
-           "  --width N --height N pixels (the model's own)\n"
-           "  --eta X              0: deterministic DDIM, 1: full noise (0)\n"
-           "  --scheduler authors|config|FILE  DDIM settings: what the authors' scripts end up with, the\n"
-           "                       model's scheduler_config.json, or a file of that kind (authors)\n"
-           "  --noise cpu|cuda     whose torch.randn the latents come from (cpu)\n"
-           "  --latents FILE       start from these instead: .npy, .npz or .safetensors, (1,4,H/8,W/8)\n"
-           "  --trace FILE         every intermediate tensor, safetensors (one prompt, one picture)\n"
-           "  --trace-inputs       the trace also holds NAME.in, what goes into each module with weights\n"
-           "  --gates-png FOLDER   pictures of how strong each expert was, where\n"
-           "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
-           "  -q, --quiet          no progress and no settings on the screen\n\n%s\n"
-           "example:\n"
-           "  mole generate --model golden/models/sd15-tiny --prompt \"a portrait, waving\" --seed 7 --steps 10 \\\n"
-           "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
-           "      --hand golden/models/sd15-tiny-mole/hand.safetensors \\\n"
-           "      --gates golden/models/sd15-tiny-mole/gates.safetensors -o portrait.png\n",
-           cli_model_help, cli_run_help);
+    printf(
+        "usage: mole generate --model FOLDER --prompt TEXT -o OUT.png [OPTIONS]\n\n"
+        "Make pictures from prompts.\n\n%s\n"
+        "  --prompt TEXT        what the picture shows\n"
+        "  --prompts-from FILE  one prompt a line instead; blank lines are passed over\n"
+        "  --negative TEXT      what it shall not show (\"\")\n"
+        "  --preset paper       append the authors' fixed words to prompt and negative prompt\n"
+        "  --syntax plain|weighted  weighted: (word) [word] (word:1.3) as in the authors' scripts "
+        "(plain)\n"
+        "  --max-chunks N       chunks of 75 tokens a prompt may have (1); the rest is cut off\n"
+        "  --seed N             torch's seed, 0 .. 2^64-1 (0); picture i of a prompt uses N + i\n"
+        "  --images N           pictures per prompt (1)\n"
+        "  --steps N            denoising steps, 1 .. 1000 (50)\n"
+        "  --scale X            guidance scale (7.5); at most 1: no guidance, no negative prompt\n"
+        "  --width N --height N pixels (the model's own)\n"
+        "  --eta X              0: deterministic DDIM, 1: full noise (0)\n"
+        "  --scheduler authors|config|FILE  DDIM settings: what the authors' scripts end up with, "
+        "the\n"
+        "                       model's scheduler_config.json, or a file of that kind (authors)\n"
+        "  --noise cpu|cuda     whose torch.randn the latents come from (cpu)\n"
+        "  --latents FILE       start from these instead: .npy, .npz or .safetensors, "
+        "(1,4,H/8,W/8)\n"
+        "  --trace FILE         every intermediate tensor, safetensors (one prompt, one picture)\n"
+        "  --trace-inputs       the trace also holds NAME.in, what goes into each module with "
+        "weights\n"
+        "  --gates-png FOLDER   pictures of how strong each expert was, where\n"
+        "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
+        "  -q, --quiet          no progress and no settings on the screen\n\n%s\n"
+        "example:\n"
+        "  mole generate --model golden/models/sd15-tiny --prompt \"a portrait, waving\" --seed 7 "
+        "--steps 10 \\\n"
+        "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
+        "      --hand golden/models/sd15-tiny-mole/hand.safetensors \\\n"
+        "      --gates golden/models/sd15-tiny-mole/gates.safetensors -o portrait.png\n",
+        cli_model_help, cli_run_help);
 }
 
 /* What the command line says before it is checked as a whole. */
@@ -46,9 +52,25 @@ typedef struct {
 } words_t;
 
 enum {
-    OPT_PROMPT = OPT_OWN, OPT_PROMPTS_FROM, OPT_NEGATIVE, OPT_PRESET, OPT_SYNTAX, OPT_MAX_CHUNKS,
-    OPT_SEED, OPT_IMAGES, OPT_STEPS, OPT_SCALE, OPT_WIDTH, OPT_HEIGHT, OPT_ETA, OPT_SCHEDULER,
-    OPT_NOISE, OPT_LATENTS, OPT_TRACE, OPT_TRACE_INPUTS, OPT_GATES_PNG
+    OPT_PROMPT = OPT_OWN,
+    OPT_PROMPTS_FROM,
+    OPT_NEGATIVE,
+    OPT_PRESET,
+    OPT_SYNTAX,
+    OPT_MAX_CHUNKS,
+    OPT_SEED,
+    OPT_IMAGES,
+    OPT_STEPS,
+    OPT_SCALE,
+    OPT_WIDTH,
+    OPT_HEIGHT,
+    OPT_ETA,
+    OPT_SCHEDULER,
+    OPT_NOISE,
+    OPT_LATENTS,
+    OPT_TRACE,
+    OPT_TRACE_INPUTS,
+    OPT_GATES_PNG
 };
 
 static const struct option long_options[] = {
@@ -93,27 +115,36 @@ static bool either(const char *value, const char *first, const char *second, int
 static int set_number(generate_options_t *o, int option, const char *value) {
     switch (option) {
     case OPT_SEED:
-        return cli_parse_u64(value, &o->seed) ? 0 : bad("seed", "a whole number from 0 to 2^64-1", value);
+        return cli_parse_u64(value, &o->seed)
+                   ? 0
+                   : bad("seed", "a whole number from 0 to 2^64-1", value);
     case OPT_IMAGES:
         return cli_parse_size(value, 1, 1000000, &o->images)
-                   ? 0 : bad("images", "a number from 1 to 1000000", value);
+                   ? 0
+                   : bad("images", "a number from 1 to 1000000", value);
     case OPT_STEPS:
         return cli_parse_size(value, 1, 1000, &o->steps)
-                   ? 0 : bad("steps", "a number from 1 to 1000", value);
+                   ? 0
+                   : bad("steps", "a number from 1 to 1000", value);
     case OPT_WIDTH:
         return cli_parse_size(value, 8, SIDE_MAX, &o->width) && o->width % 8 == 0
-                   ? 0 : bad("width", "a multiple of 8 from 8 to 65528", value);
+                   ? 0
+                   : bad("width", "a multiple of 8 from 8 to 65528", value);
     case OPT_HEIGHT:
         return cli_parse_size(value, 8, SIDE_MAX, &o->height) && o->height % 8 == 0
-                   ? 0 : bad("height", "a multiple of 8 from 8 to 65528", value);
+                   ? 0
+                   : bad("height", "a multiple of 8 from 8 to 65528", value);
     case OPT_MAX_CHUNKS:
         return cli_parse_size(value, 1, 100, &o->max_chunks)
-                   ? 0 : bad("max-chunks", "a number from 1 to 100", value);
+                   ? 0
+                   : bad("max-chunks", "a number from 1 to 100", value);
     case OPT_SCALE:
         return cli_parse_double(value, 0, 1000, &o->scale)
-                   ? 0 : bad("scale", "a number from 0 to 1000", value);
+                   ? 0
+                   : bad("scale", "a number from 0 to 1000", value);
     default:
-        return cli_parse_double(value, 0, 1, &o->eta) ? 0 : bad("eta", "a number from 0 to 1", value);
+        return cli_parse_double(value, 0, 1, &o->eta) ? 0
+                                                      : bad("eta", "a number from 0 to 1", value);
     }
 }
 
@@ -127,7 +158,8 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
         w->paper = strcmp(value, "paper") == 0;
         return w->paper ? 0 : bad("preset", "paper", value);
     case OPT_SYNTAX:
-        if (!either(value, "plain", "weighted", &index)) return bad("syntax", "plain or weighted", value);
+        if (!either(value, "plain", "weighted", &index))
+            return bad("syntax", "plain or weighted", value);
         o->syntax = index ? PROMPT_WEIGHTED : PROMPT_PLAIN;
         return 0;
     case OPT_NOISE:
@@ -157,7 +189,8 @@ static int read_prompts(generate_options_t *o, const words_t *w) {
     err_t err;
     char *data;
     size_t bytes;
-    if (file_read(w->prompts_from, LIMIT, &data, &bytes, &err)) return cli_input_error(command, &err);
+    if (file_read(w->prompts_from, LIMIT, &data, &bytes, &err))
+        return cli_input_error(command, &err);
     int status = 0;
     if (memchr(data, '\0', bytes)) {
         err_set(&err, "%s: has a NUL byte; expected text, one prompt a line", w->prompts_from);
@@ -187,13 +220,15 @@ static int check(generate_options_t *o, const words_t *w) {
     if (!w->prompt == !w->prompts_from)
         return cli_usage_error(command, "give either --prompt or --prompts-from");
     if (o->seed + (o->images - 1) < o->seed)
-        return cli_usage_error(command, "--images %zu from seed %llu: the last seed is above 2^64-1",
+        return cli_usage_error(command,
+                               "--images %zu from seed %llu: the last seed is above 2^64-1",
                                o->images, (unsigned long long)o->seed);
     if (o->trace && strcmp(o->trace, o->output) == 0)
         return cli_usage_error(command, "--trace and -o name the same file");
     if (o->gates_png && !o->common.files.mole.gates)
         return cli_usage_error(command, "--gates-png without --gates: there are no gates to draw");
-    if (o->trace_inputs && !o->trace) return cli_usage_error(command, "--trace-inputs without --trace");
+    if (o->trace_inputs && !o->trace)
+        return cli_usage_error(command, "--trace-inputs without --trace");
     if (o->latents && o->images > 1)
         return cli_usage_error(command, "--latents makes one picture: leave out --images");
     if (w->prompt)
@@ -206,14 +241,20 @@ static int check(generate_options_t *o, const words_t *w) {
 }
 
 int generate_options_parse(generate_options_t *o, int argc, char **argv) {
-    *o = (generate_options_t){.common = CLI_COMMON_DEFAULTS, .images = 1, .steps = 50, .scale = 7.5,
-                              .scheduler = "authors", .max_chunks = 1};
+    *o = (generate_options_t){.common = CLI_COMMON_DEFAULTS,
+                              .images = 1,
+                              .steps = 50,
+                              .scale = 7.5,
+                              .scheduler = "authors",
+                              .max_chunks = 1};
     words_t words = {.negative = ""};
     int option, status = 0;
     while (!status && (option = cli_next_option(command, argc, argv, ":o:q", long_options)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
-        if (option == '?') status = EXIT_USAGE;
-        else status = cli_common_option(&o->common, command, option, optarg);
+        if (option == '?')
+            status = EXIT_USAGE;
+        else
+            status = cli_common_option(&o->common, command, option, optarg);
         if (status < 0) status = set_option(o, &words, option, optarg);
     }
     if (!status && optind < argc)

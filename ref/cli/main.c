@@ -18,7 +18,8 @@ static const struct {
     const char *precision; /* NULL: the user's choice */
 } commands[] = {
     {"generate", "prompt in, PNG out", cli_generate, NULL},
-    {"compare", "a port's trace against the truth: which layer is wrong, and why", cli_compare, "f64"},
+    {"compare", "a port's trace against the truth: which layer is wrong, and why", cli_compare,
+     "f64"},
     {"replay", "one module on given inputs", cli_replay, NULL},
     {"verify", "run golden cases and say how far every tap is from the truth", cli_verify, NULL},
     {"inspect", "what a model and its experts hold", cli_inspect, NULL},
@@ -31,16 +32,19 @@ static void print_help(FILE *to) {
                 "Diffusion\n\nusage: mole COMMAND [OPTIONS]\n\n");
     for (int i = 0; i < COMMANDS; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].about);
-    fprintf(to, "\nmole COMMAND --help tells more. Exit codes: 0 done or agrees, 1 differs, 2 usage,\n"
-                "3 bad or missing input.\n\nexample:\n  mole generate --model golden/models/sd15-tiny "
-                "--prompt \"two hands\" \\\n      --steps 10 -o hands.png\n");
+    fprintf(to,
+            "\nmole COMMAND --help tells more. Exit codes: 0 done or agrees, 1 differs, 2 usage,\n"
+            "3 bad or missing input.\n\nexample:\n  mole generate --model golden/models/sd15-tiny "
+            "--prompt \"two hands\" \\\n      --steps 10 -o hands.png\n");
 }
 
-/* The precision that the command needs, or the value of --precision, or NULL. Only whole words before a lone "--" count. */
+/* The precision that the command needs, or the value of --precision, or NULL. Only whole words before a
+ * lone "--" count. */
 static const char *wanted_precision(int argc, char **argv) {
     const char *wanted = NULL;
     for (int i = 0; argc > 1 && i < COMMANDS; i++)
-        if (strcmp(argv[1], commands[i].name) == 0 && commands[i].precision) return commands[i].precision;
+        if (strcmp(argv[1], commands[i].name) == 0 && commands[i].precision)
+            return commands[i].precision;
     for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--precision") == 0 && i + 1 < argc) wanted = argv[i + 1];
         if (strncmp(argv[i], "--precision=", 12) == 0) wanted = argv[i] + 12;
@@ -59,8 +63,8 @@ static int become(const char *program, char **argv) {
     self[length] = '\0';
     if (snprintf(other, sizeof other, "%s/%s", dirname(self), program) < (int)sizeof other)
         execv(other, argv);
-    fprintf(stderr, "mole: %s: %s. Build both programs (make) and keep them in one folder.\n", other,
-            strerror(errno));
+    fprintf(stderr, "mole: %s: %s. Build both programs (make) and keep them in one folder.\n",
+            other, strerror(errno));
     return EXIT_INPUT;
 }
 

@@ -15,7 +15,8 @@ const char cli_model_help[] =
     "  --hand FILE          expert for hands\n"
     "  --expert NAME=FILE   a further expert, in the order of the gates' rows\n"
     "  --gates FILE         local and global gates of all experts\n"
-    "  --plain-lora         add the experts at full strength, without gates (the ungated baseline)\n"
+    "  --plain-lora         add the experts at full strength, without gates (the ungated "
+    "baseline)\n"
     "  --allow-unused       accept tensors that nothing uses, and list them (mole inspect)\n";
 
 const char cli_run_help[] =
@@ -41,15 +42,17 @@ int cli_usage_error(const char *command, const char *format, ...) {
 
 int cli_next_option(const char *command, int argc, char **argv, const char *shorts,
                     const struct option *table) {
-    opterr = 0;
     int option = getopt_long(argc, argv, shorts, table, NULL);
     if (option != ':' && option != '?') return option;
     const char *word = argv[optind - 1];
-    if (option == ':') cli_usage_error(command, "%s needs a value", word);
-    else if (!optopt) cli_usage_error(command, "no option '%s', or short for several", word);
+    if (option == ':')
+        cli_usage_error(command, "%s needs a value", word);
+    else if (!optopt)
+        cli_usage_error(command, "no option '%s', or short for several", word);
     else if (strncmp(word, "--", 2) == 0 && strchr(word, '='))
         cli_usage_error(command, "%s: this option takes no value", word);
-    else cli_usage_error(command, "no option '-%c'", optopt);
+    else
+        cli_usage_error(command, "no option '-%c'", optopt);
     return '?';
 }
 
@@ -105,13 +108,14 @@ static int add_named_expert(cli_common_t *c, const char *command, char *value) {
     size_t length = equals ? (size_t)(equals - value) : 0;
     if (length == 0 || length > 32 || !equals[1] ||
         strspn(value, "abcdefghijklmnopqrstuvwxyz0123456789_") != length)
-        return cli_usage_error(command, "--expert takes NAME=FILE, NAME of a-z 0-9 _, not '%s'", value);
+        return cli_usage_error(command, "--expert takes NAME=FILE, NAME of a-z 0-9 _, not '%s'",
+                               value);
     *equals = '\0';
     return add_expert(c, command, value, equals + 1);
 }
 
-static int choose(const char *command, const char *option, const char *value, const char *const two[2],
-                  int *index) {
+static int choose(const char *command, const char *option, const char *value,
+                  const char *const two[2], int *index) {
     for (*index = 0; *index < 2; ++*index)
         if (strcmp(value, two[*index]) == 0) return 0;
     return cli_usage_error(command, "--%s takes %s or %s, not '%s'", option, two[0], two[1], value);
@@ -144,7 +148,8 @@ int cli_common_option(cli_common_t *c, const char *command, int option, const ch
         return status;
     case OPT_THREADS:
         if (!cli_parse_size(value, 1, 1024, &threads))
-            return cli_usage_error(command, "--threads takes a number from 1 to 1024, not '%s'", value);
+            return cli_usage_error(command, "--threads takes a number from 1 to 1024, not '%s'",
+                                   value);
         omp_set_num_threads((int)threads);
         return 0;
     default: return -1;
@@ -160,17 +165,20 @@ int cli_check_experts(const cli_common_t *c, const char *command) {
     const mole_files_t *m = &c->files.mole;
     if (!c->files.folder) return cli_usage_error(command, "--model is missing");
     if (m->experts == 0) {
-        if (m->gates) return cli_usage_error(command, "--gates without experts: name --face and --hand");
+        if (m->gates)
+            return cli_usage_error(command, "--gates without experts: name --face and --hand");
         if (c->plain_lora)
-            return cli_usage_error(command, "--plain-lora without an expert: name --face or --hand");
+            return cli_usage_error(command,
+                                   "--plain-lora without an expert: name --face or --hand");
         return 0;
     }
     if (c->plain_lora && m->gates)
         return cli_usage_error(command, "--plain-lora runs without gates: leave out --gates");
     if (!c->plain_lora && !m->gates)
-        return cli_usage_error(command, "experts without --gates: their strength would be unknown, since "
-                                        "MoLE's gates decide it. Name the gates file, or --plain-lora "
-                                        "for the ungated baseline");
+        return cli_usage_error(command,
+                               "experts without --gates: their strength would be unknown, since "
+                               "MoLE's gates decide it. Name the gates file, or --plain-lora "
+                               "for the ungated baseline");
     return 0;
 }
 

@@ -13,7 +13,8 @@ static const char command[] = "replay";
 
 static void print_help(void) {
     printf("usage: mole replay MODULE --model FOLDER --inputs FILE [OPTIONS]\n\n"
-           "Run one module that has weights (its name as in a trace) on an input and print or store the\n"
+           "Run one module that has weights (its name as in a trace) on an input and print or "
+           "store the\n"
            "result; with --expect also say how far a given result is from it.\n\n%s%s"
            "  --inputs FILE        .npy, .npz or .safetensors; in torch's dimension order\n"
            "  --input NAME         which tensor of the file (MODULE.in, else the only one)\n"
@@ -111,8 +112,10 @@ static int expect(const options_t *o, const real_t *out, shape_t shape, err_t *e
 static int replay(const options_t *o, const pipeline_t *p, const run_t *run, err_t *err) {
     const module_t *module = pipeline_module(p, o->module);
     if (!module)
-        return err_set(err, "%s: no module with weights has the name '%s' (mole inspect --model lists "
-                            "layers; a trace shows all names)", o->common.files.folder, o->module);
+        return err_set(err,
+                       "%s: no module with weights has the name '%s' (mole inspect --model lists "
+                       "layers; a trace shows all names)",
+                       o->common.files.folder, o->module);
     tensor_file_t input = {0};
     if (read_input(o, &input, err)) return -1;
     size_t count = shape_count(input.shape);

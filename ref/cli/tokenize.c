@@ -14,7 +14,8 @@ static void print_help(void) {
            "Print the ids and pieces that a prompt becomes.\n\n"
            "  --model FOLDER       a diffusers pipeline folder, or a tokenizer's own folder\n"
            "  --padded             the row the text encoder gets: BOS, ids, EOS, padding\n"
-           "  --syntax plain|weighted  weighted: parse (word:1.3) first and print each token's weight (plain)\n"
+           "  --syntax plain|weighted  weighted: parse (word:1.3) first and print each token's "
+           "weight (plain)\n"
            "  --max-chunks N       with --syntax weighted: rows a prompt may have (1)\n"
            "  --json               ids, pieces and weights as JSON\n\n"
            "example:\n  mole tokenize --model golden/models/sd15-tiny \"two people's hands\"\n");
@@ -44,13 +45,14 @@ static int parse(options_t *o, int argc, char **argv) {
         case OPT_JSON: o->json = true; break;
         case OPT_MAX_CHUNKS:
             if (!cli_parse_size(optarg, 1, 100, &o->max_chunks))
-                return cli_usage_error(command, "--max-chunks takes a number from 1 to 100, not '%s'",
-                                       optarg);
+                return cli_usage_error(
+                    command, "--max-chunks takes a number from 1 to 100, not '%s'", optarg);
             break;
         case OPT_SYNTAX:
             o->weighted = strcmp(optarg, "weighted") == 0;
             if (!o->weighted && strcmp(optarg, "plain") != 0)
-                return cli_usage_error(command, "--syntax takes plain or weighted, not '%s'", optarg);
+                return cli_usage_error(command, "--syntax takes plain or weighted, not '%s'",
+                                       optarg);
             break;
         default: return EXIT_USAGE;
         }
@@ -61,8 +63,8 @@ static int parse(options_t *o, int argc, char **argv) {
     return -1;
 }
 
-static int print_tokens(const tokenizer_t *tok, const int32_t *ids, const double *weights, size_t count,
-                        bool as_json) {
+static int print_tokens(const tokenizer_t *tok, const int32_t *ids, const double *weights,
+                        size_t count, bool as_json) {
     if (!as_json) {
         for (size_t i = 0; i < count; i++) {
             const char *piece = tokenizer_piece(tok, ids[i]);

@@ -11,12 +11,16 @@ static const char command[] = "verify";
 
 static void print_help(void) {
     printf("usage: mole verify [OPTIONS] FOLDER...\n\n"
-           "Run golden cases (docs/golden-format.md, kind \"run\") and compare every tap with the float64\n"
-           "truth. error: worst |difference| / max |truth|. ratio: our float32 error in units of PyTorch's.\n"
+           "Run golden cases (docs/golden-format.md, kind \"run\") and compare every tap with the "
+           "float64\n"
+           "truth. error: worst |difference| / max |truth|. ratio: our float32 error in units of "
+           "PyTorch's.\n"
            "Exit code 0: all taps within bounds, 1: not, 3: a case cannot be run.\n\n%s"
            "  --forced             put the truth in place of every output: each module on its own\n"
-           "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no bound)\n"
-           "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for taps of at\n"
+           "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no "
+           "bound)\n"
+           "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
+           "taps of at\n"
            "                       least 16 numbers; smaller ones are judged together\n"
            "  --all                every tap, not only the worst ten of a case\n"
            "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
@@ -41,7 +45,15 @@ static void default_bounds(options_t *o, bool bound_given, bool ratio_given) {
 
 /* Returns -1 and the options, first folder at argv[optind], or the exit code to leave with. */
 static int parse(options_t *o, int argc, char **argv) {
-    enum { OPT_FORCED = OPT_OWN, OPT_BOUND, OPT_BOUND_RATIO, OPT_ALL, OPT_JSON, OPT_JUNIT, OPT_HTML };
+    enum {
+        OPT_FORCED = OPT_OWN,
+        OPT_BOUND,
+        OPT_BOUND_RATIO,
+        OPT_ALL,
+        OPT_JSON,
+        OPT_JUNIT,
+        OPT_HTML
+    };
     static const struct option table[] = {CLI_RUN_OPTIONS,
                                           {"forced", no_argument, NULL, OPT_FORCED},
                                           {"bound", required_argument, NULL, OPT_BOUND},
@@ -66,7 +78,8 @@ static int parse(options_t *o, int argc, char **argv) {
         case OPT_HTML: o->html = optarg; break;
         case OPT_BOUND:
             bound_given = cli_parse_double(optarg, 0, 1e300, &o->bound);
-            if (!bound_given) return cli_usage_error(command, "--bound takes a number, not '%s'", optarg);
+            if (!bound_given)
+                return cli_usage_error(command, "--bound takes a number, not '%s'", optarg);
             break;
         case OPT_BOUND_RATIO:
             ratio_given = cli_parse_double(optarg, 0, 1e300, &o->bound_ratio);
@@ -80,7 +93,8 @@ static int parse(options_t *o, int argc, char **argv) {
     if (status) return status;
     if (optind == argc) return cli_usage_error(command, "name at least one golden folder");
     if ((o->json || o->junit || o->html) && optind + 1 != argc)
-        return cli_usage_error(command, "--json, --junit and --html report on one case: name one folder");
+        return cli_usage_error(command,
+                               "--json, --junit and --html report on one case: name one folder");
     default_bounds(o, bound_given, ratio_given);
     return -1;
 }
@@ -105,8 +119,8 @@ static void print_rows(const verify_result_t *result, bool all) {
             continue;
         }
         printf("  %9.2e %9.2e %7.3f %8zu  %s\n", diff_relative(d),
-               d->truth_rms > 0 ? d->rms / d->truth_rms : d->rms, verify_row_ratio(&row[i]), d->count,
-               row[i].tap->name);
+               d->truth_rms > 0 ? d->rms / d->truth_rms : d->rms, verify_row_ratio(&row[i]),
+               d->count, row[i].tap->name);
     }
     free(row);
 }

@@ -20,8 +20,9 @@ int arena_create(arena_t **arena, size_t bytes, err_t *err) {
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)
-        return err_set(err, "cannot reserve %zu MiB of address space for activations: %s. "
-                            "Raise the limit (ulimit -v) and try again.",
+        return err_set(err,
+                       "cannot reserve %zu MiB of address space for activations: %s. "
+                       "Raise the limit (ulimit -v) and try again.",
                        bytes >> 20, strerror(errno));
     *arena = xmalloc(sizeof **arena);
     **arena = (arena_t){.base = base, .size = bytes};
@@ -52,7 +53,8 @@ static void guard_write(unsigned char *at, uint64_t size) {
 static uint64_t guard_size(const unsigned char *at) {
     uint64_t words[2];
     memcpy(words, at, sizeof words);
-    REQUIRE(words[0] == GUARD, "arena: a guard word was overwritten: some operation wrote past its end");
+    REQUIRE(words[0] == GUARD,
+            "arena: a guard word was overwritten: some operation wrote past its end");
     return words[1];
 }
 

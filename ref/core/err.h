@@ -26,7 +26,7 @@ static inline int err_returns(int status) {
     (void)status;
     return -1;
 }
-#define err_set(...) err_returns(err_set(__VA_ARGS__))
+#define err_set(...)    err_returns(err_set(__VA_ARGS__))
 #define err_prefix(...) err_returns(err_prefix(__VA_ARGS__))
 #endif
 

@@ -24,6 +24,7 @@ double fmath_erf(double x) {
 
 double fmath_sigmoid(double x) {
     if (x >= 0) return 1.0 / (1.0 + exp(-x));
-    double e = exp(x); /* x < 0: e is below 1, so nothing overflows and small results keep their bits */
+    double e =
+        exp(x); /* x < 0: e is below 1, so nothing overflows and small results keep their bits */
     return e / (1.0 + e);
 }

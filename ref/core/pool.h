@@ -13,7 +13,8 @@ typedef struct {
 
 /* Zeroed, aligned to 64 bytes. Never NULL. */
 void *pool_alloc(pool_t *pool, size_t count, size_t size);
-const char *pool_printf(pool_t *pool, const char *format, ...) __attribute__((format(printf, 2, 3)));
+const char *pool_printf(pool_t *pool, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
 void pool_free(pool_t *pool);
 
 #endif

@@ -12,10 +12,10 @@ typedef struct {
     size_t dim[SHAPE_DIMS];
 } shape_t;
 
-#define SHAPE0() ((shape_t){0, {0}})
-#define SHAPE1(a) ((shape_t){1, {(size_t)(a)}})
-#define SHAPE2(a, b) ((shape_t){2, {(size_t)(a), (size_t)(b)}})
-#define SHAPE3(a, b, c) ((shape_t){3, {(size_t)(a), (size_t)(b), (size_t)(c)}})
+#define SHAPE0()           ((shape_t){0, {0}})
+#define SHAPE1(a)          ((shape_t){1, {(size_t)(a)}})
+#define SHAPE2(a, b)       ((shape_t){2, {(size_t)(a), (size_t)(b)}})
+#define SHAPE3(a, b, c)    ((shape_t){3, {(size_t)(a), (size_t)(b), (size_t)(c)}})
 #define SHAPE4(a, b, c, d) ((shape_t){4, {(size_t)(a), (size_t)(b), (size_t)(c), (size_t)(d)}})
 
 /* Product of the dimensions (1 for a scalar). The caller vouches that it does not overflow; files are

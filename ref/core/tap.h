@@ -24,8 +24,8 @@ typedef struct {
 } view_t;
 
 /* Tokens (B,T,C), rows (B,C), an image (B,C,H,W) kept channels-last. */
-#define VIEW_TOKENS(B, T, C) ((view_t){SHAPE3(B, T, C), LAYOUT_TORCH})
-#define VIEW_ROWS(B, C) ((view_t){SHAPE2(B, C), LAYOUT_TORCH})
+#define VIEW_TOKENS(B, T, C)   ((view_t){SHAPE3(B, T, C), LAYOUT_TORCH})
+#define VIEW_ROWS(B, C)        ((view_t){SHAPE2(B, C), LAYOUT_TORCH})
 #define VIEW_IMAGE(B, C, H, W) ((view_t){SHAPE4(B, C, H, W), LAYOUT_CHANNELS_LAST})
 
 typedef struct tap_sink tap_sink_t;

@@ -173,8 +173,9 @@ void config_expect_string(config_t *c, const char *key, const char *value) {
 void config_expect_bool(config_t *c, const char *key, bool value) {
     const json_t *found = get(c, key);
     if (found && (!json_is_boolean(found) || json_is_true(found) != value))
-        config_fail(c, key, value ? "true (nothing else is implemented)"
-                                  : "false (nothing else is implemented)");
+        config_fail(c, key,
+                    value ? "true (nothing else is implemented)"
+                          : "false (nothing else is implemented)");
 }
 
 void config_expect_number(config_t *c, const char *key, double value) {

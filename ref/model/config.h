@@ -19,7 +19,8 @@ int config_open(config_t **config, const char *folder, const char *name, err_t *
 int config_close(config_t *config);
 
 void config_size(config_t *config, const char *key, size_t *value, size_t least, size_t most);
-void config_size_or(config_t *config, const char *key, size_t *value, size_t otherwise, size_t most);
+void config_size_or(config_t *config, const char *key, size_t *value, size_t otherwise,
+                    size_t most);
 void config_double(config_t *config, const char *key, double *value);
 void config_double_or(config_t *config, const char *key, double *value, double otherwise);
 void config_bool_or(config_t *config, const char *key, bool *value, bool otherwise);

@@ -38,17 +38,17 @@ grid_t conv_grid(const conv_t *conv, grid_t g) {
 void conv_forward(const run_t *run, const conv_t *conv, real_t *out, const real_t *x, grid_t g) {
     tap_input(run->sink, conv->name, x, VIEW_IMAGE(g.B, conv->in, g.H, g.W));
     arena_mark_t mark = arena_mark(run->arena);
-    real_t *work = arena_reals(run->arena,
-                               conv2d_work(g.B, conv->in, g.H, g.W, conv->out, conv->geometry));
-    conv2d(out, x, conv->weight, conv->bias, g.B, conv->in, g.H, g.W, conv->out, conv->geometry, work,
-           run->matmul);
+    real_t *work =
+        arena_reals(run->arena, conv2d_work(g.B, conv->in, g.H, g.W, conv->out, conv->geometry));
+    conv2d(out, x, conv->weight, conv->bias, g.B, conv->in, g.H, g.W, conv->out, conv->geometry,
+           work, run->matmul);
     arena_release(run->arena, mark);
     grid_t o = conv_grid(conv, g);
     tap(run->sink, conv->name, out, VIEW_IMAGE(o.B, conv->out, o.H, o.W));
 }
 
-void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, grid_t g,
-                        bool as_tokens) {
+void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,
+                        grid_t g, bool as_tokens) {
     size_t C = norm->channels, P = g.H * g.W;
     view_t image = VIEW_IMAGE(g.B, C, g.H, g.W);
     view_t flat = {SHAPE3(g.B, C, P), LAYOUT_CHANNELS_LAST};
@@ -57,8 +57,8 @@ void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const
     tap(run->sink, norm->name, out, as_tokens ? flat : image);
 }
 
-void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, size_t B,
-                        size_t T) {
+void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,
+                        size_t B, size_t T) {
     tap_input(run->sink, norm->name, x, VIEW_TOKENS(B, T, norm->channels));
     layer_norm(out, x, norm->weight, norm->bias, B * T, norm->channels, norm->eps);
     tap(run->sink, norm->name, out, VIEW_TOKENS(B, T, norm->channels));
@@ -107,7 +107,8 @@ void bind_linear(binder_t *b, linear_t *layer, size_t in, size_t out, bool bias,
 void bind_projection(binder_t *b, linear_t *layer, size_t in, size_t out, bool conv,
                      const char *name) {
     *layer = (linear_t){.name = bind_tap(b, name), .in = in, .out = out};
-    bind_parameter(b, &layer->weight, conv ? SHAPE4(out, in, 1, 1) : SHAPE2(out, in), name, "weight");
+    bind_parameter(b, &layer->weight, conv ? SHAPE4(out, in, 1, 1) : SHAPE2(out, in), name,
+                   "weight");
     bind_parameter(b, &layer->bias, SHAPE1(out), name, "bias");
     remember(b, (module_t){layer->name, MODULE_LINEAR, {.linear = layer}});
 }

@@ -59,11 +59,11 @@ grid_t conv_grid(const conv_t *conv, grid_t g);
 void conv_forward(const run_t *run, const conv_t *conv, real_t *out, const real_t *x, grid_t g);
 
 /* Over an image's groups; out may be x. `as_tokens`: the tap's shape is (B,C,H*W). */
-void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, grid_t g,
-                        bool as_tokens);
+void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,
+                        grid_t g, bool as_tokens);
 /* Over the channels of every token; out may be x. */
-void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x, size_t B,
-                        size_t T);
+void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,
+                        size_t B, size_t T);
 
 /* ---- binding ------------------------------------------------------------------------------------- */
 

@@ -88,8 +88,8 @@ typedef struct {
  *   pad != EOS: its last is set to EOS unless it is EOS or pad, its second to EOS if it is pad.
  * PROMPT_PLAIN with max_chunks = 1 gives the rows of tokenizer_encode_padded.
  *   texts (prompts) UTF-8, lengths (prompts) in bytes; lengths NULL: the texts end in NUL
- * Returns 0, or -1 and err (which of several prompts, byte offset), *out then empty. prompt_tokens_free frees.
- * */
+ * Returns 0, or -1 and err (which of several prompts, byte offset), *out then empty.
+ * prompt_tokens_free frees. */
 int prompt_encode(prompt_tokens_t *out, const tokenizer_t *tok, const char *const *texts,
                   const size_t *lengths, size_t prompts, const prompt_options_t *options,
                   err_t *err);

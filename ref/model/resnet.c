@@ -1,7 +1,6 @@
 /* resnet.c - see resnet.h. */
 #include "model/resnet.h"
 
-
 void bind_resnet(binder_t *b, resnet_t *r, size_t in, size_t out, size_t time_channels,
                  size_t groups, double eps, const char *name) {
     *r = (resnet_t){.name = bind_tap(b, name),
@@ -17,7 +16,8 @@ void bind_resnet(binder_t *b, resnet_t *r, size_t in, size_t out, size_t time_ch
     bind_norm(b, &r->norm2, out, groups, eps, bind_name(b, "%s.norm2", name));
     bind_conv(b, &r->conv2, out, out, 3, 1, 1, bind_name(b, "%s.conv2", name));
     if (r->has_shortcut)
-        bind_projection(b, &r->conv_shortcut, in, out, true, bind_name(b, "%s.conv_shortcut", name));
+        bind_projection(b, &r->conv_shortcut, in, out, true,
+                        bind_name(b, "%s.conv_shortcut", name));
 }
 
 void resnet_forward(const run_t *run, const resnet_t *r, real_t *out, const real_t *x,

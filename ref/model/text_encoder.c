@@ -157,8 +157,7 @@ void text_encoder_forward(const run_t *run, const text_encoder_t *e, real_t *out
     real_t *x = arena_reals(run->arena, B * T * D);
 
     embedding(x, ids, e->token_embedding, B * T, c->vocab_size, D);
-    for (size_t b = 0; b < B; b++)
-        add(x + b * T * D, x + b * T * D, e->position_embedding, T * D);
+    for (size_t b = 0; b < B; b++) add(x + b * T * D, x + b * T * D, e->position_embedding, T * D);
     tap(run->sink, e->name_embeddings, x, VIEW_TOKENS(B, T, D));
     for (size_t i = 0; i < c->num_hidden_layers; i++) {
         self_attention(run, &e->layer[i], c, x, B, T);

@@ -29,7 +29,8 @@ static void bind_block(binder_t *b, transformer_block_t *block, transformer_conf
     bind_norm(b, &block->norm1, C, 0, eps, bind_name(b, "%s.norm1", name));
     bind_attention(b, &block->attn1, C, c.heads, C, bind_name(b, "%s.attn1", name));
     bind_norm(b, &block->norm2, C, 0, eps, bind_name(b, "%s.norm2", name));
-    bind_attention(b, &block->attn2, C, c.heads, c.context_channels, bind_name(b, "%s.attn2", name));
+    bind_attention(b, &block->attn2, C, c.heads, c.context_channels,
+                   bind_name(b, "%s.attn2", name));
     bind_norm(b, &block->norm3, C, 0, eps, bind_name(b, "%s.norm3", name));
     bind_linear(b, &block->ff_proj, C, 8 * C, true, bind_name(b, "%s.ff.net.0.proj", name));
     bind_linear(b, &block->ff_out, 4 * C, C, true, bind_name(b, "%s.ff.net.2", name));
@@ -58,8 +59,8 @@ void bind_transformer(binder_t *b, transformer_t *t, transformer_config_t c, siz
 }
 
 /* out = to_out(attention(q, k, v)) */
-static void attend(const run_t *run, const attention_t *a, real_t *out, const real_t *q, const real_t *k,
-                   const real_t *v, size_t B, size_t T, size_t S) {
+static void attend(const run_t *run, const attention_t *a, real_t *out, const real_t *q,
+                   const real_t *k, const real_t *v, size_t B, size_t T, size_t S) {
     size_t C = a->heads * a->width;
     real_t *work = arena_reals(run->arena, attention_work(B, T, S, a->heads, a->width));
     real_t *h = arena_reals(run->arena, B * T * C);

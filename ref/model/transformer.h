@@ -37,9 +37,9 @@ typedef struct {
 
 /* The text that the UNet listens to, and what attn2 has made of it. */
 typedef struct {
-    size_t B, S;          /* samples, tokens */
-    const real_t *tokens; /* (B,S,cross_attention_dim) */
-    bool ready;           /* key and value are filled */
+    size_t B, S;           /* samples, tokens */
+    const real_t *tokens;  /* (B,S,cross_attention_dim) */
+    bool ready;            /* key and value are filled */
     real_t **key, **value; /* per attn2: (B,S,channels) */
 } context_kv_t;
 

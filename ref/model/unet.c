@@ -91,7 +91,8 @@ static void bind_down(binder_t *b, unet_t *u, size_t level) {
                                   bind_name(b, "%s.attentions.%zu", at, i));
     }
     if (level + 1 < c->levels)
-        bind_sampler(b, block, out, 2, c->downsample_padding, bind_name(b, "%s.downsamplers.0", at));
+        bind_sampler(b, block, out, 2, c->downsample_padding,
+                     bind_name(b, "%s.downsamplers.0", at));
 }
 
 static void bind_mid(binder_t *b, unet_t *u) {
@@ -301,7 +302,8 @@ static grid_t up_forward(const run_t *run, const unet_block_t *block, real_t *h,
         if (block->attention) transformer_forward(run, &block->attention[i], h, context, g);
     }
     if (block->has_sampler) {
-        grid_t twice = skips->skip[skips->count - 1].grid; /* 2H x 2W, or less one where that was odd */
+        grid_t twice =
+            skips->skip[skips->count - 1].grid; /* 2H x 2W, or less one where that was odd */
         arena_mark_t mark = arena_mark(run->arena);
         real_t *wide = arena_reals(run->arena, g.B * channels * twice.H * twice.W);
         upsample_nearest(wide, h, g.B, channels, g.H, g.W, twice.H, twice.W);

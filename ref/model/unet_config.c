@@ -10,11 +10,11 @@ enum { CROSS, PLAIN };
 
 /* What other members of the family have and this network does not: refused, not ignored. */
 static void refuse_unsupported(config_t *file) {
-    static const char *const absent[] = {
-        "addition_embed_type",   "class_embed_type",   "num_class_embeds",
-        "encoder_hid_dim_type",  "time_cond_proj_dim", "time_embedding_act_fn",
-        "time_embedding_dim",    "timestep_post_act",  "cross_attention_norm",
-        "mid_block_only_cross_attention"};
+    static const char *const absent[] = {"addition_embed_type",  "class_embed_type",
+                                         "num_class_embeds",     "encoder_hid_dim_type",
+                                         "time_cond_proj_dim",   "time_embedding_act_fn",
+                                         "time_embedding_dim",   "timestep_post_act",
+                                         "cross_attention_norm", "mid_block_only_cross_attention"};
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) config_expect_null(file, absent[i]);
     static const char *const off[] = {"center_input_sample", "only_cross_attention",
                                       "dual_cross_attention", "resnet_skip_time_act",
@@ -39,7 +39,8 @@ static void read_blocks(config_t *file, unet_config_t *c) {
     for (size_t i = 0; i < c->levels; i++) c->down_attention[i] = types[i] == CROSS;
     config_choices(file, "up_block_types", up, types, c->levels);
     for (size_t i = 0; i < c->levels; i++) c->up_attention[i] = types[i] == CROSS;
-    if (config_is_set(file, "mid_block_type")) config_choice(file, "mid_block_type", mid, &mid_type);
+    if (config_is_set(file, "mid_block_type"))
+        config_choice(file, "mid_block_type", mid, &mid_type);
     c->mid_attention = mid_type == CROSS;
     const char *heads =
         config_is_set(file, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim";
@@ -54,7 +55,8 @@ static void check_divisions(config_t *file, const unet_config_t *c) {
         if (channels % c->norm_num_groups || (channels + below) % c->norm_num_groups)
             config_fail(file, "block_out_channels", "multiples of norm_num_groups");
         if (channels % c->heads[i])
-            config_fail(file, "attention_head_dim", "numbers of heads that divide block_out_channels");
+            config_fail(file, "attention_head_dim",
+                        "numbers of heads that divide block_out_channels");
     }
     if (c->freq_shift >= (double)(c->block_out_channels[0] / 2))
         config_fail(file, "freq_shift", "a number below half of block_out_channels[0]");

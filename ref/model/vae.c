@@ -260,6 +260,7 @@ void vae_decode(const run_t *run, const vae_t *v, real_t *image, const real_t *l
     tap(run->sink, v->name_conv_act, h.x, VIEW_IMAGE(B, C, g.H, g.W));
     conv_forward(run, &v->conv_out, h.spare, h.x, g);
     from_channels_last(image, h.spare, B, c->out_channels, P);
-    tap(run->sink, v->name_decoder, image, (view_t){SHAPE4(B, c->out_channels, g.H, g.W), LAYOUT_TORCH});
+    tap(run->sink, v->name_decoder, image,
+        (view_t){SHAPE4(B, c->out_channels, g.H, g.W), LAYOUT_TORCH});
     arena_release(run->arena, mark);
 }

@@ -132,7 +132,8 @@ static void pooled_gates(const run_t *run, const mole_layer_t *layer, real_t *gl
     for (size_t i = 0; i < layer->experts; i++) {
         for (size_t b = 0; b < B; b++) {
             acc_t logit = layer->expert[i].global_bias;
-            for (size_t j = 0; j < d; j++) logit += layer->pooled_weight[i * d + j] * mean[b * d + j];
+            for (size_t j = 0; j < d; j++)
+                logit += layer->pooled_weight[i * d + j] * mean[b * d + j];
             global[i * B + b] = (real_t)fmath_sigmoid(logit);
         }
     }
@@ -189,7 +190,8 @@ static void forward_stacked(const run_t *run, const mole_layer_t *layer, const c
 void mole_forward(const run_t *run, const mole_layer_t *layer, const char *name, view_t view,
                   real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t B,
                   size_t T) {
-    REQUIRE(layer->experts >= 1 && T >= 1, "mole %s: %zu experts, %zu tokens", name, layer->experts, T);
+    REQUIRE(layer->experts >= 1 && T >= 1, "mole %s: %zu experts, %zu tokens", name, layer->experts,
+            T);
     if (run->form == MOLE_DIRECT)
         forward_direct(run, layer, name, view, out, x, weight, bias, B, T);
     else

@@ -38,8 +38,9 @@ typedef struct {
     const real_t *local_bias;   /* phi (E) */
 
     /* Made by mole_layer_prepare for the stacked form. */
-    size_t ranks;                /* R_0 + R_1 + ... */
-    const real_t *stacked_down;  /* (ranks + E, d): the down factors, then Phi (without gates: no Phi) */
+    size_t ranks; /* R_0 + R_1 + ... */
+    const real_t
+        *stacked_down; /* (ranks + E, d): the down factors, then Phi (without gates: no Phi) */
     const real_t *stacked_up;    /* (d', ranks) */
     const double *pooled_weight; /* u (E,d) */
 } mole_layer_t;

@@ -61,7 +61,8 @@ static int load_gates(weights_t *w, const mole_target_t *target, err_t *err) {
     shape_t phi;
     make_key(key, "moe_lora_unet_", target->path, ".softmoe.Phi_1.weight");
     if (weights_shape(w, key, &phi) && phi.ndim == 2 && phi.dim[0] != E)
-        return err_set(err, "%s: tensor '%s' has %zu rows, one for each expert, but %zu expert%s named",
+        return err_set(err,
+                       "%s: tensor '%s' has %zu rows, one for each expert, but %zu expert%s named",
                        weights_path(w), key, phi.dim[0], E, E == 1 ? " is" : "s are");
     if (weights_take(w, key, SHAPE2(E, target->d_in), &layer->local_weight, err)) return -1;
     make_key(key, "moe_lora_unet_", target->path, ".softmoe.Phi_1.bias");

@@ -29,7 +29,7 @@ typedef struct {
 typedef struct {
     const char *path; /* "down_blocks.0.attentions.0.proj_in" */
     size_t d_in, d_out;
-    bool conv;            /* 1x1 convolution: factors may be 4-D (both are accepted for either) */
+    bool conv;           /* 1x1 convolution: factors may be 4-D (both are accepted for either) */
     mole_layer_t *layer; /* filled by mole_files_load */
 } mole_target_t;
 

@@ -40,8 +40,8 @@ void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_
 /* linear                torch.nn.functional.linear
  *   out[m,n] = sum_k x[m,k] weight[n,k] + bias[n]
  *   out (M,N), x (M,K), weight (N,K), bias (N) or NULL */
-void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t M, size_t K,
-            size_t N, matmul_t how);
+void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t M,
+            size_t K, size_t N, matmul_t how);
 
 /* linear_scaled         scale * torch.nn.functional.linear(x, weight)
  *   out[m,n] = scale sum_k x[m,k] weight[n,k]        (with MATMUL_PLAIN rounded once)
@@ -67,8 +67,9 @@ size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t 
  *   in (B,Ci,H,W) channels-last; out (B,Co,Ho,Wo) channels-last; bias (Co) or NULL
  *   weight (Co,Ci,kh,kw) channels-last, that is stored (Co,kh,kw,Ci): see conv2d_pack_weight
  *   work: conv2d_work(...) numbers */
-void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B, size_t Ci,
-            size_t H, size_t W, size_t Co, conv2d_t geometry, real_t *work, matmul_t how);
+void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B,
+            size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry, real_t *work,
+            matmul_t how);
 
 /* (Co,Ci,kh,kw) row-major, as files have it -> channels-last, as conv2d wants it. */
 void conv2d_pack_weight(real_t *out, const real_t *weight, size_t Co, size_t Ci, size_t kernel_h,
@@ -122,7 +123,8 @@ size_t attention_work(size_t B, size_t T, size_t S, size_t NH, size_t D);
  *   out, q (B,T,NH*D); k, v (B,S,NH*D); a head is D neighbouring channels
  *   work: attention_work(...) numbers */
 void attention(real_t *out, const real_t *q, const real_t *k, const real_t *v, size_t B, size_t T,
-               size_t S, size_t NH, size_t D, double scale, bool causal, real_t *work, matmul_t how);
+               size_t S, size_t NH, size_t D, double scale, bool causal, real_t *work,
+               matmul_t how);
 
 /* ---- tables, time, space ----------------------------------------------------------------------------- */
 
@@ -132,7 +134,7 @@ void embedding(real_t *out, const int32_t *ids, const real_t *table, size_t N, s
 
 typedef enum {
     ANGLES_EXACT, /* angles in double: the truth */
-    ANGLES_F32    /* exponent, frequency and angle rounded to float32 at each step, as diffusers does */
+    ANGLES_F32 /* exponent, frequency and angle rounded to float32 at each step, as diffusers does */
 } angles_t;
 
 /* timestep_embedding    diffusers' get_timestep_embedding
@@ -145,8 +147,8 @@ void timestep_embedding(real_t *out, const double *t, size_t B, size_t dim, bool
 /* upsample_nearest      torch.nn.functional.interpolate(mode="nearest") to a given size
  *   out[b,c,y,x] = in[b,c, floor(y H/Ho), floor(x W/Wo)], with torch's rounding of the ratio
  *   in (B,C,H,W), out (B,C,Ho,Wo), both channels-last */
-void upsample_nearest(real_t *out, const real_t *in, size_t B, size_t C, size_t H, size_t W, size_t Ho,
-                      size_t Wo);
+void upsample_nearest(real_t *out, const real_t *in, size_t B, size_t C, size_t H, size_t W,
+                      size_t Ho, size_t Wo);
 
 /* concat                torch.cat((a, b), dim=1) of channels-last images, or dim=-1 of tokens
  *   out (M,Ca+Cb), a (M,Ca), b (M,Cb) */

@@ -123,7 +123,8 @@ static int write_expert(const gate_maps_t *m, size_t expert, const char *folder,
     if (!columns) return err_set(err, "no gates were seen for expert '%s'", m->name[expert]);
     uint8_t *pixels = xcalloc(height * width, columns);
     char text[1024];
-    size_t used = (size_t)snprintf(text, sizeof text, "strength D G of expert %s:", m->name[expert]);
+    size_t used =
+        (size_t)snprintf(text, sizeof text, "strength D G of expert %s:", m->name[expert]);
     for (size_t level = 0, column = 0; level < m->levels; level++) {
         const map_t *map = &m->map[expert][level];
         if (!map->layers) continue;

@@ -7,8 +7,8 @@
 
 #include "pipeline/pipeline.h"
 
-/* Rounding to cache lines, guards of debug builds, bookkeeping: far less than this. */
-enum { SLACK_BYTES = 1 << 20 };
+/* Rounding to cache lines, guards of debug builds, bookkeeping of a few dozen blocks. */
+enum { SLACK_BYTES = 32 << 10 };
 
 static size_t larger(size_t a, size_t b) {
     return a > b ? a : b;

@@ -21,7 +21,8 @@ int pipeline_encode(const run_t *run, const pipeline_t *p, const char *prompt, c
     for (size_t b = 0; b < B; b++) {
         text->truncated[b] = tokens.truncated[b];
         if (tokens.weighted && !status)
-            status = prompt_apply_weights(text->embeds + b * S * D, tokens.weights + b * S, S, D, err);
+            status =
+                prompt_apply_weights(text->embeds + b * S * D, tokens.weights + b * S, S, D, err);
     }
     prompt_tokens_free(&tokens);
     if (status) return -1;
@@ -115,7 +116,8 @@ int pipeline_generate(const run_t *run, const pipeline_t *p, pipeline_text_t *te
     real_t *latents = arena_reals(run->arena, n);
     int status = denoise_all(run, p, text, settings, &ddim, latents, C, H, W, err);
     if (!status) {
-        for (size_t j = 0; j < n; j++) latents[j] = (real_t)((acc_t)latents[j] / vae->scaling_factor);
+        for (size_t j = 0; j < n; j++)
+            latents[j] = (real_t)((acc_t)latents[j] / vae->scaling_factor);
         vae_decode(run, p->vae, image, latents, 1, H, W);
         size_t pixels = 3 * settings->height * settings->width;
         for (size_t j = 0; j < pixels; j++)

@@ -6,12 +6,12 @@
 #ifndef MOLE_PIPELINE_PIPELINE_H
 #define MOLE_PIPELINE_PIPELINE_H
 
-#include "mole/mole_file.h"
 #include "model/prompt.h"
 #include "model/text_encoder.h"
 #include "model/tokenizer.h"
 #include "model/unet.h"
 #include "model/vae.h"
+#include "mole/mole_file.h"
 #include "sampler/ddim.h"
 
 /* ---- a model in memory ---------------------------------------------------------------------------- */
@@ -27,10 +27,10 @@ typedef struct {
     text_encoder_t *text_encoder;
     unet_t *unet;
     vae_t *vae;
-    mole_set_t *mole;           /* NULL without experts */
-    mole_layer_t *mole_layer;   /* (mole_layers), in the order of unet_mole_sites */
+    mole_set_t *mole;         /* NULL without experts */
+    mole_layer_t *mole_layer; /* (mole_layers), in the order of unet_mole_sites */
     size_t mole_layers;
-    ddim_config_t scheduler;    /* scheduler/scheduler_config.json */
+    ddim_config_t scheduler; /* scheduler/scheduler_config.json */
 } pipeline_t;
 
 /* Load and check everything. Returns 0, or -1 and err; on success pipeline_close is due. */

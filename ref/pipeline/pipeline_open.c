@@ -14,9 +14,11 @@ static int check_index(const char *folder, err_t *err) {
         return err_set(err, "%s: %s. --model takes a diffusers pipeline folder.", folder,
                        strerror(errno));
     if (!S_ISDIR(info.st_mode))
-        return err_set(err, "%s: not a folder. --model takes a diffusers pipeline folder "
-                            "(convert a single checkpoint with diffusers: from_single_file, "
-                            "save_pretrained).", folder);
+        return err_set(err,
+                       "%s: not a folder. --model takes a diffusers pipeline folder "
+                       "(convert a single checkpoint with diffusers: from_single_file, "
+                       "save_pretrained).",
+                       folder);
     config_t *index;
     if (config_open(&index, folder, "model_index.json", err)) return -1;
     config_expect_string(index, "_class_name", "StableDiffusionPipeline");
@@ -33,18 +35,23 @@ static int check_fit(const pipeline_t *p, const char *folder, err_t *err) {
         return err_set(err, "%s: the tokenizer has %zu ids, the text encoder %zu", folder,
                        tokens->vocab, text->vocab_size);
     if (tokens->max_length > text->max_position_embeddings)
-        return err_set(err, "%s: the tokenizer makes rows of %zu tokens, the text encoder has %zu "
-                            "positions", folder, tokens->max_length, text->max_position_embeddings);
+        return err_set(err,
+                       "%s: the tokenizer makes rows of %zu tokens, the text encoder has %zu "
+                       "positions",
+                       folder, tokens->max_length, text->max_position_embeddings);
     if (unet->cross_attention_dim != text->hidden_size)
-        return err_set(err, "%s: the UNet expects text vectors of %zu numbers "
-                            "(cross_attention_dim), the text encoder makes %zu (hidden_size)",
+        return err_set(err,
+                       "%s: the UNet expects text vectors of %zu numbers "
+                       "(cross_attention_dim), the text encoder makes %zu (hidden_size)",
                        folder, unet->cross_attention_dim, text->hidden_size);
     if (unet->in_channels != vae->latent_channels || unet->out_channels != vae->latent_channels)
-        return err_set(err, "%s: the UNet goes from %zu to %zu channels, the VAE has %zu latent "
-                            "channels (inpainting models and learned variances are not supported)",
+        return err_set(err,
+                       "%s: the UNet goes from %zu to %zu channels, the VAE has %zu latent "
+                       "channels (inpainting models and learned variances are not supported)",
                        folder, unet->in_channels, unet->out_channels, vae->latent_channels);
     if (vae->out_channels != 3)
-        return err_set(err, "%s: the VAE makes %zu channels, expected 3", folder, vae->out_channels);
+        return err_set(err, "%s: the VAE makes %zu channels, expected 3", folder,
+                       vae->out_channels);
     return 0;
 }
 

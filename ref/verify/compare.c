@@ -69,8 +69,8 @@ static void add_extra(compare_result_t *r, const char *name) {
 }
 
 /* Each candidate tap to its row; two to one row is an error. source[row] = candidate's index. */
-static int match(compare_result_t *r, trace_file_t *candidate, const name_map_t *map, size_t *source,
-                 err_t *err) {
+static int match(compare_result_t *r, trace_file_t *candidate, const name_map_t *map,
+                 size_t *source, err_t *err) {
     named_t *keys = sorted_keys(r);
     int status = 0;
     for (size_t i = 0; i < r->rows; i++) source[i] = SIZE_MAX;
@@ -82,8 +82,9 @@ static int match(compare_result_t *r, trace_file_t *candidate, const name_map_t 
         if (!found) {
             if (!ends_with(mapped, ".in")) add_extra(r, entry->name);
         } else if (source[found->row] != SIZE_MAX) {
-            status = err_set(err, "%s: '%s' and '%s' both stand for '%s'", trace_file_path(candidate),
-                             r->row[found->row].candidate_name, entry->name, mapped);
+            status =
+                err_set(err, "%s: '%s' and '%s' both stand for '%s'", trace_file_path(candidate),
+                        r->row[found->row].candidate_name, entry->name, mapped);
         } else {
             compare_row_t *row = &r->row[found->row];
             source[found->row] = i;
@@ -110,8 +111,9 @@ static int nothing_in_common(const compare_result_t *r, trace_file_t *candidate,
     }
     const trace_entry_t *entry = trace_file_at(candidate, 0);
     const char *meant = name_suggest(entry->name, entry->shape, names, shapes, r->rows);
-    err_set(err, "%s: no tap has a name that the reference knows; the first is '%.120s'%s%.120s%s. Dump "
-                 "under the documented names or give --map.",
+    err_set(err,
+            "%s: no tap has a name that the reference knows; the first is '%.120s'%s%.120s%s. Dump "
+            "under the documented names or give --map.",
             path, entry->name, meant ? ", perhaps '" : "", meant ? meant : "", meant ? "'" : "");
     free(names);
     free(shapes);
@@ -179,8 +181,8 @@ static double ulps_p99(const ulps_t *h) {
     return 0;
 }
 
-int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, const source_t *truth,
-                    double unit, err_t *err) {
+int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
+                    const source_t *truth, double unit, err_t *err) {
     enum { CHUNK = 1 << 17 };
     size_t count = shape_count(row->shape), room = count < CHUNK ? count + 1 : CHUNK;
     double *a = xmalloc(room * sizeof *a), *b = xmalloc(room * sizeof *b);
@@ -280,7 +282,8 @@ void compare_free(compare_result_t *r) {
 
 /* ---- trace against trace ----------------------------------------------------------------------------- */
 
-static int read_trace(void *who, size_t index, size_t first, size_t count, double *out, err_t *err) {
+static int read_trace(void *who, size_t index, size_t first, size_t count, double *out,
+                      err_t *err) {
     return trace_file_read(who, index, first, count, out, err);
 }
 
@@ -290,7 +293,8 @@ static void rows_of_trace(compare_result_t *r, trace_file_t *reference, const ch
     r->row = xcalloc(trace_file_count(reference) + 1, sizeof *r->row);
     for (size_t i = 0; i < trace_file_count(reference); i++) {
         const trace_entry_t *entry = trace_file_at(reference, i);
-        if (ends_with(entry->name, ".in") || (filter && !name_matches(filter, entry->name))) continue;
+        if (ends_with(entry->name, ".in") || (filter && !name_matches(filter, entry->name)))
+            continue;
         index[r->rows] = i;
         r->row[r->rows++] = (compare_row_t){.name = xstrdup(entry->name), .shape = entry->shape};
     }
@@ -326,7 +330,8 @@ static int weigh_traces(compare_result_t *r, trace_file_t *reference, trace_file
                                    compare_scale(row->peer_rms, row->cumulative.truth_rms, unit));
         if (guess)
             snprintf(row->origin, sizeof row->origin,
-                     "a guess: %d units of the tensor's rms, since no peer is given (--peer)", GUESS);
+                     "a guess: %d units of the tensor's rms, since no peer is given (--peer)",
+                     GUESS);
         else
             snprintf(row->origin, sizeof row->origin, "times the peer's own error");
     }

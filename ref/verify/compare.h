@@ -37,9 +37,9 @@ typedef enum {
     ROW_SUSPICIOUS, /* within the provable bound, but beyond what rounding typically does */
     ROW_DIFFERS,    /* wrong by itself (isolated), or, where that is unknown, wrong */
     ROW_INHERITED,  /* wrong, but right for its inputs: innocent */
-    ROW_MISSING,    /* the candidate has no such tap: stated; a failure only when all are demanded */
-    ROW_SHAPE,      /* another shape: a failure */
-    ROW_NOT_FINITE  /* NaN or Inf where the reference has none: a failure */
+    ROW_MISSING,   /* the candidate has no such tap: stated; a failure only when all are demanded */
+    ROW_SHAPE,     /* another shape: a failure */
+    ROW_NOT_FINITE /* NaN or Inf where the reference has none: a failure */
 } row_verdict_t;
 
 const char *row_verdict_name(row_verdict_t verdict);
@@ -54,9 +54,10 @@ typedef struct {
     row_verdict_t verdict;
 
     diff_t cumulative;
-    double peer_rms;     /* PyTorch's float32 error, 0 where unknown */
-    double ratio;        /* of the cumulative error; NaN where there is no peer */
-    double ulp_p99;      /* 99th percentile of the distance in units of the last place of the precision */
+    double peer_rms; /* PyTorch's float32 error, 0 where unknown */
+    double ratio;    /* of the cumulative error; NaN where there is no peer */
+    double
+        ulp_p99; /* 99th percentile of the distance in units of the last place of the precision */
 
     bool has_isolated;
     diff_t isolated;
@@ -65,32 +66,32 @@ typedef struct {
     double bound_used;   /* worst |error| / hard bound; above 1 is proof of a mistake */
     double typical_used; /* the same against the sqrt(K) bound */
 
-    double limit;        /* what the deciding ratio was held against */
+    double limit;             /* what the deciding ratio was held against */
     char origin[ORIGIN_TEXT]; /* where that limit comes from */
-    char cause[CAUSE_TEXT];   /* of the culprit: what explains the difference; "" for nothing found */
-    char cause_kind[32];      /* the keyword of it: "epsilon", "gain", ... */
+    char cause[CAUSE_TEXT]; /* of the culprit: what explains the difference; "" for nothing found */
+    char cause_kind[32];    /* the keyword of it: "epsilon", "gain", ... */
 } compare_row_t;
 
 typedef struct {
     compare_row_t *row; /* (rows), in the reference's order */
     size_t rows;
-    size_t culprit;     /* index of the first wrong row, SIZE_MAX when there is none */
+    size_t culprit; /* index of the first wrong row, SIZE_MAX when there is none */
     size_t agreeing, suspicious, differing, inherited, missing, compared;
     double median_ratio, worst_ratio;
-    char **extra;       /* candidate's taps that the reference has not: (extras), owned names */
+    char **extra; /* candidate's taps that the reference has not: (extras), owned names */
     size_t extras;
-    bool complete;      /* missing taps were a failure */
-    budget_t budget;    /* resolved: never AUTO */
+    bool complete;   /* missing taps were a failure */
+    budget_t budget; /* resolved: never AUTO */
     char reference[256], candidate[256];
 } compare_result_t;
 
 typedef struct {
     budget_t budget;
-    double limit;        /* ratio above which a tap differs; 0: the default, COMPARE_LIMIT */
-    const char *filter;  /* glob over reference names, or NULL */
+    double limit;          /* ratio above which a tap differs; 0: the default, COMPARE_LIMIT */
+    const char *filter;    /* glob over reference names, or NULL */
     const name_map_t *map; /* candidate's names to ours, or NULL */
-    bool complete;       /* a missing tap is a failure */
-    bool isolate;        /* run the reference on the candidate's inputs (golden references) */
+    bool complete;         /* a missing tap is a failure */
+    bool isolate;          /* run the reference on the candidate's inputs (golden references) */
 } compare_options_t;
 
 /* Sixteen times PyTorch's own error: the threshold of the BLAS test suites for an error that is rounding. */
@@ -121,7 +122,7 @@ int report_json(const compare_result_t *result, const char *path, err_t *err);
 int report_junit(const compare_result_t *result, const char *path, err_t *err);
 /* One self-contained page that opens offline. With the two sources the wrong rows also get pictures:
  * difference heat map and histogram; candidate may be NULL. */
-int report_html(const compare_result_t *result, const golden_case_t *golden, trace_file_t *reference,
-                trace_file_t *candidate, const char *path, err_t *err);
+int report_html(const compare_result_t *result, const golden_case_t *golden,
+                trace_file_t *reference, trace_file_t *candidate, const char *path, err_t *err);
 
 #endif

@@ -41,7 +41,8 @@ static double window_magnitude(const conv_t *c, const double *x, size_t o, size_
     double sum = c->bias ? fabs((double)c->bias[o]) : 0;
     for (size_t u = 0; u < g.kernel_h; u++)
         for (size_t v = 0; v < g.kernel_w; v++) {
-            size_t y = oy * g.stride + u - g.top, z = ox * g.stride + v - g.left; /* wraps below 0 */
+            size_t y = oy * g.stride + u - g.top,
+                   z = ox * g.stride + v - g.left; /* wraps below 0 */
             if (y >= H || z >= W) continue;
             const real_t *w = c->weight + ((o * g.kernel_h + u) * g.kernel_w + v) * c->in;
             for (size_t i = 0; i < c->in; i++) sum += fabs((double)w[i] * x[(i * H + y) * W + z]);
@@ -59,7 +60,8 @@ static void conv_magnitudes(double *out, const conv_t *c, const double *x, grid_
                         window_magnitude(c, x + b * c->in * g.H * g.W, n, g.H, g.W, y, z);
 }
 
-size_t compare_bound_magnitudes(const module_t *module, double *out, const double *x, shape_t shape) {
+size_t compare_bound_magnitudes(const module_t *module, double *out, const double *x,
+                                shape_t shape) {
     if (module->kind == MODULE_CONV) {
         const conv_t *c = module->as.conv;
         if (shape.ndim != 4 || shape.dim[1] != c->in) return 0;

@@ -12,7 +12,8 @@
 
 /* ---- cumulative -------------------------------------------------------------------------------------- */
 
-static int read_truth(void *who, size_t index, size_t first, size_t count, double *out, err_t *err) {
+static int read_truth(void *who, size_t index, size_t first, size_t count, double *out,
+                      err_t *err) {
     (void)err;
     const golden_case_t *golden = who;
     const st_tensor_t *truth = golden->tap[index].truth;
@@ -91,9 +92,9 @@ typedef struct {
     const pipeline_t *pipeline;
     trace_file_t *candidate;
     compare_result_t *result;
-    const size_t *source;  /* per row: the candidate's entry */
-    const double *peer;    /* per row: PyTorch's float32 error of the module by itself */
-    size_t next, culprit;         /* culprit: whose cause is wanted; SIZE_MAX: none, weigh every row */
+    const size_t *source; /* per row: the candidate's entry */
+    const double *peer;   /* per row: PyTorch's float32 error of the module by itself */
+    size_t next, culprit; /* culprit: whose cause is wanted; SIZE_MAX: none, weigh every row */
     double unit;
     real_t *torch;
     double *expected, *found, *input; /* input: of the module whose output comes next */
@@ -148,7 +149,8 @@ static const module_t *linear_map_of(const forcer_t *f, const char *name) {
     char module_name[512];
     size_t length = strlen(name), tail = strlen(base);
     bool is_base = length > tail && strcmp(name + length - tail, base) == 0;
-    snprintf(module_name, sizeof module_name, "%.*s", (int)(is_base ? length - tail : length), name);
+    snprintf(module_name, sizeof module_name, "%.*s", (int)(is_base ? length - tail : length),
+             name);
     if (strcmp(module_name, f->input_name) != 0) return NULL;
     const module_t *m = pipeline_module(f->pipeline, module_name);
     if (!m || m->kind == MODULE_GROUP_NORM || m->kind == MODULE_LAYER_NORM) return NULL;
@@ -264,9 +266,16 @@ static int isolate(const run_t *run, const golden_case_t *golden, trace_file_t *
                    err_t *err) {
     pipeline_t pipeline;
     if (golden_open_model(golden, &pipeline, err)) return -1;
-    forcer_t f = {.sink = {force, true}, .run = run, .golden = golden, .pipeline = &pipeline,
-                  .candidate = candidate, .result = r, .peer = peer, .source = source,
-                  .unit = budget_unit(r->budget), .err = err};
+    forcer_t f = {.sink = {force, true},
+                  .run = run,
+                  .golden = golden,
+                  .pipeline = &pipeline,
+                  .candidate = candidate,
+                  .result = r,
+                  .peer = peer,
+                  .source = source,
+                  .unit = budget_unit(r->budget),
+                  .err = err};
     int status = run_forced(&f, run, SIZE_MAX);
     if (!status) compare_judge(r, limit);
     if (!status && r->culprit != SIZE_MAX && r->row[r->culprit].verdict == ROW_DIFFERS)

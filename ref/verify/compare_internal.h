@@ -13,13 +13,14 @@ typedef struct {
     size_t index;
 } source_t;
 
-/* Fill candidate_* of the rows, extras, compared and budget. source[row]: the candidate's index, or SIZE_MAX. */
-int compare_match(compare_result_t *result, trace_file_t *candidate, const compare_options_t *options,
-                  size_t *source, err_t *err);
+/* Fill candidate_* of the rows, extras, compared and budget. source[row]: the candidate's index, or
+ * SIZE_MAX. */
+int compare_match(compare_result_t *result, trace_file_t *candidate,
+                  const compare_options_t *options, size_t *source, err_t *err);
 
 /* Fill row->cumulative and ulp_p99, in chunks. */
-int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, const source_t *truth,
-                    double unit, err_t *err);
+int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
+                    const source_t *truth, double unit, err_t *err);
 
 /* The rms error that counts as one: PyTorch's at this precision, and never less than half a unit of the
  * tensor's own rms (32 units in float64). */
@@ -30,6 +31,7 @@ double compare_ratio(const diff_t *diff, double scale);
 void compare_judge(compare_result_t *result, double limit);
 
 /* out = |W||x| + |b| of a linear map on x, in the shape of its output; returns K, or 0 when it has none. */
-size_t compare_bound_magnitudes(const module_t *module, double *out, const double *x, shape_t shape);
+size_t compare_bound_magnitudes(const module_t *module, double *out, const double *x,
+                                shape_t shape);
 
 #endif

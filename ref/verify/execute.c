@@ -21,8 +21,8 @@ static int find_input(const golden_case_t *g, const char *key, int ndim, const s
 }
 
 /* The same as real_t in the arena. */
-static int read_input(const run_t *run, const golden_case_t *g, const char *key, int ndim, real_t **out,
-                      shape_t *shape, err_t *err) {
+static int read_input(const run_t *run, const golden_case_t *g, const char *key, int ndim,
+                      real_t **out, shape_t *shape, err_t *err) {
     const st_tensor_t *tensor;
     if (find_input(g, key, ndim, &tensor, err)) return -1;
     if (tensor->dtype != DTYPE_F32 && tensor->dtype != DTYPE_F64)
@@ -34,7 +34,8 @@ static int read_input(const run_t *run, const golden_case_t *g, const char *key,
     return 0;
 }
 
-static int run_text_encoder(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
+static int run_text_encoder(const run_t *run, const golden_case_t *g, const pipeline_t *p,
+                            err_t *err) {
     const text_encoder_config_t *c = text_encoder_config(p->text_encoder);
     const st_tensor_t *input;
     if (find_input(g, "input_ids", 2, &input, err)) return -1;
@@ -75,7 +76,8 @@ static int run_unet(const run_t *run, const golden_case_t *g, const pipeline_t *
     return 0;
 }
 
-static int run_vae_decoder(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
+static int run_vae_decoder(const run_t *run, const golden_case_t *g, const pipeline_t *p,
+                           err_t *err) {
     real_t *latents;
     shape_t s;
     if (read_input(run, g, "latents", 4, &latents, &s, err)) return -1;
@@ -84,8 +86,8 @@ static int run_vae_decoder(const run_t *run, const golden_case_t *g, const pipel
     if (s.dim[1] != c->latent_channels)
         return err_set(err, "%s: latents have %zu channels, the VAE %zu", g->folder, s.dim[1],
                        c->latent_channels);
-    real_t *image = arena_reals(run->arena,
-                                s.dim[0] * c->out_channels * s.dim[2] * s.dim[3] * side * side);
+    real_t *image =
+        arena_reals(run->arena, s.dim[0] * c->out_channels * s.dim[2] * s.dim[3] * side * side);
     vae_decode(run, p->vae, image, latents, s.dim[0], s.dim[2], s.dim[3]);
     return 0;
 }
@@ -131,8 +133,7 @@ static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline
         json_get_int(s, "width", 1, 1 << 14, &width, err) ||
         json_get_int(s, "height", 1, 1 << 14, &height, err) ||
         json_get_double(s, "guidance_scale", &image.guidance_scale, err) ||
-        json_get_double(s, "eta", &image.eta, err) ||
-        read_scheduler(s, p, &image.scheduler, err))
+        json_get_double(s, "eta", &image.eta, err) || read_scheduler(s, p, &image.scheduler, err))
         return -1;
     image.width = (size_t)width;
     image.height = (size_t)height;
@@ -159,8 +160,7 @@ int golden_open_model(const golden_case_t *g, pipeline_t *p, err_t *err) {
         status = json_node_error(model, "folder", err, "expected a path, found nothing");
     } else {
         pipeline_files_t files = {.folder = folder};
-        if (face && hand)
-            files.mole = (mole_files_t){2, {"face", "hand"}, {face, hand}, gates};
+        if (face && hand) files.mole = (mole_files_t){2, {"face", "hand"}, {face, hand}, gates};
         status = pipeline_open(p, &files, err);
     }
     free(folder);

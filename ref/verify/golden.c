@@ -10,9 +10,10 @@ static int check_hash(const char *folder, const char *name, const char *expected
     char *path = xasprintf("%s/%s", folder, name), found[SHA256_TEXT];
     int status = sha256_file(found, path, err);
     if (!status && strcmp(found, expected) != 0)
-        status = err_set(err, "%s: SHA-256 is %s, the manifest says %.64s. The file or the manifest "
-                              "was changed; restore both from the same version.", path, found,
-                         expected);
+        status = err_set(err,
+                         "%s: SHA-256 is %s, the manifest says %.64s. The file or the manifest "
+                         "was changed; restore both from the same version.",
+                         path, found, expected);
     free(path);
     return status;
 }
@@ -22,7 +23,8 @@ static int check_hashes(const golden_case_t *g, const char *key, json_node_t nod
     const json_t *files = json_object_get(node.value, key);
     const char *name;
     json_t *entry;
-    if (!json_is_object(files)) return json_node_error(node, key, err, "expected an object of files");
+    if (!json_is_object(files))
+        return json_node_error(node, key, err, "expected an object of files");
     json_object_foreach((json_t *)files, name, entry) {
         const json_t *hash = json_is_object(entry) ? json_object_get(entry, "sha256") : entry;
         if (!json_is_string(hash))
@@ -35,7 +37,8 @@ static int check_hashes(const golden_case_t *g, const char *key, json_node_t nod
 static int read_shape(json_node_t node, shape_t *shape, err_t *err) {
     int64_t dim[SHAPE_DIMS];
     size_t ndim;
-    if (json_get_ints(node, "shape", 0, INT64_C(1) << 40, 0, SHAPE_DIMS, dim, &ndim, err)) return -1;
+    if (json_get_ints(node, "shape", 0, INT64_C(1) << 40, 0, SHAPE_DIMS, dim, &ndim, err))
+        return -1;
     *shape = (shape_t){.ndim = (int)ndim};
     for (size_t i = 0; i < ndim; i++) shape->dim[i] = (size_t)dim[i];
     return 0;
@@ -60,8 +63,7 @@ static int read_tap(golden_case_t *g, size_t index, err_t *err) {
         json_get_string_or(node, "tensor", t->name, &tensor, err) ||
         read_shape(node, &t->shape, err) || json_get_object(node, "f32_error", &error, err) ||
         json_get_double(error, "rms", &t->peer_rms, err) ||
-        json_get_double(error, "max_abs", &t->peer_max, err) ||
-        read_strict(node, t, err) ||
+        json_get_double(error, "max_abs", &t->peer_max, err) || read_strict(node, t, err) ||
         json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err))
         return -1;
     t->truth = st_find(g->tensors, tensor);
@@ -84,11 +86,14 @@ static int read_manifest(golden_case_t *g, err_t *err) {
     int64_t version;
     if (json_get_string(g->root, "format", &format, err)) return -1;
     if (strcmp(format, "mole-golden") != 0)
-        return json_node_error(g->root, "format", err, "expected \"mole-golden\", found \"%s\"", format);
+        return json_node_error(g->root, "format", err, "expected \"mole-golden\", found \"%s\"",
+                               format);
     if (json_get_int(g->root, "version", 0, 1000000, &version, err)) return -1;
     if (version != 1)
-        return json_node_error(g->root, "version", err, "expected 1, found %lld: made for another "
-                               "version of this program", (long long)version);
+        return json_node_error(g->root, "version", err,
+                               "expected 1, found %lld: made for another "
+                               "version of this program",
+                               (long long)version);
     if (json_get_string(g->root, "kind", &kind, err)) return -1;
     if (strcmp(kind, "run") != 0)
         return json_node_error(g->root, "kind", err, "expected \"run\", found \"%s\"", kind);

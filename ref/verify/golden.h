@@ -18,7 +18,7 @@ typedef struct {
     const st_tensor_t *truth;
     double peer_rms, peer_max; /* PyTorch's own float32 error */
     double strict_rms;         /* the same with exact timestep angles; peer_rms where not stated */
-    double isolated_rms;       /* the same of this module by itself; peer_rms where the case has none */
+    double isolated_rms; /* the same of this module by itself; peer_rms where the case has none */
 } golden_tap_t;
 
 typedef struct {

@@ -43,8 +43,8 @@ static int rank_of(const compare_row_t *row) {
     case ROW_DIFFERS: return 4;
     case ROW_INHERITED: return 3;
     case ROW_SUSPICIOUS: return 2;
-    case ROW_MISSING: return 1;
-    case ROW_AGREES: return 0;
+    case ROW_AGREES: return 1;
+    case ROW_MISSING: return 0; /* has no numbers to look at, and is listed by itself */
     }
     return 0;
 }

@@ -20,7 +20,7 @@ bool report_fails(const compare_result_t *result, const compare_row_t *row);
 bool report_measured(const compare_row_t *row);
 
 /* The rows that deserve the reader's eyes: the culprit and the `most` worst, failures first, then
- * what is inherited, suspicious, missing, agrees; among equals the larger ratio. index has room for
+ * what is inherited, suspicious, agrees, missing; among equals the larger ratio. index has room for
  * most + 1 and is filled in the reference's order. Returns how many. */
 size_t report_worst(const compare_result_t *result, size_t most, size_t *index);
 

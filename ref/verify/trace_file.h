@@ -10,7 +10,8 @@
  * docs/trace-format.md says exactly what is read. The file is hostile until checked; what trace_file_open
  * returned can be read without further checks but for I/O errors. Nothing is held in memory but names and
  * at most 16 MiB: a trace may be larger than the machine. (The exception: an array in Fortran order is held
- * while it is read, since its rows lie all over it; such an array of more than 1 GiB in a .npz is refused.) */
+ * while it is read, since its rows lie all over it; such an array of more than 1 GiB in a .npz is
+ * refused.) */
 #ifndef MOLE_VERIFY_TRACE_FILE_H
 #define MOLE_VERIFY_TRACE_FILE_H
 

@@ -13,11 +13,15 @@
 #include "io/safetensors.h"
 #include "io/trace.h"
 
-static trace_t *open_trace(const char *path) {
+static trace_t *open_with(const char *path, bool inputs) {
     trace_t *trace;
     err_t err;
-    if (trace_open(&trace, path, false, &err)) fail_msg("%s", err.text);
+    if (trace_open(&trace, path, inputs, &err)) fail_msg("%s", err.text);
     return trace;
+}
+
+static trace_t *open_trace(const char *path) {
+    return open_with(path, false);
 }
 
 static void close_trace(trace_t *trace) {
@@ -107,6 +111,30 @@ static void dimension_order(void **state) {
         assert_true(x[i] == (double)(100 * (i / (C * H)) + 10 * (i / H % C) + i % H));
     assert_memory_equal(same->data, tokens, sizeof tokens);
     st_close(file);
+}
+
+/* NAME.in stands before NAME, where it was asked for, and behind a prefix too. */
+static void inputs_where_wanted(void **state) {
+    (void)state;
+    for (int wanted = 0; wanted < 2; wanted++) {
+        real_t x[2] = {1, 2}, y[2] = {3, 4};
+        char text[STEP_PREFIX];
+        const char *path = scratch_path("inputs.safetensors");
+        trace_t *trace = open_with(path, wanted);
+        tap_prefix_t prefix = tap_prefix(trace_sink(trace), trace_step(text, 0));
+        tap_input(tap_prefix_sink(&prefix), "unet.conv_in", x, VIEW_ROWS(1, 2));
+        tap(tap_prefix_sink(&prefix), "unet.conv_in", y, VIEW_ROWS(1, 2));
+        close_trace(trace);
+        st_file_t *file = open_file(path);
+        assert_int_equal(st_count(file), 1 + wanted);
+        assert_string_equal(st_at(file, wanted)->name, "step.000/unet.conv_in");
+        assert_memory_equal(st_at(file, wanted)->data, y, sizeof y);
+        if (wanted) {
+            assert_string_equal(st_at(file, 0)->name, "step.000/unet.conv_in.in");
+            assert_memory_equal(st_at(file, 0)->data, x, sizeof x);
+        }
+        st_close(file);
+    }
 }
 
 static void metadata(void **state) {

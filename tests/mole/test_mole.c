@@ -117,12 +117,12 @@ static bool check_call(const golden_call_t *call, const json_t *experts, matmul_
                        mole_form_t form) {
     subject_t s = read_subject(call, experts);
     err_t err;
-    checker_t c = {.sink = {check_tap}, .call = call, .how = how, .good = true};
+    checker_t c = {.sink = {.tap = check_tap}, .call = call, .how = how, .good = true};
     run_t run = {.sink = &c.sink, .matmul = how, .form = form};
     assert_int_equal(arena_create(&run.arena, 1 << 24, &err), 0);
     real_t *out = fixture_blank(s.B * s.T * s.layer.d_out);
-    view_t view = s.conv ? VIEW_IMAGE(s.B, s.layer.d_out, s.H, s.W)
-                         : VIEW_TOKENS(s.B, s.T, s.layer.d_out);
+    view_t view =
+        s.conv ? VIEW_IMAGE(s.B, s.layer.d_out, s.H, s.W) : VIEW_TOKENS(s.B, s.T, s.layer.d_out);
     mole_forward(&run, &s.layer, "", view, out, s.x, s.weight, s.bias, s.B, s.T);
     check_output(&c, "out", out, view);
     size_t expected = form == MOLE_DIRECT ? 2 + 4 * s.layer.experts : 1 + 2 * s.layer.experts;
@@ -176,12 +176,14 @@ static subject_t random_subject(uint64_t seed, run_t *run) {
     size_t rank[2] = {R0, R1};
     for (size_t i = 0; i < 2; i++) {
         uint64_t k = seed + 10 * (i + 1);
-        s.expert[i] = (mole_expert_t){
-            .name = i ? "hand" : "face", .rank = rank[i], .scale = i ? 0.5 : 0.25,
-            .down = fixture_reals(fixture_random(rank[i] * D, k, 1), rank[i] * D),
-            .up = fixture_reals(fixture_random(O * rank[i], k + 1, 1), O * rank[i]),
-            .global_weight = fixture_reals(fixture_random(O, k + 2, 1), O),
-            .global_bias = i ? -0.3 : 0.4};
+        s.expert[i] =
+            (mole_expert_t){.name = i ? "hand" : "face",
+                            .rank = rank[i],
+                            .scale = i ? 0.5 : 0.25,
+                            .down = fixture_reals(fixture_random(rank[i] * D, k, 1), rank[i] * D),
+                            .up = fixture_reals(fixture_random(O * rank[i], k + 1, 1), O * rank[i]),
+                            .global_weight = fixture_reals(fixture_random(O, k + 2, 1), O),
+                            .global_bias = i ? -0.3 : 0.4};
     }
     s.layer = (mole_layer_t){.d_in = D, .d_out = O, .experts = 2};
     s.layer.local_weight = fixture_reals(fixture_random(2 * D, seed + 5, 1), 2 * D);
@@ -318,8 +320,12 @@ static void fixture_of_the_specification(void **state) {
     memset(n[11], 0, sizeof n[11]);
     mole_expert_t e[2] = {{"face", 2, 0.25, n[1], n[3], n[7], (double)n[8][0]},
                           {"hand", 3, 0.5, n[2], n[4], n[9], (double)n[10][0]}};
-    mole_layer_t layer = {.d_in = FD, .d_out = FO, .experts = 2, .expert = e,
-                          .local_weight = n[5], .local_bias = n[6]};
+    mole_layer_t layer = {.d_in = FD,
+                          .d_out = FO,
+                          .experts = 2,
+                          .expert = e,
+                          .local_weight = n[5],
+                          .local_bias = n[6]};
     mole_layer_prepare(&layer, &pool);
     real_t y[FB * FT * FO];
     double tolerance = is_f64 ? 1e-12 : 1e-6;
@@ -327,7 +333,8 @@ static void fixture_of_the_specification(void **state) {
         run.form = form ? MOLE_STACKED : MOLE_DIRECT;
         mole_forward(&run, &layer, "", VIEW_TOKENS(FB, FT, FO), y, n[0], n[11], NULL, FB, FT);
         double sum = 0, squares = 0;
-        for (size_t i = 0; i < FB * FT * FO; i++) sum += (double)y[i], squares += (double)(y[i] * y[i]);
+        for (size_t i = 0; i < FB * FT * FO; i++)
+            sum += (double)y[i], squares += (double)(y[i] * y[i]);
         assert_true(fabs((double)y[0] - 0.122029937832987) <= tolerance);
         assert_true(fabs((double)y[FB * FT * FO - 1] - -0.187392953701865) <= tolerance);
         assert_true(fabs(sum - 0.138549078435892) <= tolerance);
@@ -339,10 +346,10 @@ static void fixture_of_the_specification(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(direct_equals_pytorch),   fixture_test(stacked_equals_pytorch),
-        fixture_test(no_factor_no_change),     fixture_test(open_gates_are_plain_lora),
-        fixture_test(forms_agree),             fixture_test(samples_are_independent),
-        fixture_test(every_tensor_matters),    fixture_test(fixture_of_the_specification),
+        fixture_test(direct_equals_pytorch), fixture_test(stacked_equals_pytorch),
+        fixture_test(no_factor_no_change),   fixture_test(open_gates_are_plain_lora),
+        fixture_test(forms_agree),           fixture_test(samples_are_independent),
+        fixture_test(every_tensor_matters),  fixture_test(fixture_of_the_specification),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -78,7 +78,8 @@ static void watching(void **state) {
             gate_maps_t *maps = NULL;
             usual.run.sink = NULL;
             if (how & 1) {
-                if (trace_open(&trace, scratch_path("trace"), false, &err)) fail_msg("%s", err.text);
+                if (trace_open(&trace, scratch_path("trace"), false, &err))
+                    fail_msg("%s", err.text);
                 usual.run.sink = trace_sink(trace);
             }
             if (how & 2) {

@@ -33,7 +33,7 @@ static void check(bool with_mole, tiny_run_t settings, bool decode, const char *
     printf("%-10s %4zu x %-4zu %d threads: used %8zu KiB, bound %8zu KiB\n", what,
            settings.image.width, settings.image.height, settings.threads, used >> 10, bound >> 10);
     assert_true(used <= bound);
-    if (used > (size_t)2 << 20) assert_true(bound <= 2 * used);
+    if (used > (size_t)512 << 10) assert_true(bound <= 2 * used);
     arena_destroy(run.arena);
     pipeline_close(&pipeline);
 }

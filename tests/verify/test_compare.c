@@ -216,7 +216,8 @@ static void wrong_shapes_differ(void **state) {
 
 static void float32_hides_what_float64_shows(void **state) {
     (void)state;
-    make(candidate, (made_t){.edit = tiny_spike, .dtype = DTYPE_F32}); /* below float32's rounding */
+    make(candidate,
+         (made_t){.edit = tiny_spike, .dtype = DTYPE_F32}); /* below float32's rounding */
     expect(0, NULL, CASE, "");
     make(candidate, (made_t){.edit = spike, .dtype = DTYPE_F32});
     expect(1, TAP, CASE, "");

@@ -158,7 +158,7 @@ static void hostile_names(void **state) {
 static trace_file_t *trace_of(const char *file, shape_t shape, const double *x) {
     err_t err = {""};
     st_writer_t *writer;
-    trace_file_t *trace;
+    trace_file_t *trace = NULL;
     const char *path = scratch_path(file);
     if (st_writer_open(&writer, path, &err) ||
         st_writer_add(writer, "x", DTYPE_F64, shape, x, &err) || st_writer_finish(writer, &err) ||

@@ -249,6 +249,28 @@ static void bad_paths(void **state) {
     compare_free(&r);
 }
 
+/* One file descriptor is there for the file, none for the stream to it. */
+static void no_more_files(void **state) {
+    (void)state;
+    compare_result_t r;
+    err_t err = {""};
+    struct rlimit old, limit;
+    report_sample(&r, 0);
+    size_t before = scratch_entries();
+    int next = dup(STDIN_FILENO);
+    assert_true(next >= 0);
+    close(next);
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+    limit = (struct rlimit){(rlim_t)next + 1, old.rlim_max};
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    int status = report_json(&r, scratch_path("files.json"), &err);
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+    assert_int_equal(status, -1);
+    assert_message(&err, "files.json", "cannot write", "Too many open files", NULL);
+    assert_int_equal(scratch_entries(), before);
+    compare_free(&r);
+}
+
 static int write_any(int kind, const compare_result_t *r, const char *path, err_t *err) {
     if (kind == 0) return report_json(r, path, err);
     if (kind == 1) return report_junit(r, path, err);
@@ -358,7 +380,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(head),          cmocka_unit_test(one_row),   cmocka_unit_test(not_numbers),
         cmocka_unit_test(hostile_names), cmocka_unit_test(bad_paths), cmocka_unit_test(full_disk),
-        cmocka_unit_test(schema),
+        cmocka_unit_test(no_more_files), cmocka_unit_test(schema),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

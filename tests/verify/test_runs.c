@@ -36,13 +36,14 @@ static verify_summary_t run_case(const char *name, matmul_t how, mole_form_t for
            mode == VERIFY_FREE ? "free" : "forced", s.seen, s.error,
            s.worst_error ? s.worst_error->tap->name : "");
     if (!is_f64)
-        printf(", ratio median %.3f worst %.3f (%s), %zu small together %.3f", s.median_ratio, s.ratio,
-               s.worst_ratio ? s.worst_ratio->tap->name : "", s.small, s.small_ratio);
+        printf(", ratio median %.3f worst %.3f (%s), %zu small together %.3f", s.median_ratio,
+               s.ratio, s.worst_ratio ? s.worst_ratio->tap->name : "", s.small, s.small_ratio);
     printf("\n");
     for (size_t i = 0; i < result.rows; i++) {
         const verify_row_t *row = &result.row[i];
         bool inner = strstr(row->tap->name, ".mole.") != NULL;
-        if (!row->seen && !(inner && form == MOLE_STACKED)) fail_msg("%s never came by", row->tap->name);
+        if (!row->seen && !(inner && form == MOLE_STACKED))
+            fail_msg("%s never came by", row->tap->name);
         if (row->seen) assert_false(row->misshapen);
     }
     assert_true(s.seen > 0);

@@ -7,6 +7,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <cmocka.h>
 
@@ -204,6 +208,53 @@ static void beyond_what_is_kept(void **state) {
     free(out);
 }
 
+/* MiB by which the peak memory of a process of its own grows when it reads a file of `mib` whole. */
+static double growth(const char *path, size_t mib) {
+    enum { PIECE = 1 << 16 };
+    int ends[2];
+    double grown = 1e9;
+    assert_int_equal(pipe(ends), 0);
+    pid_t child = fork();
+    if (child == 0) {
+        static double out[PIECE];
+        struct rusage before, after;
+        trace_file_t *trace = open_good(path);
+        memset(out, 1, sizeof out);
+        getrusage(RUSAGE_SELF, &before);
+        for (size_t at = 0; at < mib << 18; at += PIECE) read_good(trace, 0, at, PIECE, out);
+        getrusage(RUSAGE_SELF, &after);
+        grown = (double)(after.ru_maxrss - before.ru_maxrss) / 1024;
+        _exit(write(ends[1], &grown, sizeof grown) != sizeof grown);
+    }
+    close(ends[1]);
+    (void)!read(ends[0], &grown, sizeof grown);
+    close(ends[0]);
+    waitpid(child, NULL, 0);
+    return grown;
+}
+
+/* Files of 256 MiB, all holes: no format keeps more than 16 MiB of one. */
+static void memory_is_bounded(void **state) {
+    (void)state;
+    enum { MIB = 256 };
+    static const char *const headers[] = {
+        "{\"x\":{\"dtype\":\"F32\",\"shape\":[67108864],\"data_offsets\":[0,268435456]}}",
+        "{'descr': '<f4', 'fortran_order': False, 'shape': (67108864,), }\n"};
+    for (int npy = 0; npy < 2; npy++) {
+        char file[256] = {0};
+        size_t length = strlen(headers[npy]), start = npy ? 10 : 8;
+        if (npy) memcpy(file, "\x93NUMPY\x01\x00", 8);
+        file[npy ? 8 : 0] = (char)length;
+        memcpy(file + start, headers[npy], length);
+        if (npy) assert_int_equal(mkdir(scratch_path("big"), 0700), 0);
+        const char *path =
+            scratch_write(npy ? "big/x.npy" : "big.safetensors", file, start + length);
+        assert_int_equal(truncate(path, (off_t)(start + length + ((size_t)MIB << 20))), 0);
+        double grown = growth(npy ? scratch_path("big") : path, MIB);
+        if (grown > 40) fail_msg("%s: %.0f MiB", path, grown);
+    }
+}
+
 /* ---- traces that have nothing, or come from elsewhere ---------------------------------------- */
 
 static void empty_traces(void **state) {
@@ -278,6 +329,7 @@ int main(void) {
         cmocka_unit_test_setup_teardown(order_of_data, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(chunks, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(beyond_what_is_kept, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(memory_is_bounded, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(empty_traces, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(of_a_run, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(many_names, scratch_setup, scratch_teardown),
