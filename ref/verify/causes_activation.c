@@ -120,6 +120,7 @@ static const double *embed(hunt_t *h, time_way_t way) {
     size_t B = h->c->shape.dim[0], dim = h->c->count / B;
     double *out = hunt_doubles(h, h->c->count);
     double half = (double)(dim / 2);
+    REQUIRE(dim >= 2, "cause_time_proj: %zu numbers for a timestep", dim);
     for (size_t i = 0; i < h->c->count; i++) {
         size_t j = i % dim, k = j % (dim / 2);
         double angle = way.t * fmath_exp(-fmath_log(way.period) * (double)k / (half - way.shift));

@@ -212,6 +212,7 @@ static void weigh(double *w, const core_t *a, scores_way_t way) {
 static const double *attend_slowly(hunt_t *h, const core_t *a, scores_way_t way) {
     size_t T = a->T, S = a->S, N = a->heads, D = a->C / N;
     double *out = hunt_doubles(h, a->B * T * a->C), *w = hunt_doubles(h, T * S * N);
+    REQUIRE(T >= 1 && S >= 1 && N >= 1, "attend_slowly: T=%zu S=%zu heads=%zu", T, S, N);
     memset(out, 0, a->B * T * a->C * sizeof *out);
     for (size_t b = 0; b < a->B; b++) {
         for (size_t i = 0; i < T * S * N; i++) w[i] = score(a, b, i / N / S, i / N % S, i % N);

@@ -48,25 +48,29 @@ static bool explains(const hunt_t *h, double rest) {
            (rest <= limit / 8 && rest <= h->difference / 8);
 }
 
-static bool judge(hunt_t *h, const double *guess, const char *kind, const char *format,
-                  va_list args) {
+/* Weighs a guess. When it becomes the best one, h->best holds all of it but the text, which the
+ * caller writes: *better. Returns whether it is accepted. */
+static bool judge(hunt_t *h, const double *guess, const char *kind, bool *better) {
     finding_t f = {.remaining = remaining(h, guess)};
     f.accepted = explains(h, f.remaining);
-    if (!f.accepted && !(f.remaining <= h->difference / 20)) return false;
-    bool better = f.remaining < h->best.remaining / 4;
-    if (f.accepted < h->best.accepted || (f.accepted == h->best.accepted && !better))
-        return f.accepted;
+    /* A handful of numbers comes near anything by chance. */
+    bool part = h->c->count >= 8 && f.remaining <= h->difference / 20;
+    *better = f.accepted > h->best.accepted || f.remaining < h->best.remaining / 4;
+    if ((!f.accepted && !part) || f.accepted < h->best.accepted) *better = false;
+    if (!*better) return f.accepted;
     snprintf(f.kind, sizeof f.kind, "%s", kind);
-    vsnprintf(f.text, sizeof f.text, format, args);
     h->best = f;
     return f.accepted;
 }
 
 bool hunt_try(hunt_t *h, const double *guess, const char *kind, const char *format, ...) {
-    va_list args;
-    va_start(args, format);
-    bool accepted = judge(h, guess, kind, format, args);
-    va_end(args);
+    bool better, accepted = judge(h, guess, kind, &better);
+    if (better) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(h->best.text, sizeof h->best.text, format, args);
+        va_end(args);
+    }
     return accepted;
 }
 
@@ -74,10 +78,13 @@ bool hunt_try_delta(hunt_t *h, const double *delta, double weight, const char *k
                     const char *format, ...) {
     double *guess = hunt_doubles(h, h->c->count);
     for (size_t i = 0; i < h->c->count; i++) guess[i] = h->c->expected[i] + weight * delta[i];
-    va_list args;
-    va_start(args, format);
-    bool accepted = judge(h, guess, kind, format, args);
-    va_end(args);
+    bool better, accepted = judge(h, guess, kind, &better);
+    if (better) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(h->best.text, sizeof h->best.text, format, args);
+        va_end(args);
+    }
     return accepted;
 }
 

@@ -73,7 +73,7 @@ static double scale_of(const mole_layer_t *l, size_t i, scale_way_t way) {
 }
 
 static size_t partner(const mole_layer_t *l, size_t i, bool swapped) {
-    return swapped ? (i + 1) % l->experts : i;
+    return swapped && ++i == l->experts ? 0 : i;
 }
 
 /* (B*T) local gate of expert i. */
@@ -81,7 +81,7 @@ static void local_gate(double *gate, const mole_case_t *m, size_t i, const mole_
     const mole_layer_t *l = m->layer;
     size_t rows = m->B * m->T;
     for (size_t r = 0; r < rows; r++) {
-        double z[MOLE_EXPERTS], sum = 0, most = -HUGE_VAL;
+        double z[MOLE_EXPERTS] = {0}, sum = 0, most = -HUGE_VAL;
         for (size_t e = 0; e < l->experts; e++) {
             z[e] = m->logits[e * rows + r] + (way->no_local_bias ? 0 : (double)l->local_bias[e]);
             most = fmax(most, z[e]);
@@ -322,9 +322,9 @@ static void find_base(hunt_t *h, mole_case_t *m) {
         hunt_swap_axes(base, h->c->expected, m->B, m->N, m->T);
     else
         memcpy(base, h->c->expected, count * sizeof *base);
-    const mole_case_t experts = {m->layer, m->B, m->T, m->N, false, NULL, {0}, m->logits};
-    mole_case_t bare = experts;
-    memcpy(bare.product, m->product, sizeof bare.product);
+    mole_case_t bare = *m; /* the experts alone, as rows */
+    bare.image = false;
+    bare.base = NULL;
     const double *added = compute_part(h, &bare, PART_WHOLE, 0, &right);
     for (size_t j = 0; j < count; j++) base[j] -= added[j];
     m->base = base;

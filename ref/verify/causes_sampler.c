@@ -120,8 +120,7 @@ static void try_scheduler(hunt_t *h, const double *x, const double *m) {
     try_offsets(h, x, m);
 }
 
-/* Any step is p x + q m: other factors than expected are other noise levels, whatever the settings.
- */
+/* Any step is p x + q m: other factors than expected are other noise levels. */
 static void try_factors(hunt_t *h, const double *x, const double *m) {
     double p, q, u, v;
     size_t n = h->c->count;

@@ -24,8 +24,7 @@ void bench_tap(const char *name, shape_t shape, const double *x);
 
 /* The candidate is x, each number with a rounding error of its own of the build's precision. Fails
  * the test unless the cause has this kind, and a text that holds `part` (NULL: any), and unless it
- * explains all; a `part` with "in part" or "remains": unless it explains a part. kind "": no cause.
- */
+ * explains all; a `part` with "in part" or "remains": unless it explains a part. kind "": none. */
 void bench_expect(const double *x, const char *kind, const char *part);
 /* The kind that is found, without judging. */
 const char *bench_kind(const double *x);

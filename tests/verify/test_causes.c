@@ -55,10 +55,9 @@ static void no_false_alarm(void **state) {
             double *y = bench_copy(x, count), size = sizes[k % 4] * bench.rounding;
             if (size > 0.5) size = 0.5; /* larger, and start noise would be another generator's */
             for (size_t i = 0; i < count; i++) y[i] += size * noise[i];
-            if (count > 8)
-                bench_expect(y, "", NULL);
-            else if (count > 1 && strcmp(bench_kind(y), "localised") != 0)
-                bench_expect(y, "", NULL);
+            /* Of two numbers one may well be right by chance. */
+            if (count <= 8 && strcmp(bench_kind(y), "localised") == 0) continue;
+            bench_expect(y, "", NULL);
         }
 }
 
