@@ -23,7 +23,7 @@ static void hear(tap_sink_t *self, const char *name, real_t *x, view_t view) {
 
 static void names(void **state) {
     (void)state;
-    listener_t l = {.sink = {hear}};
+    listener_t l = {.sink = {.tap = hear}};
     real_t x[6] = {0};
     tap(&l.sink, "unet.conv_in", x, VIEW_IMAGE(1, 2, 3, 1));
     assert_string_equal(l.name, "unet.conv_in");
@@ -50,7 +50,7 @@ static void no_sink(void **state) {
 
 static void prefixes(void **state) {
     (void)state;
-    listener_t l = {.sink = {hear}};
+    listener_t l = {.sink = {.tap = hear}};
     real_t x[1] = {0};
     tap_prefix_t step = tap_prefix(&l.sink, "step.003/"),
                  run = tap_prefix(tap_prefix_sink(&step), "a%d.");
@@ -65,13 +65,13 @@ static void prefixes(void **state) {
 static char long_name[600];
 
 static void tap_long_name(void) {
-    listener_t l = {.sink = {hear}};
+    listener_t l = {.sink = {.tap = hear}};
     real_t x[1];
     tap_suffix(&l.sink, long_name, x, VIEW_ROWS(1, 1), "%s", "");
 }
 
 static void tap_long_suffix(void) {
-    listener_t l = {.sink = {hear}};
+    listener_t l = {.sink = {.tap = hear}};
     real_t x[1];
     tap_suffix(&l.sink, "unet.", x, VIEW_ROWS(1, 1), "%s", long_name);
 }
@@ -81,7 +81,7 @@ static void long_names(void **state) {
     memset(long_name, 'n', sizeof long_name - 1);
     fixture_aborts(tap_long_name, "tap: name too long");
     fixture_aborts(tap_long_suffix, "tap: name too long");
-    listener_t l = {.sink = {hear}};
+    listener_t l = {.sink = {.tap = hear}};
     real_t x[1] = {0};
     long_name[511] = '\0';
     tap_suffix(&l.sink, long_name, x, VIEW_ROWS(1, 1), "%s", "");

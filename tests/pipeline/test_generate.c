@@ -101,7 +101,7 @@ static settings_t usual(void) {
 /* Runs on `arena`, which keeps nothing. */
 static void run_on(arena_t *arena, const settings_t *s, watch_t *w) {
     err_t err;
-    *w = (watch_t){.sink = {watch_tap}};
+    *w = (watch_t){.sink = {.tap = watch_tap}};
     run_t run = {.arena = arena, .sink = &w->sink, .matmul = MATMUL_BLAS, .form = s->form};
     pipeline_text_t text;
     arena_mark_t mark = arena_mark(arena);

@@ -227,7 +227,7 @@ static void missing_is_stated(void **state) {
     (void)state;
     make(candidate, (made_t){.drop = true});
     expect(0, "not judged", CASE, "");
-    expect(1, "not judged", CASE, "--complete");
+    expect(1, "missing", CASE, "--complete");
     make(candidate, (made_t){.only = 40});
     expect(0, "missing", CASE, "");
     expect(1, "missing", CASE, "--complete");
