@@ -96,7 +96,7 @@ static void try_scales(hunt_t *h, const core_t *right) {
         {sqrt(D), "the scores are multiplied by sqrt(head width); divide"},
         {right->scale * 1.4426950408889634, "the scores are scaled by log2(e) too: exp for exp2"},
         {right->scale * 0.6931471805599453, "2^x for e^x in the softmax"},
-        {pow(D, -0.25), "the scores are scaled by width^-1/4: applied to q or k alone"}};
+        {1 / sqrt(sqrt(D)), "the scores are scaled by width^-1/4: applied to q or k alone"}};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         core_t way = *right;
         way.scale = ways[i].scale;

@@ -67,7 +67,8 @@ static void read_only_folder(void **state) {
     rmdir(program_file("locked"));
 }
 
-/* A disk that takes 4 KiB more, which some OpenMP libraries need for themselves, and no picture of 64 x 64. */
+/* A disk that takes 4 KiB more, which some OpenMP libraries need for themselves, and no picture of
+ * 64 x 64. */
 static void full_disk(void **state) {
     (void)state;
     const char *words = SMALL_RUN "-q --width 64 --height 64 -o %s", *out = program_file("out.png");

@@ -27,7 +27,7 @@
 
 enum { WORDS = 64 };
 
-/* ---- running the program --------------------------------------------------------------------------- */
+/* ---- running the program -------------------------------------------------- */
 
 static const char *program(void) {
     return getenv(sizeof(real_t) == sizeof(double) ? "MOLE_F64" : "MOLE");
@@ -107,7 +107,7 @@ static bool same_pixels(const char *name, const char *other) {
     return same;
 }
 
-/* ---- options and pictures ---------------------------------------------------------------------------- */
+/* ---- options and pictures -------------------------------------------------- */
 
 /* Each of these gives another picture than the usual line. */
 static void options_that_change_the_picture(void **state) {
@@ -213,7 +213,7 @@ static void several_pictures(void **state) {
     }
 }
 
-/* ---- what is written beside the pixels ------------------------------------------------------------------ */
+/* ---- what is written beside the pixels -------------------------------------------------- */
 
 static void must_hold(const char *text, const char *part) {
     if (!strstr(text, part)) fail_msg("no '%s' in: %s", part, text);

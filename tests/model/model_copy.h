@@ -17,7 +17,8 @@ void model_copy_set(const char *file, const char *key, json_t *value);
 /* Add a float32 tensor of zeros to a safetensors file of the copy, as "unet/diffusion...". */
 void model_copy_add(const char *file, const char *name, shape_t shape);
 
-/* Zeros in the place of every tensor whose name ends with `ending`, dimension `dim` of which is now `size`. */
+/* Zeros in the place of every tensor whose name ends with `ending`, dimension `dim` of which is now
+ * `size`. */
 void model_copy_resize(const char *file, const char *ending, int dim, size_t size);
 
 #endif

@@ -16,7 +16,7 @@
 static const char unet_weights_file[] = "unet/diffusion_pytorch_model.safetensors";
 static const char vae_weights_file[] = "vae/diffusion_pytorch_model.safetensors";
 
-/* ---- opening one component of the copy ------------------------------------------------------------- */
+/* ---- opening one component of the copy -------------------------------------------------- */
 
 static int open_unet(const char *root, bool allow_unused, unet_config_t *config, err_t *err) {
     char folder[1024];
@@ -49,7 +49,7 @@ static int open_text(const char *root, bool allow_unused, text_encoder_config_t 
     return 0;
 }
 
-/* ---- settings of other networks ---------------------------------------------------------------------- */
+/* ---- settings of other networks -------------------------------------------------- */
 
 static void unet_of_another_kind(void **state) {
     (void)state;
@@ -114,7 +114,7 @@ static void vae_of_another_kind(void **state) {
     }
 }
 
-/* ---- settings that are heard --------------------------------------------------------------------------- */
+/* ---- settings that are heard -------------------------------------------------- */
 
 /* num_attention_heads, where a file has it, goes before the misnamed attention_head_dim. */
 static void heads(void **state) {
@@ -164,7 +164,7 @@ static void defaults(void **state) {
     assert_int_equal(text.max_position_embeddings, 77);
 }
 
-/* ---- tensors that nothing uses -------------------------------------------------------------------------- */
+/* ---- tensors that nothing uses -------------------------------------------------- */
 
 static void left_over_tensors(void **state) {
     (void)state;

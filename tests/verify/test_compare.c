@@ -35,7 +35,7 @@ static int close_case(void **state) {
     return scratch_teardown(state);
 }
 
-/* ---- making traces ---------------------------------------------------------------------------------- */
+/* ---- making traces -------------------------------------------------- */
 
 /* What may be done to one tap before it is written. x has room for twice its numbers. */
 typedef void edit_t(double *x, shape_t *shape);
@@ -80,7 +80,7 @@ static void make(const char *path, made_t made) {
     fixture_free(NULL);
 }
 
-/* ---- running the program ------------------------------------------------------------------------------ */
+/* ---- running the program -------------------------------------------------- */
 
 static int compare(const char *first, const char *options) {
     const char *mole = getenv("MOLE");
@@ -102,7 +102,7 @@ static void expect(int code, const char *text, const char *first, const char *op
     if (text && !strstr(output, text)) fail_msg("'%s' is not in:\n%s", text, output);
 }
 
-/* ---- edits -------------------------------------------------------------------------------------------- */
+/* ---- edits -------------------------------------------------- */
 
 static void one_nan(double *x, shape_t *shape) {
     (void)shape;
@@ -175,7 +175,7 @@ static void twice_denormal(double *x, shape_t *shape) {
     for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 2;
 }
 
-/* ---- against the golden case ---------------------------------------------------------------------------- */
+/* ---- against the golden case -------------------------------------------------- */
 
 static void truth_agrees(void **state) {
     (void)state;
@@ -289,7 +289,7 @@ static void limit_and_budget_decide(void **state) {
     expect(2, "limit", CASE, "--limit -1");
 }
 
-/* ---- trace against trace ---------------------------------------------------------------------------------- */
+/* ---- trace against trace -------------------------------------------------- */
 
 static void same_special_numbers_agree(void **state) {
     (void)state;
