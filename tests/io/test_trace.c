@@ -190,9 +190,8 @@ static void failures_are_told_at_the_end(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(order_of_execution),
-        cmocka_unit_test(dimension_order),
-        cmocka_unit_test(metadata),
+        cmocka_unit_test(order_of_execution),           cmocka_unit_test(dimension_order),
+        cmocka_unit_test(inputs_where_wanted),          cmocka_unit_test(metadata),
         cmocka_unit_test(failures_are_told_at_the_end),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

@@ -1,8 +1,8 @@
 /* Every golden run against PyTorch: each component and the whole pipeline, every tap.
  *
  * float64: 1e-12 of the tensor's scale when every module starts from the truth, 1e-11 for a component
- * running free, 1e-9 for the latents after 50 steps. docs/numbers.md has the figures reached, about a hundredth
- * of that.
+ * running free, 1e-9 for the latents after 50 steps. docs/numbers.md has the figures reached, about a
+ * hundredth of that.
  * float32: the error in units of PyTorch's own, at most 2 with BLAS and 1 with the plain loops; median at
  * most 1. */
 #include <setjmp.h>
