@@ -134,7 +134,7 @@ $(OUT)/lib/libmole-$(1).a: $(OUT)/lib/mole-$(1).o
 	$$(Q)$$(AR) rcs $$@ $$<
 $(OUT)/lib/libmole-$(1).so.$(VERSION): $(OUT)/lib/mole-$(1).o
 	$$(call say,LD $$@)
-	$$(Q)$$(CC) $$(FLAGS) -shared -Wl,-soname,libmole-$(1).so.$(SOVERSION) $$(CLOSED) -Wl,--as-needed \
+	$$(Q)$$(CC) $$(FLAGS) -shared -Wl,-soname,libmole-$(1).so.$(SOVERSION) $$(CLOSED) -Wl,-Bsymbolic,--as-needed \
 	    -o $$@ $$< $$(API_LIBS)
 	@ln -sf libmole-$(1).so.$(VERSION) $(OUT)/lib/libmole-$(1).so.$(SOVERSION)
 	@ln -sf libmole-$(1).so.$(SOVERSION) $(OUT)/lib/libmole-$(1).so

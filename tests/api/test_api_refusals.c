@@ -80,6 +80,8 @@ static void norms_refuse(void **state) {
     refused(mole_group_norm(out, a, NULL, b, 1, 6, 2, 3, 1e-5, &error), "weight is NULL");
     accepted(mole_group_norm(out, out, b, b, 1, 6, 2, 3, 1e-5, &error));
     refused(mole_layer_norm(out, a, b, b, 2, 6, -1, &error), "eps is -1");
+    refused(mole_layer_norm(out, a, b, b, 2, 6, 0, &error), "eps is 0");
+    refused(mole_layer_norm(out, a, b, b, 2, 6, (double)NAN, &error), "eps is");
     refused(mole_layer_norm(out, a, b, NULL, 2, 6, 1e-5, &error), "bias is NULL");
     accepted(mole_layer_norm(out, a, b, b, 2, 6, 1e-5, &error));
 }
