@@ -126,7 +126,7 @@ else
     make_tree all tests || { tail -n 20 "$dir/make.log"; exit 1; }
 fi
 # A program that fails without any break says nothing about one.
-unsound=$(cat "$dir/unsound")
+unsound=$(cat "$dir/unsound" 2>/dev/null)
 if [ -n "$unsound" ]; then
     echo "not asked, because they fail without any break:" "$unsound"
     tests=$(echo "$tests" | grep -v -x -F -f "$dir/unsound")
@@ -168,12 +168,19 @@ ask() { # ask: the tests one by one; lines "TYPE TEST CASE" go to $dir/caught
     done
 }
 
+# What was found out about the same break of the same code by the same tests is not asked again.
+mkdir -p "$dir/done"
 results=$dir/results
 : >"$results"
 survived=0 number=0 total=$(echo "$list" | wc -l)
 begin=$(date +%s)
 while read -r name room file only hints; do
     number=$((number + 1))
+    key=$({ echo "$stamp $all $hints"; breaks apply -v name="$name" -v source="$file"; } | cksum)
+    if [ "$key" = "$(head -n 1 "$dir/done/$name" 2>/dev/null)" ]; then
+        sed "1d; s|^|$name |" "$dir/done/$name" >>"$results"
+        continue
+    fi
     echo "$file" >"$dir/broken"
     for type in f32 f64; do cp -p "$tree/$out/$type/${file%.c}.o" "$dir/$type.o"; done
     breaks apply -v name="$name" -v source="$file" >"$tree/$file" || exit 1
@@ -191,7 +198,11 @@ while read -r name room file only hints; do
         verdict='DOES NOT COMPILE'
         tail -n 20 "$dir/make.log"
     fi
-    [ "$verdict" = caught ] || survived=$((survived + 1))
+    if [ "$verdict" = caught ]; then
+        { echo "$key"; cat "$dir/caught"; } >"$dir/done/$name"
+    else
+        survived=$((survived + 1))
+    fi
     cp -p "$file" "$tree/$file"
     for type in f32 f64; do
         cp "$dir/$type.o" "$tree/$out/$type/${file%.c}.o"
