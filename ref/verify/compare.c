@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/fmath.h"
 #include "verify/compare_internal.h"
 
 double budget_unit(budget_t budget) {
@@ -152,6 +153,8 @@ int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_op
 /* A histogram of distances in units of the last place, sixteen buckets an octave from 2^-8 to 2^56. */
 enum { ULP_OCTAVES = 64, ULP_PER_OCTAVE = 16, ULP_LOWEST = -8 };
 
+static const double LN_2 = 0.69314718055994530942;
+
 typedef struct {
     uint64_t bucket[ULP_OCTAVES * ULP_PER_OCTAVE + 1], count;
 } ulps_t;
@@ -166,7 +169,8 @@ static void ulps_add(ulps_t *h, double candidate, double truth, double unit) {
         return;
     }
     frexp(truth, &exponent); /* |truth| in [2^(e-1), 2^e): its last place is u 2^e */
-    double octaves = log2(error / ldexp(unit, truth == 0 ? -126 : exponent)) - ULP_LOWEST;
+    double distance = error / ldexp(unit, truth == 0 ? -126 : exponent);
+    double octaves = fmath_log(distance) / LN_2 - ULP_LOWEST;
     double place = 1 + floor(octaves * ULP_PER_OCTAVE), last = ULP_OCTAVES * ULP_PER_OCTAVE;
     h->bucket[(size_t)fmin(fmax(place, 1), last)]++;
 }
@@ -176,7 +180,8 @@ static double ulps_p99(const ulps_t *h) {
     uint64_t wanted = h->count - h->count / 100, seen = 0;
     for (size_t i = 0; i <= ULP_OCTAVES * ULP_PER_OCTAVE; i++) {
         seen += h->bucket[i];
-        if (seen >= wanted) return i == 0 ? 0 : exp2((double)i / ULP_PER_OCTAVE + ULP_LOWEST);
+        if (seen >= wanted)
+            return i == 0 ? 0 : fmath_exp(LN_2 * ((double)i / ULP_PER_OCTAVE + ULP_LOWEST));
     }
     return 0;
 }
