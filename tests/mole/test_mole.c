@@ -116,6 +116,7 @@ static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
 static bool check_call(const golden_call_t *call, const json_t *experts, matmul_t how,
                        mole_form_t form) {
     subject_t s = read_subject(call, experts);
+    s.layer.expert = s.expert; /* the copy's own */
     err_t err;
     checker_t c = {.sink = {.tap = check_tap}, .call = call, .how = how, .good = true};
     run_t run = {.sink = &c.sink, .matmul = how, .form = form};
