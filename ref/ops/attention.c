@@ -5,10 +5,10 @@
  * is D neighbouring channels, its rows NH*D apart, and the matrix product takes that distance as it
  * is. Scratch is one block of scores per thread.
  *
- * Numerical notes. The scale multiplies in double inside the softmax; torch multiplies q and k
- * by its root beforehand. Causal: a row's softmax ends at its own position, the rest of the row
- * is 0, which is what exp(-inf) would give; columns that no row of the block sees are not
- * computed at all. */
+ * Numerical notes. Softmax's division by the sum of a row is put off until after the product with v:
+ * D divisions instead of S. The scale multiplies inside the softmax; torch multiplies q and k by its
+ * root beforehand. Causal: a row's softmax ends at its own position, the rest of the row is 0, which
+ * is what exp(-inf) would give; columns that no row of the block sees are not computed at all. */
 #include <omp.h>
 #include <string.h>
 
@@ -16,7 +16,7 @@
 #include "ops/ops.h"
 #include "ops/softmax_row.h"
 
-enum { BLOCK_ROWS = 64 };
+enum { BLOCK_ROWS = 128 };
 
 static size_t block_rows(size_t T) {
     return T < BLOCK_ROWS ? T : BLOCK_ROWS;
@@ -33,14 +33,16 @@ static void attend(real_t *out, const real_t *q, const real_t *k, const real_t *
                    size_t S, size_t D, size_t C, double scale, bool causal, size_t t0,
                    real_t *scores, matmul_t how) {
     size_t seen = causal ? t0 + rows : S;
-    matmul(scores, seen, q, C, k, C, true, false, rows, seen, D, how);
+    double sum[BLOCK_ROWS];
+    matmul_here(scores, seen, q, C, k, C, true, rows, seen, D, how);
     for (size_t r = 0; r < rows; r++) {
         real_t *row = scores + r * seen;
         size_t mine = causal ? t0 + r + 1 : S;
-        softmax_row(row, row, mine, scale);
+        sum[r] = softmax_row(row, row, mine, scale);
         memset(row + mine, 0, (seen - mine) * sizeof *row);
     }
-    matmul(out, C, scores, seen, v, C, false, false, rows, D, seen, how);
+    matmul_here(out, C, scores, seen, v, C, false, rows, D, seen, how);
+    for (size_t r = 0; r < rows; r++) softmax_divide(out + r * C, D, sum[r]);
 }
 
 void attention(real_t *out, const real_t *q, const real_t *k, const real_t *v, size_t B, size_t T,

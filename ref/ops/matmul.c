@@ -1,9 +1,13 @@
 /* matmul.c - matrix products, and the only file that knows BLAS.
  *
- * The product is cut into tiles of fixed size, and threads take tiles. Where a tile begins depends
- * on M and N alone, never on the number of threads or on who calls, so neither does the result.
- * OpenBLAS itself is held to one thread: its own splitting would change the order of sums with the
- * machine.
+ * The product is cut into tiles, and threads take tiles. Where a tile begins depends on M, N and the
+ * number of products alone, never on the number of threads or on who calls, so neither does the
+ * result. OpenBLAS itself is held to one thread: its own splitting would change the order of sums with
+ * the machine.
+ *
+ * How large a tile? BLAS copies a tile's rows of a and columns of b into an order of its own before it
+ * multiplies, so the larger the tile, the less copying per number of the result; but there must be
+ * tiles enough to go round. See choose_tiles.
  *
  * MATMUL_PLAIN is the definition: each number is one sum in index order of k, in double, plus
  * what was there before (bias, or out when accumulating), rounded once. In the float build a
@@ -16,24 +20,28 @@
 #include <string.h>
 
 #include "core/err.h"
+#include "core/vectorised.h"
 #include "ops/ops.h"
 
-/* Tiles of out: rows enough to repay BLAS for packing b anew in each; columns few enough that a
- * product of two rows (the time embedding) still occupies several threads. */
-enum { TILE_ROWS = 128, TILE_COLUMNS = 256 };
-/* A product narrower than BLAS's kernels (a gate, an expert of a tiny rank) costs little either way, and
- * the plain sums are the more exact: it takes those. */
+/* Tiles of out: at most so large, PARTS of them if that leaves them larger than the smallest. */
+enum { LARGEST_ROWS = 1024, LARGEST_COLUMNS = 1280, SMALLEST = 128, PARTS = 8 };
+/* A tile is a whole number of these rows or columns: BLAS's kernels have no ragged edge inside out. */
+enum { EDGE = 16 };
+/* A product narrower than BLAS's kernels (a gate, an expert of a tiny rank) is a few dot products per
+ * row, which in double cost little and are the more exact. */
 enum { NARROW = 8 };
 /* Below this many multiplications, waking threads costs more than they save. */
 enum { PARALLEL_FROM = 1 << 16 };
 
-/* One product: the arguments of matmul, and a bias that may take the place of accumulating. */
+/* Products of one shape: the arguments of matmul, and a bias that may take the place of accumulating.
+ * Product i begins i * step_* numbers further on. */
 typedef struct {
     real_t *out;
     const real_t *a, *b, *bias;
     double scale;
     size_t ld_out, lda, ldb, K;
     bool b_transposed, accumulate;
+    size_t count, step_out, step_a, step_b;
 } product_t;
 
 static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
@@ -133,35 +141,101 @@ static void tile_plain(const product_t *p, size_t m0, size_t rows, size_t n0, si
     }
 }
 
-static void product(const product_t *p, size_t M, size_t N, matmul_t how) {
-    if (M == 0 || N == 0) return;
-    /* K = 0 is an empty sum; BLAS libraries disagree on it, so it never reaches them. */
-    if (p->K == 0 || N < NARROW) how = MATMUL_PLAIN;
-    if (how == MATMUL_BLAS) pthread_once(&blas_once, blas_prepare);
-    size_t tall = (M - 1) / TILE_ROWS + 1, wide = (N - 1) / TILE_COLUMNS + 1;
-    bool parallel = tall * wide > 1 && M * N * p->K >= PARALLEL_FROM && !omp_in_parallel();
-#pragma omp parallel for schedule(dynamic) if (parallel)
-    for (size_t tile = 0; tile < tall * wide; tile++) {
-        size_t m = tile / wide * TILE_ROWS, n = tile % wide * TILE_COLUMNS;
-        size_t rows = M - m < TILE_ROWS ? M - m : TILE_ROWS;
-        size_t columns = N - n < TILE_COLUMNS ? N - n : TILE_COLUMNS;
-        if (how == MATMUL_BLAS)
-            tile_blas(p, m, rows, n, columns);
+/* out tile for N < NARROW, from dot products over LANES interleaved sums in double. */
+enum { LANES = 8 };
+
+VECTORISED static double dot(const real_t *a, const real_t *b, size_t step_b, size_t K) {
+    double lane[LANES] = {0}, sum = 0;
+    size_t k = 0;
+    for (; k + LANES <= K; k += LANES)
+        for (size_t l = 0; l < LANES; l++) lane[l] += (double)a[k + l] * b[(k + l) * step_b];
+    for (; k < K; k++) sum += (double)a[k] * b[k * step_b];
+    for (size_t l = 0; l < LANES; l++) sum += lane[l];
+    return sum;
+}
+
+static void tile_narrow(const product_t *p, size_t m0, size_t rows, size_t n0, size_t columns) {
+    size_t step_k = p->b_transposed ? 1 : p->ldb, step_n = p->b_transposed ? p->ldb : 1;
+    for (size_t m = m0; m < m0 + rows; m++)
+        for (size_t n = n0; n < n0 + columns; n++) {
+            real_t *out = p->out + m * p->ld_out + n;
+            double before = p->bias ? (double)p->bias[n] : p->accumulate ? (double)*out : 0;
+            double sum = dot(p->a + m * p->lda, p->b + n * step_n, step_k, p->K);
+            *out = (real_t)(p->scale * sum + before);
+        }
+}
+
+typedef void tile_t(const product_t *p, size_t m0, size_t rows, size_t n0, size_t columns);
+
+/* K = 0 is an empty sum; BLAS libraries disagree on it, so it never reaches them. */
+static tile_t *choose_way(const product_t *p, size_t N, matmul_t how) {
+    if (how == MATMUL_PLAIN || p->K == 0) return tile_plain;
+    if (N < NARROW) return tile_narrow;
+    pthread_once(&blas_once, blas_prepare);
+    return tile_blas;
+}
+
+static size_t parts(size_t n, size_t of) {
+    return (n - 1) / of + 1;
+}
+
+/* The size of n's parts when there are `count` of them: equal, and whole edges. */
+static size_t part_size(size_t n, size_t count) {
+    size_t size = parts(n, count);
+    return (size + EDGE - 1) / EDGE * EDGE;
+}
+
+/* Equal tiles of at most LARGEST_ROWS x LARGEST_COLUMNS; then the longer side is halved until there are
+ * PARTS over all products, or the tile is small. */
+static void choose_tiles(size_t *rows, size_t *columns, size_t M, size_t N, size_t count) {
+    size_t tall = parts(M, LARGEST_ROWS), wide = parts(N, LARGEST_COLUMNS);
+    *rows = part_size(M, tall);
+    *columns = part_size(N, wide);
+    while (tall * wide * count < PARTS) {
+        bool by_rows = *rows >= *columns;
+        size_t *longer = by_rows ? rows : columns;
+        if (*longer < 2 * SMALLEST) return;
+        if (by_rows)
+            tall *= 2;
         else
-            tile_plain(p, m, rows, n, columns);
+            wide *= 2;
+        *longer = part_size(by_rows ? M : N, by_rows ? tall : wide);
     }
+}
+
+static void products(const product_t *all, size_t M, size_t N, matmul_t how) {
+    if (M == 0 || N == 0 || all->count == 0) return;
+    tile_t *tile_way = choose_way(all, N, how);
+    size_t high, broad;
+    choose_tiles(&high, &broad, M, N, all->count);
+    size_t tall = parts(M, high), wide = parts(N, broad), tiles = tall * wide * all->count;
+    bool parallel =
+        tiles > 1 && all->count * M * N * all->K >= PARALLEL_FROM && !omp_in_parallel();
+#pragma omp parallel for schedule(dynamic) if (parallel)
+    for (size_t tile = 0; tile < tiles; tile++) {
+        size_t i = tile / (tall * wide), m = tile / wide % tall * high, n = tile % wide * broad;
+        product_t p = *all;
+        p.out += i * p.step_out;
+        p.a += i * p.step_a;
+        p.b += i * p.step_b;
+        tile_way(&p, m, M - m < high ? M - m : high, n, N - n < broad ? N - n : broad);
+    }
+}
+
+static void check_rows(const product_t *p, size_t N, matmul_t how) {
+    REQUIRE(p->ld_out >= N && p->lda >= p->K && p->ldb >= (p->b_transposed ? p->K : N),
+            "matmul: rows overlap: out %zu apart for N=%zu, a %zu apart for K=%zu, b %zu apart for "
+            "%s=%zu",
+            p->ld_out, N, p->lda, p->K, p->ldb, p->b_transposed ? "K" : "N",
+            p->b_transposed ? p->K : N);
+    REQUIRE(how == MATMUL_PLAIN ||
+                (p->K <= INT_MAX && p->ld_out <= INT_MAX && p->lda <= INT_MAX && p->ldb <= INT_MAX),
+            "matmul: K=%zu, rows %zu, %zu and %zu apart: too long for BLAS, which counts in int",
+            p->K, p->ld_out, p->lda, p->ldb);
 }
 
 void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b, size_t ldb,
             bool b_transposed, bool accumulate, size_t M, size_t N, size_t K, matmul_t how) {
-    REQUIRE(ld_out >= N && lda >= K && ldb >= (b_transposed ? K : N),
-            "matmul: rows overlap: out %zu apart for N=%zu, a %zu apart for K=%zu, b %zu apart for "
-            "%s=%zu",
-            ld_out, N, lda, K, ldb, b_transposed ? "K" : "N", b_transposed ? K : N);
-    REQUIRE(how == MATMUL_PLAIN ||
-                (K <= INT_MAX && ld_out <= INT_MAX && lda <= INT_MAX && ldb <= INT_MAX),
-            "matmul: K=%zu, rows %zu, %zu and %zu apart: too long for BLAS, which counts in int", K,
-            ld_out, lda, ldb);
     product_t p = {.out = out,
                    .a = a,
                    .b = b,
@@ -171,39 +245,71 @@ void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_
                    .ldb = ldb,
                    .K = K,
                    .b_transposed = b_transposed,
-                   .accumulate = accumulate};
-    product(&p, M, N, how);
+                   .accumulate = accumulate,
+                   .count = 1};
+    check_rows(&p, N, how);
+    products(&p, M, N, how);
 }
 
-void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t M,
-            size_t K, size_t N, matmul_t how) {
-    REQUIRE(how == MATMUL_PLAIN || (K <= INT_MAX && N <= INT_MAX),
-            "linear: K=%zu, N=%zu: too long for BLAS, which counts in int", K, N);
+void matmul_here(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
+                 size_t ldb, bool b_transposed, size_t M, size_t N, size_t K, matmul_t how) {
     product_t p = {.out = out,
-                   .a = x,
-                   .b = weight,
-                   .bias = bias,
+                   .a = a,
+                   .b = b,
+                   .scale = 1,
+                   .ld_out = ld_out,
+                   .lda = lda,
+                   .ldb = ldb,
+                   .K = K,
+                   .b_transposed = b_transposed,
+                   .count = 1};
+    check_rows(&p, N, how);
+    if (M && N) choose_way(&p, N, how)(&p, 0, M, 0, N);
+}
+
+void matmul_batch(real_t *out, const real_t *a, const real_t *b, size_t count, size_t M, size_t N,
+                  size_t K, matmul_t how) {
+    product_t p = {.out = out,
+                   .a = a,
+                   .b = b,
                    .scale = 1,
                    .ld_out = N,
                    .lda = K,
                    .ldb = K,
                    .K = K,
-                   .b_transposed = true};
-    product(&p, M, N, how);
+                   .b_transposed = true,
+                   .count = count,
+                   .step_out = M * N,
+                   .step_a = M * K,
+                   .step_b = N * K};
+    check_rows(&p, N, how);
+    products(&p, M, N, how);
 }
 
-void linear_scaled(real_t *out, const real_t *x, const real_t *weight, double scale, size_t M,
-                   size_t K, size_t N, matmul_t how) {
+static void linear_of(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
+                      double scale, size_t M, size_t K, size_t N, matmul_t how, const char *name) {
     REQUIRE(how == MATMUL_PLAIN || (K <= INT_MAX && N <= INT_MAX),
-            "linear_scaled: K=%zu, N=%zu: too long for BLAS, which counts in int", K, N);
+            "%s: K=%zu, N=%zu: too long for BLAS, which counts in int", name, K, N);
     product_t p = {.out = out,
                    .a = x,
                    .b = weight,
+                   .bias = bias,
                    .scale = scale,
                    .ld_out = N,
                    .lda = K,
                    .ldb = K,
                    .K = K,
-                   .b_transposed = true};
-    product(&p, M, N, how);
+                   .b_transposed = true,
+                   .count = 1};
+    products(&p, M, N, how);
+}
+
+void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t M,
+            size_t K, size_t N, matmul_t how) {
+    linear_of(out, x, weight, bias, 1, M, K, N, how, "linear");
+}
+
+void linear_scaled(real_t *out, const real_t *x, const real_t *weight, double scale, size_t M,
+                   size_t K, size_t N, matmul_t how) {
+    linear_of(out, x, weight, NULL, scale, M, K, N, how, "linear_scaled");
 }

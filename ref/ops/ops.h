@@ -37,6 +37,17 @@ typedef enum {
 void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b, size_t ldb,
             bool b_transposed, bool accumulate, size_t M, size_t N, size_t K, matmul_t how);
 
+/* matmul_here           matmul in the calling thread, for operations that share out their own work
+ *   as matmul without accumulate; in one piece, whatever its size */
+void matmul_here(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
+                 size_t ldb, bool b_transposed, size_t M, size_t N, size_t K, matmul_t how);
+
+/* matmul_batch          torch.bmm(a, b.transpose(1, 2))
+ *   out[i,m,n] = sum_k a[i,m,k] b[i,n,k]
+ *   out (count,M,N), a (count,M,K), b (count,N,K) */
+void matmul_batch(real_t *out, const real_t *a, const real_t *b, size_t count, size_t M, size_t N,
+                  size_t K, matmul_t how);
+
 /* linear                torch.nn.functional.linear
  *   out[m,n] = sum_k x[m,k] weight[n,k] + bias[n]
  *   out (M,N), x (M,K), weight (N,K), bias (N) or NULL */
@@ -111,7 +122,8 @@ void geglu(real_t *out, const real_t *x, size_t M, size_t N);
 
 /* softmax               torch.softmax over the last dimension
  *   out[m,n] = exp(x[m,n] - max_m) / sum_n exp(x[m,n] - max_m)
- *   out, x (M,N); out may be x; N >= 1. A row of only -inf gives NaN, as in torch. */
+ *   out, x (M,N); out may be x; N >= 1. A row of only -inf gives NaN, as in torch. An exponential
+ *   below the normal numbers is 0. */
 void softmax(real_t *out, const real_t *x, size_t M, size_t N);
 
 /* Numbers of scratch that attention needs. Never tokens x tokens for all heads at once. */

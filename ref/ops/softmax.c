@@ -1,35 +1,65 @@
 /* softmax.c - softmax over the last dimension.
  *
- * Numerical notes. Subtracting the maximum changes nothing but that exp cannot overflow.
- * Difference, exp and sum are in double; the exponentials rest in out between the passes, so a
- * float result is rounded twice (torch's float32 rounds the difference, the exponential, the sum
- * and the quotient). */
+ * Numerical notes. Subtracting the maximum changes nothing but that exp cannot overflow. The maximum is
+ * subtracted before the scale is applied, which is exact for the numbers that matter, those near it;
+ * torch scales first. The exponentials are of type real_t, their sum is in double. Maximum and sum run
+ * in LANES interleaved parts, an order that is the same on every machine. */
+#include <math.h>
 #include <omp.h>
 
 #include "core/err.h"
-#include "core/fmath.h"
+#include "core/vectorised.h"
+#include "core/vmath.h"
 #include "ops/ops.h"
 #include "ops/softmax_row.h"
 
-enum { PARALLEL_FROM = 1 << 13 };
+enum { PARALLEL_FROM = 1 << 13, LANES = 16 };
 
-void softmax_row(real_t *out, const real_t *x, size_t N, double scale) {
-    double max = scale * (double)x[0];
-    for (size_t n = 1; n < N; n++) {
-        double v = scale * (double)x[n];
-        if (v > max) max = v; /* a NaN is above nothing; it comes back in the exp below */
-    }
-    acc_t sum = 0;
-    for (size_t n = 0; n < N; n++) {
-        double e = fmath_exp(scale * (double)x[n] - max);
-        out[n] = (real_t)e;
-        sum += e;
-    }
-    for (size_t n = 0; n < N; n++) out[n] = (real_t)((acc_t)out[n] / sum);
+/* The largest of sign * x. A NaN is above nothing; it comes back in the exponentials. */
+VECTORISED static real_t largest(const real_t *x, size_t N, real_t sign) {
+    real_t lane[LANES], most;
+    for (size_t l = 0; l < LANES; l++) lane[l] = sign * x[0];
+    size_t n = 0;
+    for (; n + LANES <= N; n += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            real_t v = sign * x[n + l];
+            lane[l] = v > lane[l] ? v : lane[l];
+        }
+    most = lane[0];
+    for (size_t l = 1; l < LANES; l++) most = lane[l] > most ? lane[l] : most;
+    for (; n < N; n++) most = sign * x[n] > most ? sign * x[n] : most;
+    return most;
+}
+
+/* out[n] = exp(scale (sign x[n] - most)), scale >= 0 */
+VECTORISED static void exponentials(real_t *out, const real_t *x, size_t N, real_t sign,
+                                    real_t most, real_t scale) {
+    for (size_t n = 0; n < N; n++) out[n] = vmath_exp(scale * (sign * x[n] - most));
+}
+
+VECTORISED static double sum_of(const real_t *x, size_t N) {
+    double lane[LANES] = {0}, sum = 0;
+    size_t n = 0;
+    for (; n + LANES <= N; n += LANES)
+        for (size_t l = 0; l < LANES; l++) lane[l] += (double)x[n + l];
+    for (; n < N; n++) sum += (double)x[n];
+    for (size_t l = 0; l < LANES; l++) sum += lane[l];
+    return sum;
+}
+
+double softmax_row(real_t *out, const real_t *x, size_t N, double scale) {
+    real_t sign = scale < 0 ? -1 : 1;
+    exponentials(out, x, N, sign, largest(x, N, sign), (real_t)fabs(scale));
+    return sum_of(out, N);
+}
+
+VECTORISED void softmax_divide(real_t *x, size_t N, double sum) {
+    for (size_t n = 0; n < N; n++) x[n] = (real_t)((double)x[n] / sum);
 }
 
 void softmax(real_t *out, const real_t *x, size_t M, size_t N) {
     REQUIRE(N >= 1, "softmax: rows of N=%zu numbers have no softmax", N);
 #pragma omp parallel for schedule(static) if (M * N >= PARALLEL_FROM && !omp_in_parallel())
-    for (size_t m = 0; m < M; m++) softmax_row(out + m * N, x + m * N, N, 1.0);
+    for (size_t m = 0; m < M; m++)
+        softmax_divide(out + m * N, N, softmax_row(out + m * N, x + m * N, N, 1));
 }

@@ -6,8 +6,11 @@
 
 #include "core/real.h"
 
-/* out[n] = exp(scale x[n] - max) / sum_n exp(scale x[n] - max), max that of scale x.
+/* out[n] = exp(scale x[n] - max), max that of scale x; returns their sum, by which the caller divides.
  * out, x (N); out may be x; N >= 1. */
-void softmax_row(real_t *out, const real_t *x, size_t N, double scale);
+double softmax_row(real_t *out, const real_t *x, size_t N, double scale);
+
+/* x[n] = x[n] / sum */
+void softmax_divide(real_t *x, size_t N, double sum);
 
 #endif

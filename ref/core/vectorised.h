@@ -1,0 +1,22 @@
+/* vectorised.h - loops that use the widest vectors of the machine they run on.
+ *
+ * A function marked VECTORISED is compiled several times, for machines with vectors of 16, 8 and 4 floats,
+ * and the loader picks one. The source stays plain loops. The numbers stay the same bits, too: each element
+ * goes through the same operations whatever its neighbours do (no fused multiply-add: -ffp-contract=off; no
+ * reordered sums: a loop that wants several running sums has them as an array).
+ *
+ * Where the compiler or the system has no such thing, and under the sanitizers, the mark means nothing. */
+#ifndef MOLE_CORE_VECTORISED_H
+#define MOLE_CORE_VECTORISED_H
+
+#define VECTORISED
+
+#if defined(__has_attribute) && defined(__x86_64__) && defined(__gnu_linux__) &&                   \
+    !defined(__SANITIZE_ADDRESS__)
+#if __has_attribute(target_clones) && !defined(__clang__)
+#undef VECTORISED
+#define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
+#endif
+#endif
+
+#endif
