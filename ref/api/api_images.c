@@ -145,10 +145,10 @@ int mole_conv2d(mole_real_t *out, const mole_real_t *x, const mole_real_t *weigh
     real_t *last = channels_last(&c, x, B, Ci, H * W),
            *packed = check_scratch(&c, Co * Ci * kernel_h * kernel_w);
     real_t *result = check_scratch(&c, B * Co * P),
-           *work = check_scratch(&c, conv2d_work(B, Ci, H, W, Co, g));
+           *work = check_scratch(&c, conv2d_work(B, Ci, H, W, Co, g, CONV_TILES, api_how(how)));
     if (!c.failed) {
         conv2d_pack_weight(packed, weight, Co, Ci, kernel_h, kernel_w);
-        conv2d(result, last, packed, bias, B, Ci, H, W, Co, g, work, api_how(how));
+        conv2d(result, last, packed, bias, B, Ci, H, W, Co, g, work, CONV_TILES, api_how(how));
         from_channels_last(out, result, B, Co, P);
     }
     free(work);

@@ -97,7 +97,7 @@ static int forward(const mole_layer_args_t *layer, real_t *out, const real_t *x,
     pool_t pool = {0};
     mole_layer_t inner = inner_layer(layer, &pool);
     layer_taps_t taps = {{.tap = listen}, layer};
-    run_t run = {arena, &taps.sink, api_how(how), MOLE_DIRECT};
+    run_t run = {.arena = arena, .sink = &taps.sink, .matmul = api_how(how), .form = MOLE_DIRECT};
     /* (B,d',T) kept as (B,T,d') is what a channels-last view is. */
     view_t view = {layer->image ? SHAPE3(B, layer->d_out, T) : SHAPE3(B, T, layer->d_out),
                    layer->image ? LAYOUT_CHANNELS_LAST : LAYOUT_TORCH};

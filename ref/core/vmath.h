@@ -82,7 +82,7 @@ static inline double vmath_sigmoid(double x) {
     return (x < 0 ? e : 1) / (1 + e);
 }
 
-/* erfc(z) for z >= 0, to about 2^-53 (double) or 2^-32 (float) of itself. */
+/* erfc(z) for z >= 0, to about 2^-53 (double) or 2^-29 (float) of itself. */
 static inline double vmath_erfc(double z) {
     static const double c[] = {
         -1.3026537197817094342, 0.6419697923564902603,    1.9476473204185836312e-2,
@@ -94,7 +94,7 @@ static inline double vmath_erfc(double z) {
         -6.8860275264975535e-12, 8.9448792730907266e-13,  3.1309213993429573e-13,
         -1.1270822361367245e-13, 3.8109052551886718e-16,  7.1060976136092812e-15,
         -1.5230282014571366e-15, -9.4574945712892109e-17, 1.2102371892241980e-16};
-    enum { TERMS = sizeof(real_t) == sizeof(float) ? 17 : sizeof c / sizeof *c };
+    enum { TERMS = sizeof(real_t) == sizeof(float) ? 14 : sizeof c / sizeof *c };
     double t = 2 / (2 + z), y = 2 * (2 * t - 1), b = 0, b1 = 0; /* Clenshaw's recurrence */
     for (int k = TERMS - 1; k > 0; k--) {
         double b2 = b1;

@@ -38,10 +38,10 @@ grid_t conv_grid(const conv_t *conv, grid_t g) {
 void conv_forward(const run_t *run, const conv_t *conv, real_t *out, const real_t *x, grid_t g) {
     tap_input(run->sink, conv->name, x, VIEW_IMAGE(g.B, conv->in, g.H, g.W));
     arena_mark_t mark = arena_mark(run->arena);
-    real_t *work =
-        arena_reals(run->arena, conv2d_work(g.B, conv->in, g.H, g.W, conv->out, conv->geometry));
+    real_t *work = arena_reals(run->arena, conv2d_work(g.B, conv->in, g.H, g.W, conv->out,
+                                                       conv->geometry, run->conv, run->matmul));
     conv2d(out, x, conv->weight, conv->bias, g.B, conv->in, g.H, g.W, conv->out, conv->geometry,
-           work, run->matmul);
+           work, run->conv, run->matmul);
     arena_release(run->arena, mark);
     grid_t o = conv_grid(conv, g);
     tap(run->sink, conv->name, out, VIEW_IMAGE(o.B, conv->out, o.H, o.W));

@@ -16,7 +16,7 @@
 #include "ops/ops.h"
 #include "ops/softmax_row.h"
 
-enum { BLOCK_ROWS = 128 };
+enum { BLOCK_ROWS = 256 };
 
 static size_t block_rows(size_t T) {
     return T < BLOCK_ROWS ? T : BLOCK_ROWS;

@@ -6,14 +6,17 @@
  * Ci numbers are neighbours in memory (one memcpy), and the product's rows are the output image
  * itself.
  *
- * The matrix is never whole: COLUMN_ROWS output pixels at a time, one such tile per thread. */
+ * The matrix is never whole: a band of output pixels at a time, of about BAND_NUMBERS numbers.
+ *
+ * 3x3 convolutions have a cheaper way, winograd.c. */
 #include <omp.h>
 #include <string.h>
 
 #include "core/err.h"
 #include "ops/ops.h"
+#include "ops/winograd.h"
 
-enum { COLUMN_ROWS = 128 };
+enum { BAND_NUMBERS = 1 << 20, BAND_ROWS = 512, PARALLEL_FROM = 1 << 14 };
 
 size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t stride) {
     REQUIRE(stride >= 1 && kernel >= 1, "conv2d: kernel %zu, stride %zu: both must be at least 1",
@@ -30,13 +33,28 @@ static bool is_pointwise(conv2d_t g) {
            g.top == 0 && g.bottom == 0;
 }
 
-size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry) {
-    (void)Co;
+static bool by_winograd(size_t B, size_t Ci, size_t Ho, size_t Wo, size_t Co, conv2d_t geometry,
+                        conv2d_way_t way, matmul_t how) {
+    if (way == CONV_TILES || how == MATMUL_PLAIN || !winograd_can(geometry)) return false;
+    return way == CONV_WINOGRAD || winograd_pays(B, Ci, Ho, Wo, Co);
+}
+
+/* Pixels in a band: equal bands, none of them small. */
+static size_t band_rows(size_t pixels, size_t K) {
+    size_t most = BAND_NUMBERS / K > BAND_ROWS ? BAND_NUMBERS / K : BAND_ROWS;
+    size_t bands = (pixels + most - 1) / most;
+    return (pixels + bands - 1) / bands;
+}
+
+size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry,
+                   conv2d_way_t way, matmul_t how) {
     size_t Ho = conv2d_out(H, geometry.top, geometry.bottom, geometry.kernel_h, geometry.stride);
     size_t Wo = conv2d_out(W, geometry.left, geometry.right, geometry.kernel_w, geometry.stride);
     if (is_pointwise(geometry)) return 0;
-    size_t rows = B * Ho * Wo < COLUMN_ROWS ? B * Ho * Wo : COLUMN_ROWS;
-    return (size_t)omp_get_max_threads() * rows * geometry.kernel_h * geometry.kernel_w * Ci;
+    if (by_winograd(B, Ci, Ho, Wo, Co, geometry, way, how))
+        return winograd_work(B, Ci, Ho, Wo, Co);
+    size_t K = geometry.kernel_h * geometry.kernel_w * Ci;
+    return band_rows(B * Ho * Wo, K) * K;
 }
 
 /* What output pixel (y,x) of one image sees, in the order u, v, i. A coordinate left of or above
@@ -57,7 +75,7 @@ static void pixel_columns(real_t *columns, const real_t *image, size_t Ci, size_
 
 void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B,
             size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry, real_t *work,
-            matmul_t how) {
+            conv2d_way_t way, matmul_t how) {
     size_t Ho = conv2d_out(H, geometry.top, geometry.bottom, geometry.kernel_h, geometry.stride);
     size_t Wo = conv2d_out(W, geometry.left, geometry.right, geometry.kernel_w, geometry.stride);
     size_t K = geometry.kernel_h * geometry.kernel_w * Ci, pixels = B * Ho * Wo;
@@ -65,20 +83,19 @@ void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *b
         linear(out, in, weight, bias, pixels, K, Co, how);
         return;
     }
-    size_t tiles = (pixels + COLUMN_ROWS - 1) / COLUMN_ROWS;
-    /* A small image has too few tiles to go round; then the threads work inside linear(). */
-    bool parallel = tiles >= (size_t)omp_get_max_threads() && !omp_in_parallel();
-#pragma omp parallel for schedule(dynamic) if (parallel)
-    for (size_t tile = 0; tile < tiles; tile++) {
-        size_t first = tile * COLUMN_ROWS;
-        size_t rows = pixels - first < COLUMN_ROWS ? pixels - first : COLUMN_ROWS;
-        size_t mine = parallel ? (size_t)omp_get_thread_num() : 0;
-        real_t *columns = work + mine * (pixels < COLUMN_ROWS ? pixels : COLUMN_ROWS) * K;
+    if (by_winograd(B, Ci, Ho, Wo, Co, geometry, way, how)) {
+        winograd(out, in, weight, bias, B, Ci, H, W, Co, geometry, work, how);
+        return;
+    }
+    size_t band = band_rows(pixels, K);
+    for (size_t first = 0; first < pixels; first += band) {
+        size_t rows = pixels - first < band ? pixels - first : band;
+#pragma omp parallel for schedule(static) if (rows * K >= PARALLEL_FROM && !omp_in_parallel())
         for (size_t r = 0; r < rows; r++) {
             size_t pixel = first + r, b = pixel / (Ho * Wo), y = pixel / Wo % Ho, x = pixel % Wo;
-            pixel_columns(columns + r * K, in + b * H * W * Ci, Ci, H, W, y, x, geometry);
+            pixel_columns(work + r * K, in + b * H * W * Ci, Ci, H, W, y, x, geometry);
         }
-        linear(out + first * Co, columns, weight, bias, rows, K, Co, how);
+        linear(out + first * Co, work, weight, bias, rows, K, Co, how);
     }
 }
 

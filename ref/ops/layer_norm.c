@@ -1,27 +1,39 @@
 /* layer_norm.c - normalisation over the channels of each token.
  *
- * Numerical notes: as group_norm.c; two passes, sums, root and affine map in acc_t, one
- * rounding. */
+ * Numerical notes: as group_norm.c; two passes, sums, root and affine map in acc_t, one rounding. The
+ * sums run in LANES interleaved parts, an order that is the same on every machine. */
 #include <math.h>
 #include <omp.h>
 
 #include "core/err.h"
+#include "core/vectorised.h"
 #include "ops/ops.h"
 
-enum { PARALLEL_FROM = 1 << 14 };
+enum { PARALLEL_FROM = 1 << 14, LANES = 16 };
 
-static void normalise_row(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
-                          size_t C, double eps) {
-    acc_t sum = 0, squares = 0;
-    for (size_t c = 0; c < C; c++) sum += (acc_t)x[c];
-    acc_t mean = sum / (acc_t)C;
-    for (size_t c = 0; c < C; c++) {
+/* sum_c (x[c] - mean)^power, power 1 or 2 */
+static inline acc_t sum_of_powers(const real_t *x, acc_t mean, int power, size_t C) {
+    acc_t lane[LANES] = {0}, sum = 0;
+    size_t c = 0;
+    for (; c + LANES <= C; c += LANES)
+        for (size_t l = 0; l < LANES; l++) {
+            acc_t d = (acc_t)x[c + l] - mean;
+            lane[l] += power == 2 ? d * d : d;
+        }
+    for (; c < C; c++) {
         acc_t d = (acc_t)x[c] - mean;
-        squares += d * d;
+        sum += power == 2 ? d * d : d;
     }
-    acc_t deviation = sqrt(squares / (acc_t)C + eps);
+    for (size_t l = 0; l < LANES; l++) sum += lane[l];
+    return sum;
+}
+
+VECTORISED static void normalise_row(real_t *out, const real_t *x, const real_t *weight,
+                                     const real_t *bias, size_t C, double eps) {
+    acc_t mean = sum_of_powers(x, 0, 1, C) / (acc_t)C;
+    acc_t inverse = 1 / sqrt(sum_of_powers(x, mean, 2, C) / (acc_t)C + eps);
     for (size_t c = 0; c < C; c++) {
-        acc_t normal = ((acc_t)x[c] - mean) / deviation;
+        acc_t normal = ((acc_t)x[c] - mean) * inverse;
         out[c] = (real_t)(normal * (acc_t)weight[c] + (acc_t)bias[c]);
     }
 }

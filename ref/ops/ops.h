@@ -60,7 +60,13 @@ void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bi
 void linear_scaled(real_t *out, const real_t *x, const real_t *weight, double scale, size_t M,
                    size_t K, size_t N, matmul_t how);
 
-/* ---- convolution (conv2d.c) -------------------------------------------------------------------------- */
+/* ---- convolution (conv2d.c, winograd.c) -------------------------------------------------------------- */
+
+typedef enum {
+    CONV_AUTO,    /* the faster one */
+    CONV_TILES,   /* the definition's sums, as matrix products of a band of pixels */
+    CONV_WINOGRAD /* F(2x2,3x3) wherever it can: 3x3 with stride 1. With MATMUL_PLAIN never. */
+} conv2d_way_t;
 
 typedef struct {
     size_t kernel_h, kernel_w, stride;
@@ -71,7 +77,8 @@ typedef struct {
 size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t stride);
 
 /* Numbers of scratch that conv2d needs. */
-size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry);
+size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry,
+                   conv2d_way_t way, matmul_t how);
 
 /* conv2d                torch.nn.functional.conv2d (dilation 1, groups 1) after torch.nn.functional.pad
  *   out[b,o,y,x] = bias[o] + sum_{i,u,v} weight[o,i,u,v] in[b,i, y*stride+u-top, x*stride+v-left]
@@ -80,7 +87,7 @@ size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t 
  *   work: conv2d_work(...) numbers */
 void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B,
             size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry, real_t *work,
-            matmul_t how);
+            conv2d_way_t way, matmul_t how);
 
 /* (Co,Ci,kh,kw) row-major, as files have it -> channels-last, as conv2d wants it. */
 void conv2d_pack_weight(real_t *out, const real_t *weight, size_t Co, size_t Ci, size_t kernel_h,

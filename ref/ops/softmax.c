@@ -2,8 +2,8 @@
  *
  * Numerical notes. Subtracting the maximum changes nothing but that exp cannot overflow. The maximum is
  * subtracted before the scale is applied, which is exact for the numbers that matter, those near it;
- * torch scales first. The exponentials are of type real_t, their sum is in double. Maximum and sum run
- * in LANES interleaved parts, an order that is the same on every machine. */
+ * torch scales first. The exponentials are of type real_t. Their sum is in double, in LANES interleaved
+ * parts, an order that is the same on every machine. */
 #include <math.h>
 #include <omp.h>
 
@@ -15,19 +15,12 @@
 
 enum { PARALLEL_FROM = 1 << 13, LANES = 16 };
 
-/* The largest of sign * x. A NaN is above nothing; it comes back in the exponentials. */
+/* The largest of sign * x; in which order it is looked for does not matter. A NaN is above nothing; it
+ * comes back in the exponentials. */
 VECTORISED static real_t largest(const real_t *x, size_t N, real_t sign) {
-    real_t lane[LANES], most;
-    for (size_t l = 0; l < LANES; l++) lane[l] = sign * x[0];
-    size_t n = 0;
-    for (; n + LANES <= N; n += LANES)
-        for (size_t l = 0; l < LANES; l++) {
-            real_t v = sign * x[n + l];
-            lane[l] = v > lane[l] ? v : lane[l];
-        }
-    most = lane[0];
-    for (size_t l = 1; l < LANES; l++) most = lane[l] > most ? lane[l] : most;
-    for (; n < N; n++) most = sign * x[n] > most ? sign * x[n] : most;
+    real_t most = sign * x[0];
+#pragma omp simd reduction(max : most)
+    for (size_t n = 1; n < N; n++) most = sign * x[n] > most ? sign * x[n] : most;
     return most;
 }
 
@@ -53,8 +46,12 @@ double softmax_row(real_t *out, const real_t *x, size_t N, double scale) {
     return sum_of(out, N);
 }
 
-VECTORISED void softmax_divide(real_t *x, size_t N, double sum) {
-    for (size_t n = 0; n < N; n++) x[n] = (real_t)((double)x[n] / sum);
+VECTORISED static void divide(real_t *x, size_t N, double by) {
+    for (size_t n = 0; n < N; n++) x[n] = (real_t)((double)x[n] / by);
+}
+
+void softmax_divide(real_t *x, size_t N, double sum) {
+    divide(x, N, sum);
 }
 
 void softmax(real_t *out, const real_t *x, size_t M, size_t N) {

@@ -82,7 +82,7 @@ typedef struct {
 
 /* Bytes of the arena that pipeline_generate and an image of `settings` take at most, beside what `text`
  * already holds there: a bound from the configurations, within twice of what is really used. */
-size_t pipeline_memory(const pipeline_t *pipeline, const pipeline_text_t *text,
+size_t pipeline_memory(const run_t *run, const pipeline_t *pipeline, const pipeline_text_t *text,
                        const pipeline_image_t *settings);
 /* Is so much left of run->arena? 0, or -1 and err. A larger picture would break the arena's contract. */
 int pipeline_check_memory(const run_t *run, const pipeline_t *pipeline, const pipeline_text_t *text,

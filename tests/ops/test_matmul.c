@@ -9,12 +9,12 @@
 #include "../slow.h"
 #include "ops/ops.h"
 
-/* Ones, odd numbers, and both sides of every block: 16, 32, 128 columns and depths, tiles of 128
- * x 256. */
+/* Ones, odd numbers, and both sides of every block: 16, 32, 128 columns and depths, and of tiles. */
 static const size_t sizes[][3] = {
     {1, 1, 1},     {1, 7, 5},      {5, 1, 7},     {7, 5, 1},      {3, 17, 31},    {16, 16, 16},
     {33, 15, 127}, {31, 33, 128},  {32, 32, 129}, {129, 31, 257}, {128, 256, 17}, {127, 257, 33},
     {2, 600, 40},  {300, 300, 40}, {1, 257, 300}, {257, 1, 385},  {77, 40, 300},  {2, 1280, 320},
+    {1030, 9, 20}, {9, 1290, 20},  {1, 8, 50},    {3, 7, 50},
 };
 enum { SIZES = sizeof sizes / sizeof *sizes, GAP = 3 };
 
@@ -187,6 +187,31 @@ static void linear_too_long_for_blas(void) {
     linear(some, some, some, NULL, 1, (size_t)1 << 31, 1, MATMUL_BLAS);
 }
 
+/* Each product of a batch, and a product in one piece, are those of matmul up to the order of sums. */
+static void batch_and_here_equal_slow(void **state) {
+    static const size_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {130, 40, 33}, {300, 300, 40}};
+    for (size_t i = 0; i < sizeof shapes / sizeof *shapes * 2; i++) {
+        enum { COUNT = 3 };
+        matmul_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
+        size_t M = shapes[i / 2][0], N = shapes[i / 2][1], K = shapes[i / 2][2];
+        double *a = fixture_random(COUNT * M * K, 1, 1), *b = fixture_random(COUNT * N * K, 2, 1);
+        real_t *out = fixture_blank(COUNT * M * N), *alone = fixture_blank(M * N);
+        real_t *left = fixture_reals(a, COUNT * M * K), *right = fixture_reals(b, COUNT * N * K);
+        matmul_batch(out, left, right, COUNT, M, N, K, how);
+        for (size_t q = 0; q < COUNT; q++) {
+            double *truth = fixture_bytes(M * N * sizeof *truth);
+            double *size = fixture_bytes(M * N * sizeof *size);
+            slow_linear(truth, size, a + q * M * K, b + q * N * K, NULL, M, K, N);
+            fixture_close(fixture_doubles(out + q * M * N, M * N), truth, size, spread_of(how, K),
+                          M * N, "batch %zu, product %zu", i, q);
+            matmul_here(alone, N, left + q * M * K, K, right + q * N * K, K, true, M, N, K, how);
+            fixture_close(fixture_doubles(alone, M * N), truth, size, spread_of(how, K), M * N,
+                          "here %zu, product %zu", i, q);
+        }
+        fixture_free(state);
+    }
+}
+
 static void broken_contracts_abort(void **state) {
     (void)state;
     fixture_aborts(out_rows_overlap, "matmul: rows overlap: out 1 apart for N=2");
@@ -202,7 +227,7 @@ int main(void) {
         fixture_test(matmul_equals_slow),        fixture_test(linear_equals_slow),
         fixture_test(linear_scaled_equals_slow), fixture_test(plain_is_the_defining_sum),
         fixture_test(an_empty_sum_is_zero),      fixture_test(nan_and_inf_propagate),
-        fixture_test(broken_contracts_abort),
+        fixture_test(batch_and_here_equal_slow), fixture_test(broken_contracts_abort),
     };
     return cmocka_run_group_tests_name("ops/matmul " REAL_NAME, tests, NULL, NULL);
 }

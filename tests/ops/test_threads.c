@@ -7,6 +7,8 @@
 #include "ops/ops.h"
 
 enum { LARGEST = 1 << 18, OUT = 1 << 18 };
+/* Enough for conv2d's bands and Winograd's blocks, and three threads' attention blocks of 150 x 150. */
+enum { WORK = 1 << 19 };
 
 /* Each runs on the numbers in x and y and says how many it wrote to out. */
 typedef size_t run_t(real_t *out, const real_t *x, const real_t *y, real_t *work, matmul_t how);
@@ -39,13 +41,27 @@ static size_t run_linear_single_tile(real_t *out, const real_t *x, const real_t 
 static size_t run_conv2d(real_t *out, const real_t *x, const real_t *y, real_t *work,
                          matmul_t how) {
     conv2d_t g = {3, 3, 1, 1, 1, 1, 1};
-    conv2d(out, x, y, x, 2, 20, 24, 20, 70, g, work, how);
+    assert_true(conv2d_work(2, 20, 24, 20, 70, g, CONV_TILES, how) <= WORK);
+    conv2d(out, x, y, x, 2, 20, 24, 20, 70, g, work, CONV_TILES, how);
     return 2 * 70 * 24 * 20;
+}
+static size_t run_winograd(real_t *out, const real_t *x, const real_t *y, real_t *work,
+                           matmul_t how) {
+    conv2d_t g = {3, 3, 1, 1, 1, 1, 1};
+    assert_true(conv2d_work(2, 20, 23, 21, 70, g, CONV_WINOGRAD, how) <= WORK);
+    conv2d(out, x, y, x, 2, 20, 23, 21, 70, g, work, CONV_WINOGRAD, how);
+    return 2 * 70 * 23 * 21;
+}
+static size_t run_batch(real_t *out, const real_t *x, const real_t *y, real_t *work,
+                        matmul_t how) {
+    (void)work;
+    matmul_batch(out, x, y, 3, 170, 150, 200, how);
+    return 3 * 170 * 150;
 }
 static size_t run_conv2d_small(real_t *out, const real_t *x, const real_t *y, real_t *work,
                                matmul_t how) {
     conv2d_t g = {3, 3, 1, 1, 1, 1, 1};
-    conv2d(out, x, y, x, 1, 40, 5, 6, 600, g, work, how); /* one tile: threads within the product */
+    conv2d(out, x, y, x, 1, 40, 5, 6, 600, g, work, CONV_TILES, how);
     return 600 * 5 * 6;
 }
 static size_t run_attention(real_t *out, const real_t *x, const real_t *y, real_t *work,
@@ -93,13 +109,10 @@ static size_t run_movers(real_t *out, const real_t *x, const real_t *y, real_t *
 }
 
 static run_t *const runs[] = {
-    run_matmul,     run_accumulate,   run_linear,      run_linear_single_tile,
-    run_conv2d,     run_conv2d_small, run_attention,   run_group_norm,
-    run_layer_norm, run_softmax,      run_activations, run_movers};
+    run_matmul,    run_accumulate, run_batch,      run_linear,  run_linear_single_tile,
+    run_conv2d,    run_winograd,   run_conv2d_small, run_attention, run_group_norm,
+    run_layer_norm, run_softmax,   run_activations, run_movers};
 enum { RUNS = sizeof runs / sizeof *runs };
-
-/* Enough for three threads' conv2d tiles of 128 x 360 and attention blocks of 64 x 150. */
-enum { WORK = 3 * 128 * 360 };
 
 static void results_do_not_depend_on_threads(void **state) {
     static const int threads[] = {1, 1, 2, 3, 3};

@@ -29,7 +29,7 @@ static void check(bool with_mole, tiny_run_t settings, bool decode, const char *
     assert_int_equal(status, decode ? 0 : -1);
     if (!decode) thin_vae(&pipeline);
     size_t used = arena_peak(run.arena) - before;
-    size_t bound = pipeline_memory(&pipeline, &text, &settings.image);
+    size_t bound = pipeline_memory(&run, &pipeline, &text, &settings.image);
     printf("%-10s %4zu x %-4zu %d threads: used %8zu KiB, bound %8zu KiB\n", what,
            settings.image.width, settings.image.height, settings.threads, used >> 10, bound >> 10);
     assert_true(used <= bound);
@@ -78,7 +78,7 @@ static void is_checked(void **state) {
     run_t run;
     pipeline_text_t text;
     tiny_start(&pipeline, &settings, &run, &text);
-    size_t bound = pipeline_memory(&pipeline, &text, &settings.image);
+    size_t bound = pipeline_memory(&run, &pipeline, &text, &settings.image);
     arena_t *whole = run.arena;
     err_t err = {""};
     assert_int_equal(arena_create(&run.arena, bound, &err), 0);
