@@ -52,6 +52,7 @@ enum {
     OPT_ALLOW_UNUSED,
     OPT_PRECISION,
     OPT_MATMUL,
+    OPT_CONV,
     OPT_MOLE,
     OPT_THREADS,
     OPT_HELP,
@@ -70,6 +71,7 @@ enum {
 #define CLI_RUN_OPTIONS                                                                            \
     {"precision", required_argument, NULL, OPT_PRECISION},                                         \
         {"matmul", required_argument, NULL, OPT_MATMUL},                                           \
+        {"conv", required_argument, NULL, OPT_CONV},                                               \
         {"mole", required_argument, NULL, OPT_MOLE}, {                                             \
         "threads", required_argument, NULL, OPT_THREADS                                            \
     }
@@ -85,6 +87,7 @@ typedef struct {
     bool plain_lora;
     const char *precision; /* as given, or NULL */
     matmul_t matmul;
+    conv2d_way_t conv;
     mole_form_t form;
 } cli_common_t;
 

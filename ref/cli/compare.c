@@ -123,7 +123,7 @@ static int compare_with_golden(const options_t *o, trace_file_t *candidate, err_
         return err_set(err,
                        "--peer is for trace against trace: a golden case brings PyTorch's error");
     if (golden_case_open(&golden, o->reference, err)) return -1;
-    run_t run = {.matmul = MATMUL_BLAS, .form = MOLE_DIRECT};
+    run_t run = {.matmul = MATMUL_BLAS, .conv = CONV_TILES, .form = MOLE_DIRECT};
     compare_result_t result;
     int status = arena_create(&run.arena, 0, err);
     if (!status) {

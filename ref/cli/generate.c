@@ -276,7 +276,10 @@ static int run_job(job_t *job, err_t *err) {
         check_texts(job, err) || check_outputs(job, err))
         return -1;
     if (arena_create(&job->arena, 0, err)) return -1;
-    run_t run = {.arena = job->arena, .matmul = o->common.matmul, .form = o->common.form};
+    run_t run = {.arena = job->arena,
+                 .matmul = o->common.matmul,
+                 .conv = o->common.conv,
+                 .form = o->common.form};
     if (!o->quiet) announce(job);
     int status = open_sinks(job, &run, err);
     if (status) return status;

@@ -22,6 +22,8 @@ const char cli_model_help[] =
 const char cli_run_help[] =
     "  --precision f32|f64  number type (f32)\n"
     "  --matmul blas|plain  OpenBLAS, or loops in a fixed order with double sums (blas)\n"
+    "  --conv auto|tiles|winograd  how 3x3 convolutions are computed: the faster way, the sums of the\n"
+    "                       definition, or with fewer products (auto; plain products take the sums)\n"
     "  --mole stacked|direct  the cheaper form, or the definition with every tap (stacked)\n"
     "  --threads N          at most so many threads (all cores)\n";
 
@@ -114,16 +116,22 @@ static int add_named_expert(cli_common_t *c, const char *command, char *value) {
     return add_expert(c, command, value, equals + 1);
 }
 
+/* One of two or three words; the last may be NULL. */
 static int choose(const char *command, const char *option, const char *value,
-                  const char *const two[2], int *index) {
-    for (*index = 0; *index < 2; ++*index)
-        if (strcmp(value, two[*index]) == 0) return 0;
-    return cli_usage_error(command, "--%s takes %s or %s, not '%s'", option, two[0], two[1], value);
+                  const char *const words[3], int *index) {
+    for (*index = 0; *index < 3 && words[*index]; ++*index)
+        if (strcmp(value, words[*index]) == 0) return 0;
+    if (!words[2])
+        return cli_usage_error(command, "--%s takes %s or %s, not '%s'", option, words[0], words[1],
+                               value);
+    return cli_usage_error(command, "--%s takes %s, %s or %s, not '%s'", option, words[0], words[1],
+                           words[2], value);
 }
 
 int cli_common_option(cli_common_t *c, const char *command, int option, const char *value) {
-    static const char *const precisions[] = {"f32", "f64"}, *const ways[] = {"blas", "plain"},
-                             *const forms[] = {"direct", "stacked"};
+    static const char *const precisions[3] = {"f32", "f64"}, *const ways[3] = {"blas", "plain"},
+                             *const convs[3] = {"auto", "tiles", "winograd"},
+                             *const forms[3] = {"direct", "stacked"};
     int index = 0, status = 0;
     size_t threads;
     switch (option) {
@@ -141,6 +149,10 @@ int cli_common_option(cli_common_t *c, const char *command, int option, const ch
     case OPT_MATMUL:
         status = choose(command, "matmul", value, ways, &index);
         c->matmul = index == 0 ? MATMUL_BLAS : MATMUL_PLAIN;
+        return status;
+    case OPT_CONV:
+        status = choose(command, "conv", value, convs, &index);
+        c->conv = (conv2d_way_t)index;
         return status;
     case OPT_MOLE:
         status = choose(command, "mole", value, forms, &index);

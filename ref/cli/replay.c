@@ -142,7 +142,7 @@ int cli_replay(int argc, char **argv) {
     err_t err;
     pipeline_t pipeline;
     if (pipeline_open(&pipeline, &o.common.files, &err)) return cli_input_error(command, &err);
-    run_t run = {.matmul = o.common.matmul, .form = o.common.form};
+    run_t run = {.matmul = o.common.matmul, .conv = o.common.conv, .form = o.common.form};
     int status = arena_create(&run.arena, 0, &err);
     if (!status) {
         status = replay(&o, &pipeline, &run, &err);

@@ -172,7 +172,10 @@ int cli_verify(int argc, char **argv) {
     err_t err;
     arena_t *arena;
     if (arena_create(&arena, 0, &err)) return cli_input_error(command, &err);
-    run_t run = {.arena = arena, .matmul = o.common.matmul, .form = o.common.form};
+    run_t run = {.arena = arena,
+                 .matmul = o.common.matmul,
+                 .conv = o.common.conv,
+                 .form = o.common.form};
     printf("%s, matmul %s, mole %s, %s\n", REAL_NAME, run.matmul == MATMUL_BLAS ? "blas" : "plain",
            run.form == MOLE_DIRECT ? "direct" : "stacked",
            o.mode == VERIFY_FORCED ? "each module on true inputs" : "free running");
