@@ -24,6 +24,9 @@ int arena_create(arena_t **arena, size_t bytes, err_t *err) {
                        "cannot reserve %zu MiB of address space for activations: %s. "
                        "Raise the limit (ulimit -v) and try again.",
                        bytes >> 20, strerror(errno));
+#ifdef MADV_HUGEPAGE
+    madvise(base, bytes, MADV_HUGEPAGE); /* 512 times fewer page faults where the system has them */
+#endif
     *arena = xmalloc(sizeof **arena);
     **arena = (arena_t){.base = base, .size = bytes};
     return 0;

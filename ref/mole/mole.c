@@ -5,47 +5,103 @@
  * units in the last place of G. Gates are kept as real_t. */
 #include "mole/mole.h"
 
+#include <omp.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "core/fmath.h"
+#include "core/vectorised.h"
 
-void mole_layer_prepare(mole_layer_t *layer, pool_t *pool) {
+/* ---- at load ------------------------------------------------------------------------------------- */
+
+/* u (d) = sum_r (s up_r . w) down_r */
+static void pooled_weight(double *u, const mole_layer_t *layer, const mole_expert_t *e) {
+    double *weight = xcalloc(e->rank + 1, sizeof *weight); /* s up^T w */
+    for (size_t o = 0; o < layer->d_out; o++)
+        for (size_t r = 0; r < e->rank; r++)
+            weight[r] += (acc_t)e->up[o * e->rank + r] * e->global_weight[o];
+    for (size_t r = 0; r < e->rank; r++)
+        for (size_t j = 0; j < layer->d_in; j++)
+            u[j] += e->scale * weight[r] * e->down[r * layer->d_in + j];
+    free(weight);
+}
+
+static bool cheaper_multiplied_out(const mole_layer_t *layer) {
+    size_t d = layer->d_in, d_out = layer->d_out, low_rank = 0;
+    for (size_t i = 0; i < layer->experts; i++) low_rank += layer->expert[i].rank * (d + d_out);
+    return layer->experts * d * d_out < low_rank;
+}
+
+/* stacked_down and stacked_up from the factors as they are. */
+static void stack_factors(mole_layer_t *layer, pool_t *pool) {
     size_t d = layer->d_in, d_out = layer->d_out, E = layer->experts, R = 0;
     for (size_t i = 0; i < E; i++) R += layer->expert[i].rank;
     bool gated = layer->local_weight != NULL;
-
     real_t *down = pool_alloc(pool, (R + (gated ? E : 0)) * d, sizeof *down);
     real_t *up = pool_alloc(pool, d_out * R, sizeof *up);
-    double *u = pool_alloc(pool, E * d, sizeof *u);
     for (size_t i = 0, row = 0; i < E; row += layer->expert[i].rank, i++) {
         const mole_expert_t *e = &layer->expert[i];
         memcpy(down + row * d, e->down, e->rank * d * sizeof *down);
         for (size_t o = 0; o < d_out; o++)
             memcpy(up + o * R + row, e->up + o * e->rank, e->rank * sizeof *up);
-        if (!gated) continue;
-        for (size_t r = 0; r < e->rank; r++) { /* u = sum_r (s up_r . w) down_r */
-            acc_t weight = 0;
-            for (size_t o = 0; o < d_out; o++)
-                weight += (acc_t)e->up[o * e->rank + r] * e->global_weight[o];
-            for (size_t j = 0; j < d; j++) u[i * d + j] += e->scale * weight * e->down[r * d + j];
-        }
     }
     if (gated) memcpy(down + R * d, layer->local_weight, E * d * sizeof *down);
-
     layer->ranks = R;
     layer->stacked_down = down;
     layer->stacked_up = up;
-    layer->pooled_weight = u;
 }
 
-/* mean[b,c] over the tokens of x (B,T,C), in double. */
-static void mean_over_tokens(double *mean, const real_t *x, size_t B, size_t T, size_t C) {
-    memset(mean, 0, B * C * sizeof *mean);
-    for (size_t b = 0; b < B; b++) {
-        for (size_t t = 0; t < T; t++)
-            for (size_t c = 0; c < C; c++) mean[b * C + c] += x[(b * T + t) * C + c];
-        for (size_t c = 0; c < C; c++) mean[b * C + c] /= (double)T;
+/* stacked_up = [s_0 up_0 down_0, ...], each number summed in double and rounded once. */
+static void multiply_out(mole_layer_t *layer, pool_t *pool) {
+    size_t d = layer->d_in, d_out = layer->d_out, E = layer->experts;
+    real_t *up = pool_alloc(pool, d_out * E * d, sizeof *up);
+    for (size_t i = 0; i < E; i++) {
+        const mole_expert_t *e = &layer->expert[i];
+        matmul_scaled(up + i * d, E * d, e->up, e->rank, e->down, d, e->scale, d_out, d, e->rank,
+                      MATMUL_PLAIN);
     }
+    layer->ranks = E * d;
+    layer->stacked_down = NULL;
+    layer->stacked_up = up;
+}
+
+void mole_layer_prepare(mole_layer_t *layer, pool_t *pool) {
+    size_t d = layer->d_in, E = layer->experts;
+    double *u = pool_alloc(pool, E * d, sizeof *u);
+    for (size_t i = 0; layer->local_weight && i < E; i++)
+        pooled_weight(u + i * d, layer, &layer->expert[i]);
+    layer->pooled_weight = u;
+    if (cheaper_multiplied_out(layer))
+        multiply_out(layer, pool);
+    else
+        stack_factors(layer, pool);
+}
+
+/* ---- both forms ---------------------------------------------------------------------------------- */
+
+/* mean[c] of channels [c, c + n) over the tokens of x (T,C) */
+VECTORISED static void mean_of_channels(double *mean, const real_t *x, size_t n, size_t T,
+                                        size_t C) {
+    memset(mean, 0, n * sizeof *mean);
+    for (size_t t = 0; t < T; t++)
+        for (size_t c = 0; c < n; c++) mean[c] += (double)x[t * C + c];
+    for (size_t c = 0; c < n; c++) mean[c] /= (double)T;
+}
+
+/* mean[b,c] over the tokens of x (B,T,C), in double; a thread takes a strip of channels. */
+static void mean_over_tokens(double *mean, const real_t *x, size_t B, size_t T, size_t C) {
+    enum { STRIP = 64 };
+    size_t strips = (C + STRIP - 1) / STRIP;
+#pragma omp parallel for schedule(static) if (T > 1)
+    for (size_t unit = 0; unit < B * strips; unit++) {
+        size_t b = unit / strips, c = unit % strips * STRIP;
+        mean_of_channels(mean + b * C + c, x + b * T * C + c, C - c < STRIP ? C - c : STRIP, T, C);
+    }
+}
+
+/* out[r] = strength * x[r] */
+VECTORISED static void scale_row(real_t *out, const real_t *x, double strength, size_t n) {
+    for (size_t r = 0; r < n; r++) out[r] = (real_t)(strength * (double)x[r]);
 }
 
 /* The view of a per-token (B,T) or per-sample (B) gate. */
@@ -110,8 +166,7 @@ static void forward_direct(const run_t *run, const mole_layer_t *layer, const ch
 #pragma omp parallel for schedule(static)
             for (size_t m = 0; m < M; m++) {
                 acc_t strength = (acc_t)local[m] * global[m / T];
-                for (size_t o = 0; o < d_out; o++)
-                    term[m * d_out + o] = (real_t)(strength * term[m * d_out + o]);
+                scale_row(term + m * d_out, term + m * d_out, strength, d_out);
             }
             tap_suffix(run->sink, name, term, view, ".mole.%s.out", e->name);
         }
@@ -140,24 +195,31 @@ static void pooled_gates(const run_t *run, const mole_layer_t *layer, real_t *gl
     arena_release(run->arena, mark);
 }
 
-/* hidden (M,width): the ranks of each row times s_i D_i G_i, D_i from the row's last E numbers. Gates
- * are applied in place; local (E,M) receives the D for the taps. */
-static void apply_gates(const mole_layer_t *layer, real_t *hidden, real_t *local,
-                        const real_t *global, size_t B, size_t T) {
-    size_t M = B * T, R = layer->ranks, E = layer->experts;
-    bool gated = layer->local_weight != NULL;
-    size_t width = R + (gated ? E : 0);
+/* local (E,M) = D_i from the logits without bias: those of token m begin at logits[m * step]. */
+static void local_gates(const mole_layer_t *layer, real_t *local, const real_t *logits, size_t step,
+                        size_t M) {
+    for (size_t i = 0; i < layer->experts; i++)
+        for (size_t m = 0; m < M; m++)
+            local[i * M + m] =
+                (real_t)fmath_sigmoid((acc_t)logits[m * step + i] + layer->local_bias[i]);
+}
+
+/* out, rows `width` apart: expert i's share of a row is that of in, times s_i D_i G_i (multiplied out, where
+ * s_i is in the weights and every expert takes the whole of x: times D_i G_i). out may be in. */
+static void apply_gates(const mole_layer_t *layer, real_t *out, size_t width, const real_t *in,
+                        const real_t *local, const real_t *global, size_t B, size_t T) {
+    size_t M = B * T, E = layer->experts, d = layer->d_in;
+    bool gated = layer->local_weight != NULL, low_rank = layer->stacked_down != NULL;
 #pragma omp parallel for schedule(static)
     for (size_t m = 0; m < M; m++) {
-        real_t *row = hidden + m * width;
         for (size_t i = 0, r = 0; i < E; i++) {
             const mole_expert_t *e = &layer->expert[i];
-            acc_t strength = e->scale;
-            if (gated) {
-                local[i * M + m] = (real_t)fmath_sigmoid((acc_t)row[R + i] + layer->local_bias[i]);
-                strength *= (acc_t)local[i * M + m] * global[i * B + m / T];
-            }
-            for (size_t end = r + e->rank; r < end; r++) row[r] = (real_t)(strength * row[r]);
+            const real_t *x = low_rank ? in + m * width + r : in + m * d;
+            size_t n = low_rank ? e->rank : d;
+            acc_t strength = low_rank ? e->scale : 1;
+            if (gated) strength *= (acc_t)local[i * M + m] * global[i * B + m / T];
+            scale_row(out + m * width + r, x, strength, n);
+            r += n;
         }
     }
 }
@@ -166,16 +228,23 @@ static void forward_stacked(const run_t *run, const mole_layer_t *layer, const c
                             real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
                             size_t B, size_t T) {
     size_t M = B * T, d = layer->d_in, R = layer->ranks, E = layer->experts;
-    bool gated = layer->local_weight != NULL;
-    size_t width = R + (gated ? E : 0);
+    bool gated = layer->local_weight != NULL, low_rank = layer->stacked_down != NULL;
+    size_t width = R + (gated && low_rank ? E : 0);
     arena_mark_t mark = arena_mark(run->arena);
-    real_t *hidden = arena_reals(run->arena, M * width);
-    real_t *local = arena_reals(run->arena, E * M);
-    real_t *global = arena_reals(run->arena, E * B);
+    real_t *hidden = arena_reals(run->arena, M * width), *logits = hidden + R;
+    real_t *local = arena_reals(run->arena, E * M), *global = arena_reals(run->arena, E * B);
 
-    linear(hidden, x, layer->stacked_down, NULL, M, d, width, run->matmul);
-    if (gated) pooled_gates(run, layer, global, x, B, T);
-    apply_gates(layer, hidden, local, global, B, T);
+    if (low_rank) {
+        linear(hidden, x, layer->stacked_down, NULL, M, d, width, run->matmul);
+    } else if (gated) {
+        logits = arena_reals(run->arena, M * E);
+        linear(logits, x, layer->local_weight, NULL, M, d, E, run->matmul);
+    }
+    if (gated) {
+        local_gates(layer, local, logits, low_rank ? width : E, M);
+        pooled_gates(run, layer, global, x, B, T);
+    }
+    apply_gates(layer, hidden, width, low_rank ? hidden : x, local, global, B, T);
     for (size_t i = 0; gated && i < E; i++) {
         const char *expert = layer->expert[i].name;
         tap_suffix(run->sink, name, local + i * M, gate_view(B, T), ".mole.%s.local", expert);

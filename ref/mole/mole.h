@@ -14,7 +14,12 @@
  * The stacked form is equal and cheaper. Pooling commutes with the two linear maps, so with the vector
  * u_i = s_i down_i^T up_i^T w_i, computed once at load, G_i[b] = sigmoid(u_i . mean_t x[b,t] + c_i).
  * All down-projections and all local logits are one product with [down_0; down_1; ...; Phi], and after
- * scaling each row's ranks by s_i D_i G_i one product with [up_0 up_1 ...] adds every expert. */
+ * scaling each row's ranks by s_i D_i G_i one product with [up_0 up_1 ...] adds every expert.
+ *
+ * An expert costs R (d + d') multiplications per token that way, against d d' if s_i up_i down_i were
+ * multiplied out at load. Where the ranks are so high that this is less (256 at 320 -> 320: 205 thousand
+ * instead of 328), it is done: the product is then of [D_0 G_0 x, D_1 G_1 x, ...] with
+ * [s_0 up_0 down_0, s_1 up_1 down_1, ...]. */
 #ifndef MOLE_MOLE_MOLE_H
 #define MOLE_MOLE_MOLE_H
 
@@ -38,10 +43,10 @@ typedef struct {
     const real_t *local_bias;   /* phi (E) */
 
     /* Made by mole_layer_prepare for the stacked form. */
-    size_t ranks; /* R_0 + R_1 + ... */
-    const real_t
-        *stacked_down; /* (ranks + E, d): the down factors, then Phi (without gates: no Phi) */
-    const real_t *stacked_up;    /* (d', ranks) */
+    size_t ranks;               /* R_0 + R_1 + ...; E d when multiplied out */
+    const real_t *stacked_down; /* (ranks + E, d): the down factors, then Phi (without gates: no Phi);
+                                 * NULL when multiplied out */
+    const real_t *stacked_up;   /* (d', ranks): [up_0 ...] or [s_0 up_0 down_0 ...] */
     const double *pooled_weight; /* u (E,d) */
 } mole_layer_t;
 

@@ -251,6 +251,21 @@ void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_
     products(&p, M, N, how);
 }
 
+void matmul_scaled(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
+                   size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_t how) {
+    product_t p = {.out = out,
+                   .a = a,
+                   .b = b,
+                   .scale = scale,
+                   .ld_out = ld_out,
+                   .lda = lda,
+                   .ldb = ldb,
+                   .K = K,
+                   .count = 1};
+    check_rows(&p, N, how);
+    products(&p, M, N, how);
+}
+
 void matmul_here(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
                  size_t ldb, bool b_transposed, size_t M, size_t N, size_t K, matmul_t how) {
     product_t p = {.out = out,

@@ -37,6 +37,12 @@ typedef enum {
 void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b, size_t ldb,
             bool b_transposed, bool accumulate, size_t M, size_t N, size_t K, matmul_t how);
 
+/* matmul_scaled         scale * torch.matmul(a, b)
+ *   out[m,n] = scale sum_k a[m,k] b[k,n]             (with MATMUL_PLAIN rounded once)
+ *   as matmul without accumulate and transposition */
+void matmul_scaled(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
+                   size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_t how);
+
 /* matmul_here           matmul in the calling thread, for operations that share out their own work
  *   as matmul without accumulate; in one piece, whatever its size */
 void matmul_here(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,

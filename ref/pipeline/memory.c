@@ -36,7 +36,7 @@ static size_t resnet_numbers(const run_t *run, grid_t g, size_t in, size_t out) 
 static size_t mole_ranks(const pipeline_t *p) {
     size_t most = 0;
     for (size_t i = 0; i < p->mole_layers; i++)
-        most = larger(most, p->mole_layer[i].ranks + 2 * p->mole_layer[i].experts);
+        most = larger(most, p->mole_layer[i].ranks + 3 * p->mole_layer[i].experts);
     return most;
 }
 

@@ -163,9 +163,10 @@ static void stacked_equals_pytorch(void **state) {
 
 /* ---- what the equations say --------------------------------------------------------------------------- */
 
-enum { B = 2, T = 7, D = 12, O = 9, R0 = 3, R1 = 5 };
+enum { B = 2, T = 7, D = 12, O = 9, R0 = 3, R1 = 5, MORE = 4 };
 
-/* A layer of two experts with random weights; `run` gets an arena that the caller destroys. */
+/* A layer of two experts with random weights; `run` gets an arena that the caller destroys. With an odd seed
+ * the ranks are so high that the stacked form multiplies them out. */
 static subject_t random_subject(uint64_t seed, run_t *run) {
     err_t err;
     subject_t s = {.B = B, .T = T};
@@ -174,7 +175,7 @@ static subject_t random_subject(uint64_t seed, run_t *run) {
     s.x = fixture_reals(fixture_random(B * T * D, seed, 1), B * T * D);
     s.weight = fixture_reals(fixture_random(O * D, seed + 1, 1), O * D);
     s.bias = fixture_reals(fixture_random(O, seed + 2, 1), O);
-    size_t rank[2] = {R0, R1};
+    size_t more = seed % 2 ? MORE : 0, rank[2] = {R0 + more, R1 + more};
     for (size_t i = 0; i < 2; i++) {
         uint64_t k = seed + 10 * (i + 1);
         s.expert[i] =
@@ -212,11 +213,10 @@ static void done(subject_t *s, run_t *run) {
 }
 
 /* up = 0: exactly the frozen layer, whatever the gates. */
-static void no_factor_no_change(void **state) {
-    (void)state;
+static void without_factors(uint64_t seed) {
     run_t run;
-    subject_t s = random_subject(1, &run);
-    real_t *base = fixture_blank(B * T * O), zeros[O * R1] = {0};
+    subject_t s = random_subject(seed, &run);
+    real_t *base = fixture_blank(B * T * O), zeros[O * (R1 + MORE)] = {0};
     linear(base, s.x, s.weight, s.bias, B * T, D, O, MATMUL_PLAIN);
     s.expert[0].up = s.expert[1].up = zeros;
     assert_memory_equal(forward(&s, &run), base, B * T * O * sizeof *base);
@@ -225,11 +225,17 @@ static void no_factor_no_change(void **state) {
     done(&s, &run);
 }
 
+static void no_factor_no_change(void **state) {
+    (void)state;
+    without_factors(0);
+    without_factors(1);
+}
+
 /* Gates wide open: the plain sum of two LoRAs; which is also what a layer without gates computes. */
 static void open_gates_are_plain_lora(void **state) {
     (void)state;
     run_t run;
-    subject_t s = random_subject(2, &run);
+    subject_t s = random_subject(3, &run);
     real_t open[2] = {40, 40}, closed_weight[2 * D] = {0}, no_weight[O] = {0};
     s.layer.local_weight = closed_weight;
     s.layer.local_bias = open;
@@ -260,6 +266,8 @@ static void forms_agree(void **state) {
         real_t *direct = forward(&s, &run);
         run.form = MOLE_STACKED;
         assert_true(distance(direct, forward(&s, &run)) <= (is_f64 ? 1e-13 : 1e-5));
+        assert_int_equal(s.layer.stacked_down == NULL, seed % 2);
+        assert_int_equal(s.layer.ranks, seed % 2 ? 2 * D : R0 + R1);
         done(&s, &run);
     }
 }
@@ -284,9 +292,9 @@ static void samples_are_independent(void **state) {
 static void every_tensor_matters(void **state) {
     (void)state;
     run_t run;
-    for (int form = 0; form < 2; form++) {
+    for (int form = 0; form < 3; form++) {
         for (int what = 0; what < 14; what++) {
-            subject_t s = random_subject(4, &run);
+            subject_t s = random_subject(form < 2 ? 4 : 5, &run);
             run.form = form ? MOLE_STACKED : MOLE_DIRECT;
             real_t *before = forward(&s, &run);
             mole_expert_t *e = &s.expert[what % 2];
