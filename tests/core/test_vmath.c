@@ -1,0 +1,61 @@
+/* vmath: against libm in long double, densely, to the last unit or so that core/vmath.h promises; and where
+ * the numbers end. */
+#include <math.h>
+
+#include "../fixture.h"
+#include "core/vmath.h"
+
+static void exp_double(void **state) {
+    (void)state;
+    for (int i = 0; i <= 700 * 1000; i++) {
+        double x = -i * 0.001003;
+        long double truth = expl((long double)x);
+        assert_true(fabsl((long double)vmath_exp_double(x) - truth) <= 1.5L * 0x1p-53L * truth);
+    }
+}
+
+static void exp_float(void **state) {
+    (void)state;
+    for (int i = 0; i <= 860 * 1000; i++) {
+        float x = (float)(-i * 0.0001003);
+        double truth = exp((double)x);
+        assert_true(fabs((double)vmath_exp_float(x) - truth) <= 1.5 * 0x1p-24 * truth);
+    }
+}
+
+static void exp_ends(void **state) {
+    (void)state;
+    assert_true(vmath_exp_double(0) == 1 && vmath_exp_float(0) == 1);
+    assert_true(vmath_exp_double(-709) == 0 && vmath_exp_float(-88) == 0);
+    assert_true(vmath_exp_double(-INFINITY) == 0 && vmath_exp_float(-INFINITY) == 0);
+    assert_true(isnan(vmath_exp_double((double)NAN)) && isnan(vmath_exp_float(NAN)));
+}
+
+/* exp magnifies a rounding of z^2. */
+static void erfc_of_both_types(void **state) {
+    (void)state;
+    double bound = sizeof(real_t) == sizeof(float) ? 0x1p-29 : 6 * 0x1p-53;
+    for (int i = 0; i <= 100 * 1000; i++) {
+        double z = i * 0.0001;
+        long double truth = erfcl((long double)z);
+        assert_true(fabsl((long double)vmath_erfc(z) - truth) <= bound * (1 + z * z) * truth);
+    }
+}
+
+static void sigmoid_ends(void **state) {
+    (void)state;
+    for (int i = -4000; i <= 4000; i++) {
+        double x = i * 0.01, truth = x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
+        assert_true(fabs(vmath_sigmoid(x) - truth) <= 4 * 0x1p-53 * truth);
+    }
+    assert_true(vmath_sigmoid(INFINITY) == 1 && vmath_sigmoid(-INFINITY) == 0);
+    assert_true(vmath_sigmoid(-1000) == 0 && vmath_sigmoid(1000) == 1 && vmath_sigmoid(0) == 0.5);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        fixture_test(exp_double),         fixture_test(exp_float),    fixture_test(exp_ends),
+        fixture_test(erfc_of_both_types), fixture_test(sigmoid_ends),
+    };
+    return cmocka_run_group_tests_name("core/vmath " REAL_NAME, tests, NULL, NULL);
+}
