@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/synth.h"
+
 char *file_join(const char *folder, const char *name) {
     if (!folder || !*folder) return xstrdup(name);
     bool slash = folder[strlen(folder) - 1] == '/';
@@ -16,6 +18,13 @@ char *file_join(const char *folder, const char *name) {
 }
 
 bool file_exists(const char *path) {
+    if (synth_is(path)) {
+        err_t err;
+        char *text;
+        bool made = !synth_file(&text, path, &err) && text;
+        free(text);
+        return made;
+    }
     struct stat status;
     return stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
@@ -58,7 +67,17 @@ static int read_all(int fd, const char *path, char *data, size_t bytes, err_t *e
     return 0;
 }
 
+/* A file of a made model's folder (synth.h). */
+static int read_made(const char *path, char **data, size_t *bytes, err_t *err) {
+    char shown[SHOWN_TEXT];
+    if (synth_file(data, path, err)) return -1;
+    if (!*data) return err_set(err, "%s: a made model has no such file", text_shown(shown, path));
+    *bytes = strlen(*data);
+    return 0;
+}
+
 int file_read(const char *path, size_t limit, char **data, size_t *bytes, err_t *err) {
+    if (synth_is(path)) return read_made(path, data, bytes, err);
     size_t size = 0;
     int fd = file_open_read(path, &size, err);
     if (fd < 0) return -1;

@@ -75,6 +75,7 @@ const st_tensor_t *weights_find(const weights_t *weights, const char *name, weig
 }
 
 bool weights_has(const weights_t *weights, const char *name) {
+    if (weights->synth) return true;
     weight_place_t place;
     return weights_find(weights, name, &place) != NULL;
 }
@@ -158,12 +159,18 @@ int weights_finish(weights_t *weights, bool allow_unused, err_t *err) {
 }
 
 size_t weights_count(const weights_t *weights) {
-    size_t count = 0;
+    size_t count = weights->made_count;
     for (size_t f = 0; f < weights->file_count; f++) count += st_count(weights->files[f]);
     return count;
 }
 
 weight_entry_t weights_entry(const weights_t *weights, size_t index) {
+    if (index < weights->made_count)
+        return (weight_entry_t){.name = weights->made[index].name,
+                                .file = weights->path,
+                                .dtype = DTYPE_F32,
+                                .shape = weights->made[index].shape,
+                                .state = WEIGHT_TAKEN};
     size_t f = 0, i = index;
     while (f < weights->file_count && i >= st_count(weights->files[f]))
         i -= st_count(weights->files[f++]);

@@ -16,14 +16,22 @@
 #include "core/err.h"
 #include "core/real.h"
 #include "core/shape.h"
+#include "io/synth.h"
 
 typedef struct weights weights_t;
 
-/* FOLDER/STEM.safetensors, or the shards that FOLDER/STEM.safetensors.index.json lists. `stem` as
+/* "synth:ARCH/COMPONENT" as folder: see weights_open_synth. Else
+ * FOLDER/STEM.safetensors, or the shards that FOLDER/STEM.safetensors.index.json lists. `stem` as
  * diffusers and transformers have it: "diffusion_pytorch_model", "model". 0, or -1 and err. */
 int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err);
 /* One file. */
 int weights_open_file(weights_t **weights, const char *path, err_t *err);
+/* No file: tensors of any name and shape, from the formula of synth.h.
+ *   path     the specification, for messages        component   "unet", "face": put before each name */
+int weights_open_synth(weights_t **weights, const char *path, const synth_spec_t *spec,
+                       const char *component);
+/* The specification of weights without a file; NULL for others. */
+const synth_spec_t *weights_synth(const weights_t *weights);
 /* Unmaps and frees everything, also what was taken. NULL is allowed. */
 void weights_close(weights_t *weights);
 

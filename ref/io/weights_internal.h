@@ -10,6 +10,12 @@ typedef struct {
     char *name_part, *saved_part;
 } alias_t;
 
+/* A tensor that was made. */
+typedef struct {
+    char *name;
+    shape_t shape;
+} made_t;
+
 struct weights {
     char *path;
     st_file_t **files;
@@ -24,6 +30,10 @@ struct weights {
     char *block_next;
     size_t block_left;
     size_t owned, parameters;
+    synth_spec_t *synth; /* NULL: from files */
+    char *component;     /* of made ones */
+    made_t *made;
+    size_t made_count, made_room;
 };
 
 /* Where a tensor is: tensor `index` of files[file]. */
@@ -37,5 +47,17 @@ const st_tensor_t *weights_find(const weights_t *weights, const char *name, weig
 /* The name not yet taken that is nearest to `name`, when near enough for a slip of the pen; or
  * NULL. */
 const char *weights_nearest(const weights_t *weights, const char *name);
+
+/* Make a tensor (weights_take) or a convolution's weight (weights_take_conv) of weights without a file. */
+int weights_make(weights_t *weights, const char *name, shape_t shape, bool conv, const real_t **out,
+                 err_t *err);
+
+void weights_note_made(weights_t *weights, const char *name, shape_t shape);
+
+/* out (kh*kw, Ci) of one filter = its x (Ci, kh*kw), transposed */
+void weights_pack_filter(real_t *out, const real_t *x, size_t Ci, size_t taps);
+
+/* `count` numbers, 64-byte aligned, that live until weights_close; NULL when memory is out. */
+real_t *weights_own(weights_t *weights, size_t count);
 
 #endif

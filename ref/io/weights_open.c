@@ -130,8 +130,17 @@ static int refuse_absent(const char *folder, const char *stem, err_t *err) {
                    stem, stem);
 }
 
+/* folder: "synth:ARCH/COMPONENT". */
+static int open_made(weights_t **weights, const char *folder, err_t *err) {
+    synth_spec_t spec;
+    const char *component;
+    if (synth_parse(&spec, SYNTH_MODEL, folder, &component, err)) return -1;
+    return weights_open_synth(weights, folder, &spec, component);
+}
+
 int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err) {
     *weights = NULL;
+    if (synth_is(folder)) return open_made(weights, folder, err);
     char *base = file_join(folder, stem);
     char *single = xasprintf("%s.safetensors", base), *index = xasprintf("%s.index.json", single);
     int status;
@@ -169,6 +178,10 @@ void weights_close(weights_t *weights) {
     }
     for (size_t i = 0; i < weights->ignored_count; i++) free(weights->ignored[i]);
     for (size_t i = 0; i < weights->block_count; i++) free(weights->blocks[i]);
+    for (size_t i = 0; i < weights->made_count; i++) free(weights->made[i].name);
+    free(weights->made);
+    free(weights->synth);
+    free(weights->component);
     free(weights->files);
     free(weights->taken);
     free(weights->aliases);

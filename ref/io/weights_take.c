@@ -12,27 +12,30 @@
 
 enum { BLOCK_BYTES = 16 << 20, ALIGNMENT = 64 };
 
-/* `count` numbers, 64-byte aligned, from the newest block or a new one; NULL when memory is out. */
-static real_t *own(weights_t *weights, size_t count) {
+/* From the newest block of many small tensors, or a block of its own. */
+real_t *weights_own(weights_t *weights, size_t count) {
     size_t bytes;
     if (__builtin_mul_overflow(count, sizeof(real_t), &bytes) || bytes > SIZE_MAX - ALIGNMENT)
         return NULL;
     bytes = (bytes + (bytes == 0) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
-    if (bytes > weights->block_left) {
-        size_t size = bytes > BLOCK_BYTES ? bytes : BLOCK_BYTES;
+    bool alone = bytes > BLOCK_BYTES / 8;
+    char *at = weights->block_next;
+    if (alone || bytes > weights->block_left) {
+        size_t size = alone ? bytes : BLOCK_BYTES;
         char *block = aligned_alloc(ALIGNMENT, size);
         if (!block) return NULL;
         size_t n = weights->block_count++;
         weights->blocks = xrealloc(weights->blocks, (n + 1) * sizeof *weights->blocks);
         weights->blocks[n] = block;
-        weights->block_next = block;
-        weights->block_left = size;
+        at = block;
+        if (!alone) weights->block_left = size;
     }
-    real_t *numbers = (real_t *)(void *)weights->block_next;
-    weights->block_next += bytes;
-    weights->block_left -= bytes;
+    if (!alone) {
+        weights->block_next = at + bytes;
+        weights->block_left -= bytes;
+    }
     weights->owned += bytes;
-    return numbers;
+    return (real_t *)(void *)at;
 }
 
 /* ---- checks ---------------------------------------------------------------------------------- */
@@ -152,13 +155,14 @@ static void mark_taken(weights_t *weights, const weight_place_t *place) {
 int weights_take(weights_t *weights, const char *name, shape_t expected, const real_t **out,
                  err_t *err) {
     weight_place_t place;
+    if (weights->synth) return weights_make(weights, name, expected, false, out, err);
     const st_tensor_t *tensor = claim(weights, name, expected, &place, err);
     if (!tensor) return -1;
     if (!is_floating(tensor->dtype)) return refuse_dtype(weights, &place, err);
     const real_t *x = tensor->data;
     if (tensor->dtype != dtype_real() || (uintptr_t)x % sizeof *x != 0) {
         size_t count = shape_count(tensor->shape);
-        real_t *wide = own(weights, count);
+        real_t *wide = weights_own(weights, count);
         if (!wide) return refuse_memory(weights, tensor, err);
         dtype_to_real(wide, tensor->data, tensor->dtype, count);
         x = wide;
@@ -169,8 +173,7 @@ int weights_take(weights_t *weights, const char *name, shape_t expected, const r
     return 0;
 }
 
-/* out (kh*kw, Ci) of one filter = its x (Ci, kh*kw), transposed */
-static void pack_filter(real_t *out, const real_t *x, size_t Ci, size_t taps) {
+void weights_pack_filter(real_t *out, const real_t *x, size_t Ci, size_t taps) {
     for (size_t t = 0; t < taps; t++)
         for (size_t c = 0; c < Ci; c++) out[t * Ci + c] = x[c * taps + t];
 }
@@ -181,19 +184,22 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
             expected.ndim);
     size_t Co = expected.dim[0], Ci = expected.dim[1], taps = expected.dim[2] * expected.dim[3];
     if (taps == 1 || Ci == 1) return weights_take(weights, name, expected, out, err);
+    if (weights->synth) return weights_make(weights, name, expected, true, out, err);
     weight_place_t place;
     const st_tensor_t *tensor = claim(weights, name, expected, &place, err);
     if (!tensor) return -1;
     if (!is_floating(tensor->dtype)) return refuse_dtype(weights, &place, err);
 
     size_t filter = Ci * taps, stored = filter * dtype_size(tensor->dtype);
-    real_t *packed = own(weights, Co * filter), *row = own(weights, filter);
-    if (!packed || !row) return refuse_memory(weights, tensor, err);
-    for (size_t o = 0; o < Co; o++) {
+    real_t *packed = weights_own(weights, Co * filter), *row = malloc(filter * sizeof *row);
+    int status = packed && row ? 0 : refuse_memory(weights, tensor, err);
+    for (size_t o = 0; !status && o < Co; o++) {
         dtype_to_real(row, (const char *)tensor->data + o * stored, tensor->dtype, filter);
-        if (check_finite(weights, &place, row, o * filter, filter, err) != 0) return -1;
-        pack_filter(packed + o * filter, row, Ci, taps);
+        status = check_finite(weights, &place, row, o * filter, filter, err);
+        if (!status) weights_pack_filter(packed + o * filter, row, Ci, taps);
     }
+    free(row);
+    if (status) return -1;
     mark_taken(weights, &place);
     *out = packed;
     return 0;
@@ -202,6 +208,11 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
 int weights_take_scalar(weights_t *weights, const char *name, double *value, err_t *err) {
     weight_place_t place;
     shape_t shape;
+    if (weights->synth) { /* the one scalar there is: an expert's alpha */
+        weights_note_made(weights, name, SHAPE0());
+        *value = weights->synth->alpha;
+        return 0;
+    }
     if (!weights_shape(weights, name, &shape)) shape = SHAPE0();
     bool one = shape.ndim == 1 && shape.dim[0] == 1;
     const st_tensor_t *tensor = claim(weights, name, one ? shape : SHAPE0(), &place, err);

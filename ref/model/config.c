@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/synth.h"
+
 struct config {
     char *path;
     json_t *root;
@@ -17,7 +19,16 @@ int config_open(config_t **out, const char *folder, const char *name, err_t *err
     c->err = err;
     c->path = xasprintf("%s/%s", folder, name);
     json_error_t where;
-    c->root = json_load_file(c->path, JSON_REJECT_DUPLICATES, &where);
+    char *made = NULL;
+    if (synth_is(folder) && synth_file(&made, c->path, err)) {
+        c->failed = true;
+        config_close(c);
+        *out = NULL;
+        return -1;
+    }
+    c->root = made ? json_loads(made, JSON_REJECT_DUPLICATES, &where)
+                   : json_load_file(c->path, JSON_REJECT_DUPLICATES, &where);
+    free(made);
     if (!c->root && where.line < 0)
         err_set(err, "%s: %s. A diffusers model folder has this file.", c->path, where.text);
     else if (!c->root)

@@ -4,16 +4,20 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "io/synth.h"
 #include "model/config.h"
 #include "pipeline/pipeline.h"
 
 /* A pipeline folder is known by its model_index.json. */
 static int check_index(const char *folder, err_t *err) {
     struct stat info;
-    if (stat(folder, &info))
+    bool made = synth_is(folder);
+    if (made && strchr(folder, '/'))
+        return err_set(err, "%s: a made model has no parts; expected synth:sd15 or the like", folder);
+    if (!made && stat(folder, &info))
         return err_set(err, "%s: %s. --model takes a diffusers pipeline folder.", folder,
                        strerror(errno));
-    if (!S_ISDIR(info.st_mode))
+    if (!made && !S_ISDIR(info.st_mode))
         return err_set(err,
                        "%s: not a folder. --model takes a diffusers pipeline folder "
                        "(convert a single checkpoint with diffusers: from_single_file, "
