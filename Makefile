@@ -259,6 +259,7 @@ docs-check: ## run every command of README.md and docs/, and compare
 	@$(MAKE) $(PARALLEL) all tests
 	@scripts/setup.sh --more || :
 	@tests/docs/test_check_docs.sh
+	@PATH="$(abspath $(OUT)):$$PATH" tests/docs/test_many_machines.sh
 	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
 .PHONY: lint

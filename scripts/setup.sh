@@ -6,7 +6,7 @@
 #   scripts/setup.sh --lint      ... and what the linters need
 #   scripts/setup.sh --html      ... and what the browser test of the HTML report needs
 #   scripts/setup.sh --golden    ... and what making golden data anew needs
-#   scripts/setup.sh --more      ... and what some tests use where it is: NumPy, groff
+#   scripts/setup.sh --more      ... and what some tests use where it is: NumPy, groff, GNU parallel
 #
 # CC=NAME         the compiler that will be used (default cc)
 # MOLE_YES=1      answer yes to the question asked before sudo is used; CI=true does the same
@@ -55,6 +55,7 @@ python3      python3                   python3              python      python3 
 python       python3,python3-venv      python3              python      python3         python        golden data only
 numpy        python3,python3-numpy     python3-numpy        python-numpy py3-numpy      numpy         tests of the Python packages
 groff        groff-base                groff-base           groff       groff           groff         test of the manual page
+parallel     parallel                  parallel             parallel    parallel        parallel      test of docs/many-machines.md
 TABLE
 }
 
@@ -104,6 +105,7 @@ find_missing() {
     if [ $want_more = 1 ]; then
         python3 -c 'import numpy' 2>/dev/null || /usr/bin/python3 -c 'import numpy' 2>/dev/null || echo numpy
         has groff || has mandoc || echo groff
+        has parallel || echo parallel
     fi
     if [ $want_golden = 1 ]; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || echo python

@@ -105,14 +105,24 @@ const char *cli_experts_text(const cli_common_t *common, char *text, size_t size
 
 /* ---- progress -------------------------------------------------------------------------------------- */
 
+/* How far a list is. Work is in any unit that takes about the same time; a picture's steps, say. */
+typedef struct {
+    size_t number, count;   /* picture `number` of `count` is being made */
+    double done, now, work; /* work of the pictures before, of this one, of all */
+    double start;           /* clock_seconds when the first one began */
+} progress_list_t;
+
 /* A bar on a terminal, plain lines otherwise; on stderr. */
 typedef struct {
     bool quiet;
     double start, last;
     const char *label;
+    const progress_list_t *list;
 } progress_t;
 
-void progress_start(progress_t *progress, const char *label, bool quiet);
+/* list: NULL for a run that makes one picture. */
+void progress_start(progress_t *progress, const char *label, bool quiet,
+                    const progress_list_t *list);
 /* For pipeline_image_t: false after Ctrl-C. */
 bool progress_step(void *progress, size_t step, size_t steps);
 void progress_end(progress_t *progress);

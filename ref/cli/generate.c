@@ -1,229 +1,184 @@
-/* generate.c - mole generate: prompt in, PNG out. */
-#include <errno.h>
-#include <math.h>
+/* generate.c - mole generate: prompt in, PNG out. What is to be made is decided in generate_plan.c. */
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "cli/cli.h"
-#include "cli/generate_options.h"
-#include "io/file.h"
+#include "cli/generate_job.h"
+#include "cli/generate_note.h"
 #include "io/png.h"
-#include "io/tensor_file.h"
-#include "io/trace.h"
-#include "pipeline/gate_maps.h"
 
-/* Everything a run of the command holds; freed in one place. */
-typedef struct {
-    const generate_options_t *options;
-    pipeline_t pipeline;
-    arena_t *arena;
-    real_t *latents; /* from --latents, or NULL */
-    ddim_config_t scheduler;
-    size_t width, height;
-    trace_t *trace;
-    gate_maps_t *maps;
-} job_t;
+/* Texts are encoded ahead up to so many bytes, less than the text encoder of v1.5 takes. */
+static const size_t embeddings_limit = (size_t)256 << 20;
 
-static int load_latents(job_t *job, err_t *err) {
-    const char *path = job->options->latents;
-    if (!path) return 0;
-    tensor_file_t tensor = {0};
-    if (tensor_file_read(&tensor, path, NULL, err)) return -1;
-    size_t C = vae_config(job->pipeline.vae)->latent_channels,
-           unit = pipeline_size_unit(&job->pipeline);
-    shape_t expected = SHAPE4(1, C, job->height / unit, job->width / unit);
-    char want[SHAPE_TEXT], have[SHAPE_TEXT];
-    int status = 0;
-    if (shape_equal(tensor.shape, expected)) {
-        size_t n = shape_count(expected);
-        job->latents = xmalloc(n * sizeof *job->latents);
-        for (size_t j = 0; j < n && !status; j++) {
-            job->latents[j] = (real_t)tensor.data[j];
-            if (!isfinite(job->latents[j]))
-                status = err_set(err, "%s: number %zu of the latents is %g, expected finite ones",
-                                 path, j, tensor.data[j]);
-        }
-    } else {
-        status = err_set(err, "%s: expected latents %s for %zu x %zu pixels, found %s", path,
-                         shape_text(want, expected), job->width, job->height,
-                         shape_text(have, tensor.shape));
-    }
-    tensor_file_free(&tensor);
-    return status;
+/* ---- text ----------------------------------------------------------------------------------------- */
+
+static pipeline_image_t settings_of(const job_t *job, const picture_job_t *picture) {
+    const prompt_settings_t *set = &picture->prompt->set;
+    return (pipeline_image_t){.width = set->width,
+                              .height = set->height,
+                              .steps = set->steps,
+                              .guidance_scale = set->scale,
+                              .eta = job->options->eta,
+                              .seed = picture->seed,
+                              .noise = job->options->noise,
+                              .latents = job->latents,
+                              .scheduler = job->scheduler};
 }
 
-/* The authors' settings, the model's own, or those of a file. A model's prediction type is a property of
- * its weights: the authors' preset takes it from the model. */
-static int choose_scheduler(job_t *job, err_t *err) {
-    const char *wanted = job->options->scheduler;
-    if (strcmp(wanted, "config") == 0) {
-        job->scheduler = job->pipeline.scheduler;
-        return 0;
-    }
-    if (strcmp(wanted, "authors") == 0) {
-        job->scheduler = ddim_config_authors;
-        job->scheduler.prediction_type = job->pipeline.scheduler.prediction_type;
-        return 0;
-    }
-    return ddim_config_read(&job->scheduler, wanted, err);
+/* Does this shard make a picture of the prompt? */
+static bool is_wanted(const job_t *job, size_t prompt) {
+    size_t images = job->options->images;
+    for (size_t i = 0; i < images; i++)
+        if (job->make[prompt * images + i]) return true;
+    return false;
 }
 
-/* A run of hours shall not end at something that could be known before it: can all texts be read? */
-static int check_texts(const job_t *job, err_t *err) {
+static int embed(const job_t *job, const run_t *run, size_t prompt, pipeline_text_t *text,
+                 err_t *err) {
     const generate_options_t *o = job->options;
+    const picture_prompt_t *p = &o->list.prompt[prompt];
     prompt_options_t syntax = {o->syntax, o->max_chunks};
-    for (size_t i = 0; i < o->prompts; i++) {
-        const char *const texts[] = {o->prompt[i].positive, o->prompt[i].negative};
-        for (size_t k = 0; k < (o->scale > 1 ? 2 : 1); k++) {
-            prompt_tokens_t tokens;
-            if (!prompt_encode(&tokens, job->pipeline.tokenizer, &texts[k], NULL, 1, &syntax,
-                               err)) {
-                prompt_tokens_free(&tokens);
-            } else if (o->prompts_from && k == 0) {
-                return err_prefix(err, "%s: prompt %zu", o->prompts_from, i + 1);
-            } else {
-                return err_prefix(err, k ? "--negative" : "--prompt");
-            }
-        }
-    }
+    bool guided = p->set.scale > 1;
+    if (pipeline_embed(run, &job->pipeline, p->positive, p->negative, guided, &syntax, text, err))
+        return -1;
+    picture_job_t first;
+    pipeline_image_t settings = settings_of(job, picture_of(&first, job, prompt * o->images + 1));
+    if (pipeline_check_memory(run, &job->pipeline, text, &settings, err)) return -1;
+    if (text->truncated[0] || (guided && text->truncated[1]))
+        fprintf(stderr,
+                "mole generate: warning: the %s is longer than %zu chunk(s) of tokens; the rest "
+                "is cut off (--max-chunks)\n",
+                guided && text->truncated[0] ? "negative prompt" : "prompt", o->max_chunks);
     return 0;
 }
 
-static int check_writable(const char *path, err_t *err) {
-    out_file_t out;
-    if (out_file_open(&out, path, "", err)) return -1;
-    out_file_abort(&out);
+/* All texts at once, after which the text encoder is no longer needed. Not when they would take more memory
+ * than it does: a list of thousands is encoded prompt by prompt. */
+static int embed_all(job_t *job, const run_t *run, err_t *err) {
+    const generate_options_t *o = job->options;
+    size_t rows = 2 * o->max_chunks * tokenizer_info(job->pipeline.tokenizer)->max_length;
+    size_t bytes =
+        rows * text_encoder_config(job->pipeline.text_encoder)->hidden_size * sizeof(real_t);
+    if (job->list.count > embeddings_limit / bytes) return 0;
+    job->text = xcalloc(o->list.count, sizeof *job->text);
+    for (size_t i = 0; i < o->list.count; i++)
+        if (is_wanted(job, i) && embed(job, run, i, &job->text[i], err)) return -1;
+    pipeline_drop_text_encoder(&job->pipeline);
     return 0;
 }
 
-/* Likewise: can all files be written? */
-static int check_outputs(const job_t *job, err_t *err) {
-    const generate_options_t *o = job->options;
-    int status = 0;
-    for (size_t number = 1; !status && number <= o->prompts * o->images; number++) {
-        char *path = generate_output_path(o, number);
-        status = check_writable(path, err);
-        free(path);
-    }
-    if (status || !o->gates_png) return status;
-    bool made = mkdir(o->gates_png, 0777) == 0;
-    if (!made && errno != EEXIST)
-        return err_set(err, "%s: cannot be made: %s", o->gates_png, strerror(errno));
-    char *probe = file_join(o->gates_png, "probe.png");
-    status = check_writable(probe, err);
-    free(probe);
-    if (made) rmdir(o->gates_png);
-    return status;
-}
+/* ---- pictures ------------------------------------------------------------------------------------- */
 
-static int choose_size(job_t *job, err_t *err) {
-    const generate_options_t *o = job->options;
-    size_t unit = pipeline_size_unit(&job->pipeline), usual = pipeline_default_size(&job->pipeline);
-    job->width = o->width ? o->width : usual;
-    job->height = o->height ? o->height : usual;
-    if (job->width % unit == 0 && job->height % unit == 0) return 0;
-    return err_set(err, "%zu x %zu pixels: width and height must be multiples of %zu", job->width,
-                   job->height, unit);
-}
-
-/* What was used, in the form that Stable Diffusion tools read: the "parameters" of a picture. */
-static char *parameters(const job_t *job, const generate_prompt_t *prompt, uint64_t seed,
-                        const char *experts) {
-    const generate_options_t *o = job->options;
-    const ddim_config_t *s = &job->scheduler;
-    const char *folder = strrchr(o->common.files.folder, '/');
-    return xasprintf(
-        "%s\nNegative prompt: %s\nSteps: %zu, Sampler: DDIM, CFG scale: %g, Seed: %llu, "
-        "Size: %zux%zu, Model: %s, Eta: %g, MoLE experts: %s, Timestep spacing: %s, Steps "
-        "offset: %d, Set alpha to one: %s, Prediction type: %s, RNG: %s, Precision: %s",
-        prompt->positive, prompt->negative, o->steps, o->scale, (unsigned long long)seed,
-        job->width, job->height, folder && folder[1] ? folder + 1 : o->common.files.folder, o->eta,
-        experts, timestep_spacing_name(s->timestep_spacing), s->steps_offset,
-        s->set_alpha_to_one ? "true" : "false", prediction_type_name(s->prediction_type),
-        o->noise == NOISE_CPU ? "CPU" : "GPU", REAL_NAME);
-}
-
-static int save(const job_t *job, const char *path, const generate_prompt_t *prompt, uint64_t seed,
+static int save(const job_t *job, const char *path, const picture_job_t *picture,
                 const real_t *image, err_t *err) {
-    char experts[512];
-    uint8_t *pixels = xmalloc(3 * job->width * job->height);
-    pipeline_to_rgb8(pixels, image, job->height, job->width);
-    cli_experts_text(&job->options->common, experts, sizeof experts);
-    char *text = parameters(job, prompt, seed, experts);
-    picture_text_t note = {"parameters", text};
-    int status = picture_write(path, pixels, job->width, job->height, 3, &note, 1, err);
+    size_t width = picture->prompt->set.width, height = picture->prompt->set.height;
+    uint8_t *pixels = xmalloc(3 * width * height);
+    pipeline_to_rgb8(pixels, image, height, width);
+    char *text = note_of(job, picture);
+    picture_text_t note = {GENERATE_NOTE, text};
+    int status = picture_write(path, pixels, width, height, 3, &note, 1, err);
     free(text);
     free(pixels);
     return status;
 }
 
-/* One picture of one prompt; `text` is shared by the pictures of a prompt. */
-static int make_image(const job_t *job, const run_t *run, pipeline_text_t *text,
-                      const generate_prompt_t *prompt, uint64_t seed, const char *path,
-                      err_t *err) {
-    const generate_options_t *o = job->options;
+/* Denoise and decode; after the last denoising the UNet and the experts go. */
+static int draw(job_t *job, const run_t *run, pipeline_text_t *text,
+                const pipeline_image_t *settings, real_t *image, err_t *err) {
+    real_t *latents = arena_reals(run->arena, pipeline_latents(&job->pipeline, settings));
+    if (pipeline_denoise(run, &job->pipeline, text, settings, latents, err)) return -1;
+    if (job->list.number == job->list.count) pipeline_drop_unet(&job->pipeline);
+    pipeline_decode(run, &job->pipeline, settings, latents, image);
+    return 0;
+}
+
+/* One picture; `text` is shared by the pictures of a prompt. */
+static int make_image(job_t *job, const run_t *run, pipeline_text_t *text,
+                      const picture_job_t *picture, const char *path, err_t *err) {
     progress_t progress;
-    pipeline_image_t settings = {.width = job->width,
-                                 .height = job->height,
-                                 .steps = o->steps,
-                                 .guidance_scale = o->scale,
-                                 .eta = o->eta,
-                                 .seed = seed,
-                                 .noise = o->noise,
-                                 .latents = job->latents,
-                                 .scheduler = job->scheduler,
-                                 .progress = progress_step,
-                                 .who = &progress};
+    pipeline_image_t settings = settings_of(job, picture);
+    settings.progress = progress_step;
+    settings.who = &progress;
     if (pipeline_check_memory(run, &job->pipeline, text, &settings, err)) return -1;
     arena_mark_t mark = arena_mark(run->arena);
-    real_t *image = arena_reals(run->arena, 3 * job->width * job->height);
-    progress_start(&progress, path, o->quiet);
-    int status = pipeline_generate(run, &job->pipeline, text, &settings, image, err);
+    real_t *image = arena_reals(run->arena, 3 * settings.width * settings.height);
+    job->list.number++;
+    job->list.now = work_of(&picture->prompt->set);
+    progress_start(&progress, path, job->options->quiet,
+                   generate_is_list(job->options) ? &job->list : NULL);
+    int status = draw(job, run, text, &settings, image, err);
     progress_end(&progress);
-    if (!status) status = save(job, path, prompt, seed, image, err);
+    if (!status) status = save(job, path, picture, image, err);
     arena_release(run->arena, mark);
-    if (!status)
-        printf("%s  seed %llu, %.1f s\n", path, (unsigned long long)seed,
+    if (!status) {
+        job->list.done += job->list.now;
+        printf("%s  seed %llu, %.1f s\n", path, (unsigned long long)picture->seed,
                clock_seconds() - progress.start);
+        fflush(stdout);
+    }
     return status;
 }
 
-/* All pictures of one prompt. `number` counts pictures over all prompts, for their names. */
-static int make_prompt(const job_t *job, const run_t *run, const generate_prompt_t *prompt,
-                       size_t *number, err_t *err) {
+/* All pictures of one prompt. */
+static int make_prompt(job_t *job, const run_t *run, size_t prompt, err_t *err) {
     const generate_options_t *o = job->options;
     arena_mark_t mark = arena_mark(run->arena);
-    prompt_options_t syntax = {o->syntax, o->max_chunks};
-    pipeline_text_t text;
-    bool guided = o->scale > 1;
-    int status = pipeline_encode(run, &job->pipeline, prompt->positive, prompt->negative, guided,
-                                 &syntax, &text, err);
-    if (!status && (text.truncated[0] || (guided && text.truncated[1])))
-        fprintf(stderr,
-                "mole generate: warning: the %s is longer than %zu chunk(s) of tokens; the rest "
-                "is cut off (--max-chunks)\n",
-                guided && text.truncated[0] ? "negative prompt" : "prompt", o->max_chunks);
-    for (size_t i = 0; !status && i < o->images; i++, ++*number) {
-        char *path = generate_output_path(o, *number);
-        status = make_image(job, run, &text, prompt, o->seed + i, path, err);
+    pipeline_text_t text = {0};
+    int status = 0;
+    if (is_wanted(job, prompt)) {
+        if (job->text)
+            text = job->text[prompt];
+        else
+            status = embed(job, run, prompt, &text, err);
+        if (!status) pipeline_context(run, &job->pipeline, &text);
+    }
+    for (size_t i = 0; !status && i < o->images; i++) {
+        picture_job_t picture;
+        picture_of(&picture, job, prompt * o->images + i + 1);
+        if (!generate_is_ours(o, picture.number)) continue;
+        char *path = generate_output_path(o, picture.number);
+        if (job->make[picture.number - 1])
+            status = make_image(job, run, &text, &picture, path, err);
+        else
+            printf("%s  there already\n", path);
         free(path);
     }
     arena_release(run->arena, mark);
     return status;
 }
 
+static int make_all(job_t *job, const run_t *run, err_t *err) {
+    const generate_options_t *o = job->options;
+    int status = embed_all(job, run, err);
+    job->list.start = clock_seconds();
+    for (size_t i = 0; !status && i < o->list.count; i++) status = make_prompt(job, run, i, err);
+    if (status && progress_interrupted() && generate_is_list(o))
+        err_prefix(err, "the same command goes on from here (%zu of %zu pictures to make)",
+                   job->list.count - job->list.number + 1, job->list.count);
+    return status;
+}
+
+static void announce_list(const job_t *job) {
+    const generate_options_t *o = job->options;
+    size_t ours = 0;
+    for (size_t number = 1; number <= generate_pictures(o); number++)
+        ours += generate_is_ours(o, number);
+    printf("list       %zu prompts, %zu pictures", o->list.count, generate_pictures(o));
+    if (o->shards > 1) printf("; of shard %zu/%zu: %zu", o->shard, o->shards, ours);
+    if (ours > job->list.count) printf("; there already: %zu", ours - job->list.count);
+    printf("\n");
+}
+
 static void announce(const job_t *job) {
     const generate_options_t *o = job->options;
     const ddim_config_t *s = &job->scheduler;
+    const prompt_settings_t *set = &o->list.prompt[0].set;
     char experts[512];
     printf("model      %s\n", o->common.files.folder);
     printf("experts    %s", cli_experts_text(&o->common, experts, sizeof experts));
     if (job->pipeline.mole_layers) printf(", %zu layers wrapped", job->pipeline.mole_layers);
-    printf("\nsettings   %zux%zu, %zu steps, guidance %g, seed %llu (torch %s)\n", job->width,
-           job->height, o->steps, o->scale, (unsigned long long)o->seed,
+    printf("\nsettings   %zux%zu, %zu steps, guidance %g, seed %llu (torch %s)\n", set->width,
+           set->height, set->steps, set->scale, (unsigned long long)set->seed,
            o->noise == NOISE_CPU ? "CPU" : "CUDA");
     printf("scheduler  DDIM, %s: %s, steps_offset %d, set_alpha_to_one %s, clip_sample %s, %s, eta "
            "%g\n",
@@ -233,7 +188,8 @@ static void announce(const job_t *job) {
     printf("numbers    %s, matmul %s, mole %s\n", REAL_NAME,
            o->common.matmul == MATMUL_BLAS ? "blas" : "plain",
            o->common.form == MOLE_DIRECT ? "direct" : "stacked");
-    for (size_t i = 0; i < o->prompts; i++) printf("prompt     %s\n", o->prompt[i].positive);
+    if (generate_is_list(o)) announce_list(job);
+    if (!o->from_file) printf("prompt     %s\n", o->list.prompt[0].positive);
     fflush(stdout);
 }
 
@@ -242,14 +198,15 @@ static int open_sinks(job_t *job, run_t *run, err_t *err) {
     const generate_options_t *o = job->options;
     if (o->trace && trace_open(&job->trace, o->trace, o->trace_inputs, err)) return -1;
     if (job->trace) {
-        trace_metadata(job->trace, "prompt", o->prompt[0].positive);
-        trace_metadata(job->trace, "negative_prompt", o->prompt[0].negative);
+        trace_metadata(job->trace, "prompt", o->list.prompt[0].positive);
+        trace_metadata(job->trace, "negative_prompt", o->list.prompt[0].negative);
         run->sink = trace_sink(job->trace);
     }
     if (!o->gates_png) return 0;
     size_t unit = pipeline_size_unit(&job->pipeline);
+    const prompt_settings_t *set = &o->list.prompt[0].set;
     job->maps =
-        gate_maps_new(&o->common.files.mole, job->height / unit, job->width / unit, run->sink);
+        gate_maps_new(&o->common.files.mole, set->height / unit, set->width / unit, run->sink);
     run->sink = gate_maps_sink(job->maps);
     return 0;
 }
@@ -272,9 +229,7 @@ static int close_sinks(job_t *job, int status, err_t *err) {
 static int run_job(job_t *job, err_t *err) {
     const generate_options_t *o = job->options;
     progress_catch_interrupt();
-    if (choose_scheduler(job, err) || choose_size(job, err) || load_latents(job, err) ||
-        check_texts(job, err) || check_outputs(job, err))
-        return -1;
+    if (generate_plan(job, err)) return -1;
     if (arena_create(&job->arena, 0, err)) return -1;
     run_t run = {.arena = job->arena,
                  .matmul = o->common.matmul,
@@ -283,10 +238,16 @@ static int run_job(job_t *job, err_t *err) {
     if (!o->quiet) announce(job);
     int status = open_sinks(job, &run, err);
     if (status) return status;
-    size_t number = 1;
-    for (size_t i = 0; !status && i < o->prompts; i++)
-        status = make_prompt(job, &run, &o->prompt[i], &number, err);
-    return close_sinks(job, status, err);
+    return close_sinks(job, make_all(job, &run, err), err);
+}
+
+/* More machines than pictures: some have nothing to do. */
+static bool has_work(const generate_options_t *o) {
+    if (o->shard <= generate_pictures(o)) return true;
+    if (!o->quiet)
+        printf("list       %zu pictures; of shard %zu/%zu: none\n", generate_pictures(o), o->shard,
+               o->shards);
+    return false;
 }
 
 int cli_generate(int argc, char **argv) {
@@ -295,13 +256,16 @@ int cli_generate(int argc, char **argv) {
     if (usage >= 0) return usage;
     err_t err;
     job_t job = {.options = &options};
-    int status = pipeline_open(&job.pipeline, &options.common.files, &err);
-    if (!status) {
-        status = run_job(&job, &err);
+    int status = 0;
+    if (has_work(&options)) {
+        status = pipeline_open(&job.pipeline, &options.common.files, &err);
+        if (!status) status = run_job(&job, &err);
         pipeline_close(&job.pipeline);
     }
     arena_destroy(job.arena);
     free(job.latents);
+    free(job.make);
+    free(job.text);
     generate_options_free(&options);
     return status ? cli_input_error("generate", &err) : 0;
 }

@@ -5,14 +5,18 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/file.h"
-
 static void print_help(void) {
     printf(
         "usage: mole generate --model FOLDER --prompt TEXT -o OUT.png [OPTIONS]\n\n"
         "Make pictures from prompts.\n\n%s\n"
         "  --prompt TEXT        what the picture shows\n"
-        "  --prompts-from FILE  one prompt a line instead; blank lines are passed over\n"
+        "  --from-file FILE     one prompt a line instead; blank lines are passed over; the "
+        "authors' "
+        "options\n"
+        "                       n, w, h, s, d and l, each after two dashes, may follow a prompt\n"
+        "  --shard I/N          of all pictures only the I-th and every N-th after it: one of N "
+        "machines\n"
+        "                       that share a list (1/1)\n"
         "  --negative TEXT      what it shall not show (\"\")\n"
         "  --preset paper       append the authors' fixed words to prompt and negative prompt\n"
         "  --syntax plain|weighted  weighted: (word) [word] (word:1.3) as in the authors' scripts "
@@ -35,6 +39,12 @@ static void print_help(void) {
         "weights\n"
         "  --gates-png FOLDER   pictures of how strong each expert was, where\n"
         "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
+        "  --overwrite          make every picture of a list anew. Without it, a picture that is "
+        "there "
+        "and\n"
+        "                       says that it was made with the same settings is kept, and one that "
+        "says\n"
+        "                       otherwise is refused. A single picture is always made\n"
         "  -q, --quiet          no progress and no settings on the screen\n\n%s\n"
         "example:\n"
         "  mole generate --model golden/models/sd15-tiny --prompt \"a portrait, waving\" --seed 7 "
@@ -47,13 +57,14 @@ static void print_help(void) {
 
 /* What the command line says before it is checked as a whole. */
 typedef struct {
-    const char *prompt, *prompts_from, *negative;
-    bool paper;
+    const char *prompt, *from_file, *negative;
 } words_t;
 
 enum {
     OPT_PROMPT = OPT_OWN,
-    OPT_PROMPTS_FROM,
+    OPT_FROM_FILE,
+    OPT_SHARD,
+    OPT_OVERWRITE,
     OPT_NEGATIVE,
     OPT_PRESET,
     OPT_SYNTAX,
@@ -77,7 +88,9 @@ static const struct option long_options[] = {
     CLI_MODEL_OPTIONS,
     CLI_RUN_OPTIONS,
     {"prompt", required_argument, NULL, OPT_PROMPT},
-    {"prompts-from", required_argument, NULL, OPT_PROMPTS_FROM},
+    {"from-file", required_argument, NULL, OPT_FROM_FILE},
+    {"shard", required_argument, NULL, OPT_SHARD},
+    {"overwrite", no_argument, NULL, OPT_OVERWRITE},
     {"negative", required_argument, NULL, OPT_NEGATIVE},
     {"preset", required_argument, NULL, OPT_PRESET},
     {"syntax", required_argument, NULL, OPT_SYNTAX},
@@ -100,7 +113,6 @@ static const struct option long_options[] = {
     CLI_HELP_OPTION};
 
 static const char command[] = "generate";
-enum { SIDE_MAX = 65528 }; /* the largest multiple of 8 that a picture may have, see io/png.h */
 
 static int bad(const char *option, const char *expected, const char *value) {
     return cli_usage_error(command, "--%s takes %s, not '%s'", option, expected, value);
@@ -112,36 +124,45 @@ static bool either(const char *value, const char *first, const char *second, int
     return *index || strcmp(value, first) == 0;
 }
 
+/* I/N with I from 1 to N. */
+static bool parse_shard(const char *value, size_t *shard, size_t *shards) {
+    const char *slash = strchr(value, '/');
+    if (!slash || slash == value) return false;
+    char *first = xasprintf("%.*s", (int)(slash - value), value);
+    bool good =
+        cli_parse_size(slash + 1, 1, 1000000, shards) && cli_parse_size(first, 1, *shards, shard);
+    free(first);
+    return good;
+}
+
 static int set_number(generate_options_t *o, int option, const char *value) {
+    static const struct {
+        int option;
+        const char *name;
+        char letter; /* in a file of prompts */
+    } usual[] = {{OPT_SEED, "seed", 'd'},
+                 {OPT_STEPS, "steps", 's'},
+                 {OPT_WIDTH, "width", 'w'},
+                 {OPT_HEIGHT, "height", 'h'},
+                 {OPT_SCALE, "scale", 'l'}};
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        if (usual[i].option != option) continue;
+        const char *takes = prompt_set(&o->usual, usual[i].letter, value);
+        return takes ? bad(usual[i].name, takes, value) : 0;
+    }
     switch (option) {
-    case OPT_SEED:
-        return cli_parse_u64(value, &o->seed)
-                   ? 0
-                   : bad("seed", "a whole number from 0 to 2^64-1", value);
     case OPT_IMAGES:
         return cli_parse_size(value, 1, 1000000, &o->images)
                    ? 0
                    : bad("images", "a number from 1 to 1000000", value);
-    case OPT_STEPS:
-        return cli_parse_size(value, 1, 1000, &o->steps)
-                   ? 0
-                   : bad("steps", "a number from 1 to 1000", value);
-    case OPT_WIDTH:
-        return cli_parse_size(value, 8, SIDE_MAX, &o->width) && o->width % 8 == 0
-                   ? 0
-                   : bad("width", "a multiple of 8 from 8 to 65528", value);
-    case OPT_HEIGHT:
-        return cli_parse_size(value, 8, SIDE_MAX, &o->height) && o->height % 8 == 0
-                   ? 0
-                   : bad("height", "a multiple of 8 from 8 to 65528", value);
     case OPT_MAX_CHUNKS:
         return cli_parse_size(value, 1, 100, &o->max_chunks)
                    ? 0
                    : bad("max-chunks", "a number from 1 to 100", value);
-    case OPT_SCALE:
-        return cli_parse_double(value, 0, 1000, &o->scale)
+    case OPT_SHARD:
+        return parse_shard(value, &o->shard, &o->shards)
                    ? 0
-                   : bad("scale", "a number from 0 to 1000", value);
+                   : bad("shard", "I/N, I from 1 to N, N to 1000000", value);
     default:
         return cli_parse_double(value, 0, 1, &o->eta) ? 0
                                                       : bad("eta", "a number from 0 to 1", value);
@@ -152,11 +173,11 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     int index;
     switch (option) {
     case OPT_PROMPT: w->prompt = value; return 0;
-    case OPT_PROMPTS_FROM: w->prompts_from = value; return 0;
+    case OPT_FROM_FILE: w->from_file = value; return 0;
     case OPT_NEGATIVE: w->negative = value; return 0;
     case OPT_PRESET:
-        w->paper = strcmp(value, "paper") == 0;
-        return w->paper ? 0 : bad("preset", "paper", value);
+        o->list.paper = strcmp(value, "paper") == 0;
+        return o->list.paper ? 0 : bad("preset", "paper", value);
     case OPT_SYNTAX:
         if (!either(value, "plain", "weighted", &index))
             return bad("syntax", "plain or weighted", value);
@@ -169,6 +190,7 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     case OPT_SCHEDULER: o->scheduler = value; return 0;
     case OPT_LATENTS: o->latents = value; return 0;
     case OPT_TRACE: o->trace = value; return 0;
+    case OPT_OVERWRITE: o->overwrite = true; return 0;
     case OPT_TRACE_INPUTS: o->trace_inputs = true; return 0;
     case OPT_GATES_PNG: o->gates_png = value; return 0;
     case 'o': o->output = value; return 0;
@@ -177,38 +199,35 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     }
 }
 
-static void add_prompt(generate_options_t *o, const words_t *w, const char *text, size_t length) {
-    o->prompt = xrealloc(o->prompt, (o->prompts + 1) * sizeof *o->prompt);
-    generate_prompt_t *p = &o->prompt[o->prompts++];
-    p->positive = xasprintf("%.*s%s", (int)length, text, w->paper ? prompt_paper_positive : "");
-    p->negative = xasprintf("%s%s", w->negative, w->paper ? prompt_paper_negative : "");
+static int read_prompts(generate_options_t *o, const words_t *w) {
+    err_t err;
+    o->from_file = w->from_file;
+    if (!w->from_file)
+        prompt_list_add(&o->list, w->prompt, strlen(w->prompt), w->negative, &o->usual);
+    else if (prompt_list_read(&o->list, w->from_file, w->negative, &o->usual, &err))
+        return cli_input_error(command, &err);
+    return 0;
 }
 
-static int read_prompts(generate_options_t *o, const words_t *w) {
-    enum { LIMIT = 64 << 20 };
-    err_t err;
-    char *data;
-    size_t bytes;
-    if (file_read(w->prompts_from, LIMIT, &data, &bytes, &err))
-        return cli_input_error(command, &err);
-    int status = 0;
-    if (memchr(data, '\0', bytes)) {
-        err_set(&err, "%s: has a NUL byte; expected text, one prompt a line", w->prompts_from);
-        status = cli_input_error(command, &err);
+static int check_seeds(const generate_options_t *o) {
+    for (size_t i = 0; i < o->list.count; i++) {
+        uint64_t seed = o->list.prompt[i].set.seed;
+        if (seed + (o->images - 1) < seed)
+            return cli_usage_error(command,
+                                   "--images %zu from seed %llu: the last seed is above 2^64-1",
+                                   o->images, (unsigned long long)seed);
     }
-    o->prompts_from = w->prompts_from;
-    for (const char *line = data; !status && *line;) {
-        size_t length = strcspn(line, "\n"), kept = length;
-        if (kept && line[kept - 1] == '\r') kept--;
-        if (strspn(line, " \t\r") < kept) add_prompt(o, w, line, kept);
-        line += length + (line[length] == '\n');
-    }
-    free(data);
-    if (!status && !o->prompts) {
-        err_set(&err, "%s: holds no prompt", w->prompts_from);
-        status = cli_input_error(command, &err);
-    }
-    return status;
+    return 0;
+}
+
+/* What is of the whole run goes with one run for all. */
+static int check_shard(const generate_options_t *o) {
+    if (o->shards == 1) return 0;
+    if (o->trace) return cli_usage_error(command, "--trace holds one picture: leave out --shard");
+    if (o->gates_png)
+        return cli_usage_error(command,
+                               "--gates-png is over all pictures of a list: leave out --shard");
+    return 0;
 }
 
 /* The options as a whole. */
@@ -217,12 +236,8 @@ static int check(generate_options_t *o, const words_t *w) {
     if (!status) status = cli_check_experts(&o->common, command);
     if (status) return status;
     if (!o->output) return cli_usage_error(command, "-o OUT.png is missing");
-    if (!w->prompt == !w->prompts_from)
-        return cli_usage_error(command, "give either --prompt or --prompts-from");
-    if (o->seed + (o->images - 1) < o->seed)
-        return cli_usage_error(command,
-                               "--images %zu from seed %llu: the last seed is above 2^64-1",
-                               o->images, (unsigned long long)o->seed);
+    if (!w->prompt == !w->from_file)
+        return cli_usage_error(command, "give either --prompt or --from-file");
     if (o->trace && strcmp(o->trace, o->output) == 0)
         return cli_usage_error(command, "--trace and -o name the same file");
     if (o->gates_png && !o->common.files.mole.gates)
@@ -231,20 +246,19 @@ static int check(generate_options_t *o, const words_t *w) {
         return cli_usage_error(command, "--trace-inputs without --trace");
     if (o->latents && o->images > 1)
         return cli_usage_error(command, "--latents makes one picture: leave out --images");
-    if (w->prompt)
-        add_prompt(o, w, w->prompt, strlen(w->prompt));
-    else if ((status = read_prompts(o, w)))
+    if ((status = check_shard(o)) || (status = read_prompts(o, w)) || (status = check_seeds(o)))
         return status;
-    if (o->trace && o->prompts * o->images > 1)
+    if (o->trace && generate_pictures(o) > 1)
         return cli_usage_error(command, "--trace holds one picture: one prompt, no --images");
     return 0;
 }
 
 int generate_options_parse(generate_options_t *o, int argc, char **argv) {
     *o = (generate_options_t){.common = CLI_COMMON_DEFAULTS,
+                              .usual = {.steps = 50, .scale = 7.5},
                               .images = 1,
-                              .steps = 50,
-                              .scale = 7.5,
+                              .shard = 1,
+                              .shards = 1,
                               .scheduler = "authors",
                               .max_chunks = 1};
     words_t words = {.negative = ""};
@@ -266,17 +280,23 @@ int generate_options_parse(generate_options_t *o, int argc, char **argv) {
 }
 
 void generate_options_free(generate_options_t *o) {
-    for (size_t i = 0; i < o->prompts; i++) {
-        free(o->prompt[i].positive);
-        free(o->prompt[i].negative);
-    }
-    free(o->prompt);
-    o->prompt = NULL;
-    o->prompts = 0;
+    prompt_list_free(&o->list);
+}
+
+size_t generate_pictures(const generate_options_t *o) {
+    return o->list.count * o->images;
+}
+
+bool generate_is_ours(const generate_options_t *o, size_t number) {
+    return (number - 1) % o->shards == o->shard - 1;
+}
+
+bool generate_is_list(const generate_options_t *o) {
+    return o->from_file || o->images > 1;
 }
 
 char *generate_output_path(const generate_options_t *o, size_t number) {
-    if (o->prompts * o->images == 1) return xstrdup(o->output);
+    if (generate_pictures(o) == 1) return xstrdup(o->output);
     size_t stem = strlen(o->output);
     bool ending = stem >= 4 && strcmp(o->output + stem - 4, ".png") == 0;
     if (ending) stem -= 4;

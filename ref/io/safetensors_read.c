@@ -332,3 +332,12 @@ void st_forget(const st_file_t *file) {
     /* Of a private mapping that nobody writes to, only the page table entries go. */
     (void)madvise(file->map, file->bytes, MADV_DONTNEED);
 }
+
+void st_forget_tensor(const st_tensor_t *tensor) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = (size_t)(uintptr_t)tensor->data;
+    size_t first = (begin + page - 1) / page * page, end = (begin + tensor->bytes) / page * page;
+    /* Pages at the ends belong to the neighbours as well. */
+    if (first < end)
+        (void)madvise((char *)(uintptr_t)tensor->data + (first - begin), end - first,
+                      MADV_DONTNEED);
+}

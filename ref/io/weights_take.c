@@ -165,6 +165,7 @@ int weights_take(weights_t *weights, const char *name, shape_t expected, const r
         real_t *wide = weights_own(weights, count);
         if (!wide) return refuse_memory(weights, tensor, err);
         dtype_to_real(wide, tensor->data, tensor->dtype, count);
+        st_forget_tensor(tensor);
         x = wide;
     }
     if (check_finite(weights, &place, x, 0, shape_count(tensor->shape), err) != 0) return -1;
@@ -199,6 +200,7 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
         if (!status) weights_pack_filter(packed + o * filter, row, Ci, taps);
     }
     free(row);
+    st_forget_tensor(tensor);
     if (status) return -1;
     mark_taken(weights, &place);
     *out = packed;

@@ -2,20 +2,23 @@
 #include "pipeline/pipeline.h"
 
 #include <math.h>
+#include <stdlib.h>
 
 #include "io/trace.h"
 #include "sampler/noise.h"
 
-int pipeline_encode(const run_t *run, const pipeline_t *p, const char *prompt, const char *negative,
-                    bool guided, const prompt_options_t *options, pipeline_text_t *text,
-                    err_t *err) {
+int pipeline_embed(const run_t *run, const pipeline_t *p, const char *prompt, const char *negative,
+                   bool guided, const prompt_options_t *options, pipeline_text_t *text,
+                   err_t *err) {
+    REQUIRE(p->text_encoder, "pipeline: a prompt after the text encoder was dropped");
     const char *texts[2] = {guided ? negative : prompt, prompt};
     size_t B = guided ? 2 : 1, D = text_encoder_config(p->text_encoder)->hidden_size;
     prompt_tokens_t tokens;
     if (prompt_encode(&tokens, p->tokenizer, texts, NULL, B, options, err)) return -1;
 
     size_t T = tokens.max_length, S = tokens.chunks * T;
-    *text = (pipeline_text_t){.B = B, .embeds = arena_reals(run->arena, B * S * D)};
+    *text = (pipeline_text_t){
+        .B = B, .S = S, .context = {.B = B, .S = S}, .embeds = arena_reals(run->arena, B * S * D)};
     text_encoder_forward(run, p->text_encoder, text->embeds, tokens.ids, B * tokens.chunks, T);
     int status = 0;
     for (size_t b = 0; b < B; b++) {
@@ -27,7 +30,18 @@ int pipeline_encode(const run_t *run, const pipeline_t *p, const char *prompt, c
     prompt_tokens_free(&tokens);
     if (status) return -1;
     tap(run->sink, "prompt_embeds", text->embeds, VIEW_TOKENS(B, S, D));
-    text->context = unet_context(run, p->unet, text->embeds, B, S);
+    return 0;
+}
+
+void pipeline_context(const run_t *run, const pipeline_t *p, pipeline_text_t *text) {
+    text->context = unet_context(run, p->unet, text->embeds, text->B, text->S);
+}
+
+int pipeline_encode(const run_t *run, const pipeline_t *p, const char *prompt, const char *negative,
+                    bool guided, const prompt_options_t *options, pipeline_text_t *text,
+                    err_t *err) {
+    if (pipeline_embed(run, p, prompt, negative, guided, options, text, err)) return -1;
+    pipeline_context(run, p, text);
     return 0;
 }
 
@@ -96,38 +110,68 @@ static int denoise_all(const run_t *run, const pipeline_t *p, pipeline_text_t *t
     return 0;
 }
 
-int pipeline_generate(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
-                      const pipeline_image_t *settings, real_t *image, err_t *err) {
-    const vae_config_t *vae = vae_config(p->vae);
-    size_t C = vae->latent_channels, unit = vae_scale(p->vae);
-    size_t H = settings->height / unit, W = settings->width / unit, n = C * H * W;
+int pipeline_denoise(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
+                     const pipeline_image_t *settings, real_t *latents, err_t *err) {
+    size_t C = vae_config(p->vae)->latent_channels, unit = vae_scale(p->vae);
+    size_t H = settings->height / unit, W = settings->width / unit;
     REQUIRE(H && W && H * unit == settings->height && W * unit == settings->width,
             "pipeline: %zu x %zu pixels, unit %zu", settings->width, settings->height, unit);
     REQUIRE(text->B == (settings->guidance_scale > 1 ? 2 : 1), "pipeline: %zu texts, guidance %g",
             text->B, settings->guidance_scale);
     ddim_t ddim;
     if (ddim_plan(&ddim, &settings->scheduler, settings->steps, err)) return -1;
-    if (ddim_check_eta(&ddim, settings->eta, err)) {
-        ddim_free(&ddim);
-        return -1;
-    }
-
     arena_mark_t mark = arena_mark(run->arena);
-    real_t *latents = arena_reals(run->arena, n);
-    int status = denoise_all(run, p, text, settings, &ddim, latents, C, H, W, err);
-    if (!status) {
-        for (size_t j = 0; j < n; j++)
-            latents[j] = (real_t)((acc_t)latents[j] / vae->scaling_factor);
-        vae_decode(run, p->vae, image, latents, 1, H, W);
-        size_t pixels = 3 * settings->height * settings->width;
-        for (size_t j = 0; j < pixels; j++)
-            image[j] = (real_t)fmin(fmax((acc_t)image[j] / 2 + 0.5, 0), 1);
-        view_t view = {SHAPE4(1, 3, settings->height, settings->width), LAYOUT_TORCH};
-        tap(run->sink, "image", image, view);
-    }
+    int status = ddim_check_eta(&ddim, settings->eta, err);
+    if (!status) status = denoise_all(run, p, text, settings, &ddim, latents, C, H, W, err);
     arena_release(run->arena, mark);
     ddim_free(&ddim);
     return status;
+}
+
+void pipeline_decode(const run_t *run, const pipeline_t *p, const pipeline_image_t *settings,
+                     real_t *latents, real_t *image) {
+    const vae_config_t *vae = vae_config(p->vae);
+    size_t unit = vae_scale(p->vae), H = settings->height / unit, W = settings->width / unit;
+    size_t n = vae->latent_channels * H * W, pixels = 3 * settings->height * settings->width;
+    for (size_t j = 0; j < n; j++) latents[j] = (real_t)((acc_t)latents[j] / vae->scaling_factor);
+    vae_decode(run, p->vae, image, latents, 1, H, W);
+    for (size_t j = 0; j < pixels; j++)
+        image[j] = (real_t)fmin(fmax((acc_t)image[j] / 2 + 0.5, 0), 1);
+    view_t view = {SHAPE4(1, 3, settings->height, settings->width), LAYOUT_TORCH};
+    tap(run->sink, "image", image, view);
+}
+
+int pipeline_generate(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
+                      const pipeline_image_t *settings, real_t *image, err_t *err) {
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *latents = arena_reals(run->arena, pipeline_latents(p, settings));
+    int status = pipeline_denoise(run, p, text, settings, latents, err);
+    if (!status) pipeline_decode(run, p, settings, latents, image);
+    arena_release(run->arena, mark);
+    return status;
+}
+
+/* ---- parts that are done -------------------------------------------------------------------------- */
+
+size_t pipeline_latents(const pipeline_t *p, const pipeline_image_t *settings) {
+    size_t unit = vae_scale(p->vae);
+    return vae_config(p->vae)->latent_channels * (settings->height / unit) *
+           (settings->width / unit);
+}
+
+void pipeline_drop_text_encoder(pipeline_t *p) {
+    text_encoder_close(p->text_encoder);
+    p->text_encoder = NULL;
+}
+
+void pipeline_drop_unet(pipeline_t *p) {
+    unet_close(p->unet);
+    mole_set_free(p->mole);
+    free(p->mole_layer);
+    p->unet = NULL;
+    p->mole = NULL;
+    p->mole_layer = NULL;
+    p->mole_layers = 0;
 }
 
 void pipeline_to_rgb8(uint8_t *pixels, const real_t *image, size_t height, size_t width) {

@@ -48,7 +48,7 @@ const module_t *pipeline_module(const pipeline_t *pipeline, const char *name);
 
 /* The text side of a run, valid until the arena is released below it. */
 typedef struct {
-    size_t B;             /* 2 with guidance: negative first; 1 without */
+    size_t B, S;          /* B 2 with guidance: negative first; 1 without */
     real_t *embeds;       /* (B,S,D) */
     context_kv_t context; /* filled in the first denoising step, kept for every further image */
     bool truncated[2];    /* tokens beyond the limit were cut off: [negative,] prompt */
@@ -59,6 +59,12 @@ typedef struct {
 int pipeline_encode(const run_t *run, const pipeline_t *pipeline, const char *prompt,
                     const char *negative, bool guided, const prompt_options_t *options,
                     pipeline_text_t *text, err_t *err);
+/* The two halves of it: the embeddings, for which the text encoder is needed; and room in the arena for what
+ * the UNet makes of them, much larger, which one may release and take anew for every prompt. */
+int pipeline_embed(const run_t *run, const pipeline_t *pipeline, const char *prompt,
+                   const char *negative, bool guided, const prompt_options_t *options,
+                   pipeline_text_t *text, err_t *err);
+void pipeline_context(const run_t *run, const pipeline_t *pipeline, pipeline_text_t *text);
 
 /* ---- one image ------------------------------------------------------------------------------------ */
 
@@ -93,6 +99,20 @@ int pipeline_check_memory(const run_t *run, const pipeline_t *pipeline, const pi
  * (settings that make no schedule; stopped). */
 int pipeline_generate(const run_t *run, const pipeline_t *pipeline, pipeline_text_t *text,
                       const pipeline_image_t *settings, real_t *image, err_t *err);
+
+/* The two halves of it. latents (1,C,H,W), pipeline_latents numbers: the last step's; decode scales them in
+ * place. denoise needs the UNet, decode does not. */
+size_t pipeline_latents(const pipeline_t *pipeline, const pipeline_image_t *settings);
+int pipeline_denoise(const run_t *run, const pipeline_t *pipeline, pipeline_text_t *text,
+                     const pipeline_image_t *settings, real_t *latents, err_t *err);
+void pipeline_decode(const run_t *run, const pipeline_t *pipeline, const pipeline_image_t *settings,
+                     real_t *latents, real_t *image);
+
+/* Close a part that is done, so that its weights are no longer in memory: the text encoder after the last
+ * prompt, the UNet and the experts after the last denoising. What is left works as before; functions that
+ * need the part must not be called any more, pipeline_module among them. */
+void pipeline_drop_text_encoder(pipeline_t *pipeline);
+void pipeline_drop_unet(pipeline_t *pipeline);
 
 /* pixels (H,W,3) = round(255 image), ties to even as numpy's round has them; image (1,3,H,W) in 0..1. */
 void pipeline_to_rgb8(uint8_t *pixels, const real_t *image, size_t height, size_t width);

@@ -220,7 +220,7 @@ static void prompts(void **state) {
                     out);
     program_refuses(3, "--prompt: invalid UTF-8", SMALL_RUN "-o %s --prompt \xed\xa0\x80", out);
     program_refuses(3, "invalid UTF-8", "tokenize --model golden/models/sd15-tiny \xff");
-#define FROM "generate --model golden/models/sd15-tiny --steps 1 --prompts-from %s -o %s"
+#define FROM "generate --model golden/models/sd15-tiny --steps 1 --from-file %s -o %s"
     scratch_text("prompts.txt", "a good one\n\nanother\nbad \xff one\n");
     program_refuses(3, "prompts.txt: prompt 3: invalid UTF-8 at byte 4", FROM, file, out);
     scratch_write("prompts.txt", "nul\0here\n", 9);
@@ -234,7 +234,7 @@ static void prompts(void **state) {
     program_refuses(3, "prompts.txt: prompt 1", FROM, file, out);
     program_refuses(3, "nowhere", FROM, "nowhere", out);
     program_refuses(3, "directory", FROM, "golden", out);
-    program_refuses(2, "either --prompt or --prompts-from", FROM " --prompt x", file, out);
+    program_refuses(2, "either --prompt or --from-file", FROM " --prompt x", file, out);
 }
 
 /* A megabyte that is just allowed: read, cut to the model's length with a warning. */
@@ -248,7 +248,7 @@ static void a_megabyte_of_prompt(void **state) {
     ran_t ran =
         program_run(NULL,
                     "generate --model golden/models/sd15-tiny --steps 1 --width 8 --height 8 "
-                    "-q --prompts-from %s -o %s",
+                    "-q --from-file %s -o %s",
                     program_file("prompts.txt"), out);
     assert_int_equal(ran.status, 0);
     assert_non_null(strstr(ran.err, "warning: the prompt is longer"));

@@ -108,8 +108,8 @@ static void choices(void **state) {
 static void contradictions(void **state) {
     (void)state;
     static const refusal_t rows[] = {
-        {2, "--prompts-from golden/models/sd15-tiny/model_index.json",
-         "either --prompt or --prompts-from"},
+        {2, "--from-file golden/models/sd15-tiny/model_index.json",
+         "either --prompt or --from-file"},
         {2, "--face " EXPERTS "face.safetensors", "--plain-lora"},
         {2, "--hand " EXPERTS "hand.safetensors", "--plain-lora"},
         {2, "--gates " EXPERTS "gates.safetensors", "--gates without experts"},

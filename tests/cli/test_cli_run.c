@@ -192,7 +192,7 @@ static void several_pictures(void **state) {
     ran_t ran =
         program_run(NULL,
                     "generate --model golden/models/sd15-tiny --steps 1 --width 8 --height 8 "
-                    "--seed 5 --images 2 " GATED "--prompts-from %s -o %s",
+                    "--seed 5 --images 2 " GATED "--from-file %s -o %s",
                     program_file("prompts.txt"), program_file("out.png"));
     works(&ran);
     for (int number = 1; number <= 4; number++) {

@@ -202,7 +202,7 @@ static void several_pictures(void **state) {
     generate("six.png", WITH(USUAL, EXPERTS, "--seed", "6"));
     generate("hat.png", WITH(USUAL, EXPERTS, "--prompt", second));
     generate("hat6.png", WITH(USUAL, EXPERTS, "--prompt", second, "--seed", "6"));
-    generate("many.png", WITH("--prompts-from", prompts, "--images", "2", "--model",
+    generate("many.png", WITH("--from-file", prompts, "--images", "2", "--model",
                               "golden/models/sd15-tiny", "--negative", "blue", "--seed", "5",
                               "--steps", "2", "--width", "24", "--height", "16", EXPERTS));
     static const char *const alone[] = {"five.png", "six.png", "hat.png", "hat6.png"};

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -375,6 +376,56 @@ static void a_stopped_run(void **state) {
     arena_destroy(arena);
 }
 
+/* ---- parts that are done -------------------------------------------------------------------------- */
+
+/* Is a file with this in its path mapped into this process? */
+static bool is_mapped(const char *part) {
+    static char line[4096];
+    bool found = false;
+    FILE *maps = fopen("/proc/self/maps", "r");
+    if (!maps) return false;
+    while (!found && fgets(line, sizeof line, maps)) found = strstr(line, part) != NULL;
+    fclose(maps);
+    return found;
+}
+
+/* Each part closed after its last use: the same picture, and the weights are gone from memory. */
+static void dropped_parts(void **state) {
+    settings_t s = usual();
+    watch_t *w = watched(&s);
+    close_model(state); /* whose files are mapped too */
+    assert_int_equal(open_model(state), 0);
+    arena_t *arena = new_arena();
+    run_t run = {.arena = arena, .matmul = MATMUL_BLAS, .form = s.form};
+    pipeline_text_t text;
+    err_t err;
+    real_t *image = arena_reals(arena, 3 * PIXELS), *latents = arena_reals(arena, N);
+    bool in_place = sizeof(real_t) == sizeof(float); /* else widened, and the files are closed */
+    assert_int_equal(pipeline_latents(&model, &s.image), N);
+
+    assert_int_equal(
+        pipeline_embed(&run, &model, s.prompt, s.negative, true, &s.options, &text, &err), 0);
+    if (in_place) assert_true(is_mapped("sd15-tiny/text_encoder/"));
+    pipeline_drop_text_encoder(&model);
+    assert_null(model.text_encoder);
+    assert_false(is_mapped("sd15-tiny/text_encoder/"));
+
+    pipeline_context(&run, &model, &text);
+    assert_int_equal(pipeline_denoise(&run, &model, &text, &s.image, latents, &err), 0);
+    if (in_place) assert_true(is_mapped("sd15-tiny/unet/") && is_mapped("face.safetensors"));
+    pipeline_drop_unet(&model);
+    assert_null(model.unet);
+    assert_null(model.mole);
+    assert_false(is_mapped("sd15-tiny/unet/") || is_mapped("sd15-tiny-mole/"));
+    pipeline_decode(&run, &model, &s.image, latents, image);
+    check_same(image, w->image, 3 * PIXELS, "image");
+
+    close_model(state); /* of what is left */
+    assert_int_equal(open_model(state), 0);
+    arena_destroy(arena);
+    free(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(second_prompt_is_its_own),
@@ -389,6 +440,7 @@ int main(void) {
         cmocka_unit_test(latents_of_the_caller),
         cmocka_unit_test(image_is_clamped),
         cmocka_unit_test(a_stopped_run),
+        cmocka_unit_test(dropped_parts),
     };
     return cmocka_run_group_tests(tests, open_model, close_model);
 }

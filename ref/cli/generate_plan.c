@@ -1,0 +1,188 @@
+/* generate_plan.c - what a run is going to do, and whether it can; see generate_job.h. */
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "cli/generate_job.h"
+#include "cli/generate_note.h"
+#include "io/file.h"
+#include "io/tensor_file.h"
+
+picture_job_t *picture_of(picture_job_t *picture, const job_t *job, size_t number) {
+    const generate_options_t *o = job->options;
+    picture->number = number;
+    picture->prompt = &o->list.prompt[(number - 1) / o->images];
+    picture->seed = picture->prompt->set.seed + (number - 1) % o->images;
+    return picture;
+}
+
+char *note_of(const job_t *job, const picture_job_t *picture) {
+    const generate_options_t *o = job->options;
+    return generate_note(o, picture->prompt, picture->seed, &job->scheduler, job->weights);
+}
+
+double work_of(const prompt_settings_t *set) {
+    return (double)set->steps * (double)set->width * (double)set->height;
+}
+
+/* All pictures that start from a file have one size. */
+static int check_one_size(const job_t *job, const char *option, err_t *err) {
+    const prompt_list_t *list = &job->options->list;
+    for (size_t i = 1; i < list->count; i++)
+        if (list->prompt[i].set.width != list->prompt[0].set.width ||
+            list->prompt[i].set.height != list->prompt[0].set.height)
+            return err_set(err,
+                           "%s: prompt %zu: another size than the first, which %s does not go "
+                           "with",
+                           job->options->from_file, i + 1, option);
+    return 0;
+}
+
+static int load_latents(job_t *job, err_t *err) {
+    const char *path = job->options->latents;
+    if (!path) return 0;
+    const prompt_settings_t *set = &job->options->list.prompt[0].set;
+    if (check_one_size(job, "--latents", err)) return -1;
+    tensor_file_t tensor = {0};
+    if (tensor_file_read(&tensor, path, NULL, err)) return -1;
+    size_t C = vae_config(job->pipeline.vae)->latent_channels,
+           unit = pipeline_size_unit(&job->pipeline);
+    shape_t expected = SHAPE4(1, C, set->height / unit, set->width / unit);
+    char want[SHAPE_TEXT], have[SHAPE_TEXT];
+    int status = 0;
+    if (shape_equal(tensor.shape, expected)) {
+        size_t n = shape_count(expected);
+        job->latents = xmalloc(n * sizeof *job->latents);
+        for (size_t j = 0; j < n && !status; j++) {
+            job->latents[j] = (real_t)tensor.data[j];
+            if (!isfinite(job->latents[j]))
+                status = err_set(err, "%s: number %zu of the latents is %g, expected finite ones",
+                                 path, j, tensor.data[j]);
+        }
+    } else {
+        status = err_set(err, "%s: expected latents %s for %zu x %zu pixels, found %s", path,
+                         shape_text(want, expected), set->width, set->height,
+                         shape_text(have, tensor.shape));
+    }
+    tensor_file_free(&tensor);
+    return status;
+}
+
+/* The authors' settings, the model's own, or those of a file. A model's prediction type is a property of
+ * its weights: the authors' preset takes it from the model. */
+static int choose_scheduler(job_t *job, err_t *err) {
+    const char *wanted = job->options->scheduler;
+    if (strcmp(wanted, "config") == 0) {
+        job->scheduler = job->pipeline.scheduler;
+        return 0;
+    }
+    if (strcmp(wanted, "authors") == 0) {
+        job->scheduler = ddim_config_authors;
+        job->scheduler.prediction_type = job->pipeline.scheduler.prediction_type;
+        return 0;
+    }
+    return ddim_config_read(&job->scheduler, wanted, err);
+}
+
+/* A run of hours shall not end at something that could be known before it: can all texts be read? */
+static int check_texts(const job_t *job, err_t *err) {
+    const generate_options_t *o = job->options;
+    prompt_options_t syntax = {o->syntax, o->max_chunks};
+    for (size_t i = 0; i < o->list.count; i++) {
+        const picture_prompt_t *prompt = &o->list.prompt[i];
+        const char *const texts[] = {prompt->positive, prompt->negative};
+        for (size_t k = 0; k < (prompt->set.scale > 1 ? 2 : 1); k++) {
+            prompt_tokens_t tokens;
+            if (!prompt_encode(&tokens, job->pipeline.tokenizer, &texts[k], NULL, 1, &syntax,
+                               err)) {
+                prompt_tokens_free(&tokens);
+            } else if (o->from_file) {
+                return err_prefix(err, "%s: prompt %zu%s", o->from_file, i + 1,
+                                  k ? ": its negative prompt" : "");
+            } else {
+                return err_prefix(err, k ? "--negative" : "--prompt");
+            }
+        }
+    }
+    return 0;
+}
+
+static int check_writable(const char *path, err_t *err) {
+    out_file_t out;
+    if (out_file_open(&out, path, "", err)) return -1;
+    out_file_abort(&out);
+    return 0;
+}
+
+/* Is this picture of a list there already? If not, can it be written? Maps of the gates are over all
+ * pictures, which then are made all the same. */
+static int plan_picture(job_t *job, size_t number, err_t *err) {
+    const generate_options_t *o = job->options;
+    picture_job_t picture;
+    char *path = generate_output_path(o, number), *note = NULL;
+    int there = 0;
+    if (generate_is_list(o) && !o->overwrite) {
+        note = note_of(job, picture_of(&picture, job, number));
+        there = generate_is_there(path, note, err);
+    }
+    int status = there < 0 ? -1 : 0;
+    job->make[number - 1] = there == 0 || o->gates_png;
+    if (there == 0) status = check_writable(path, err);
+    free(note);
+    free(path);
+    return status;
+}
+
+static int plan_pictures(job_t *job, err_t *err) {
+    const generate_options_t *o = job->options;
+    size_t count = generate_pictures(o);
+    job->make = xcalloc(count, sizeof *job->make);
+    job->weights = generate_weights(o);
+    for (size_t number = 1; number <= count; number++) {
+        if (!generate_is_ours(o, number)) continue;
+        if (plan_picture(job, number, err)) return -1;
+        if (!job->make[number - 1]) continue;
+        job->list.count++;
+        job->list.work += work_of(&o->list.prompt[(number - 1) / o->images].set);
+    }
+    generate_sweep(o);
+    return 0;
+}
+
+static int check_gates_png(const job_t *job, err_t *err) {
+    const generate_options_t *o = job->options;
+    if (!o->gates_png) return 0;
+    if (check_one_size(job, "--gates-png", err)) return -1;
+    bool made = mkdir(o->gates_png, 0777) == 0;
+    if (!made && errno != EEXIST)
+        return err_set(err, "%s: cannot be made: %s", o->gates_png, strerror(errno));
+    char *probe = file_join(o->gates_png, "probe.png");
+    int status = check_writable(probe, err);
+    free(probe);
+    if (made) rmdir(o->gates_png);
+    return status;
+}
+
+static int choose_sizes(job_t *job, err_t *err) {
+    const generate_options_t *o = job->options;
+    size_t unit = pipeline_size_unit(&job->pipeline), usual = pipeline_default_size(&job->pipeline);
+    for (size_t i = 0; i < o->list.count; i++) {
+        prompt_settings_t *set = &o->list.prompt[i].set;
+        if (!set->width) set->width = usual;
+        if (!set->height) set->height = usual;
+        if (set->width % unit || set->height % unit)
+            return err_set(err, "%zu x %zu pixels: width and height must be multiples of %zu",
+                           set->width, set->height, unit);
+    }
+    return 0;
+}
+
+int generate_plan(job_t *job, err_t *err) {
+    return choose_scheduler(job, err) || choose_sizes(job, err) || load_latents(job, err) ||
+                   check_texts(job, err) || plan_pictures(job, err) || check_gates_png(job, err)
+               ? -1
+               : 0;
+}
