@@ -26,10 +26,12 @@ static const char *base_name(const char *path) {
 static char *unusual(const generate_options_t *o, const ddim_config_t *s) {
     char chunks[48] = "";
     if (o->max_chunks > 1) snprintf(chunks, sizeof chunks, ", Max chunks: %zu", o->max_chunks);
-    return xasprintf("%s%s%s%s%s%s%s", s->clip_sample ? ", Clip sample: true" : "",
+    static const char *const conv[] = {"", ", Conv: tiles", ", Conv: winograd"};
+    return xasprintf("%s%s%s%s%s%s%s%s", s->clip_sample ? ", Clip sample: true" : "",
                      o->syntax == PROMPT_WEIGHTED ? ", Prompt syntax: weighted" : "", chunks,
                      o->latents ? ", Latents: " : "", o->latents ? base_name(o->latents) : "",
                      o->common.matmul == MATMUL_PLAIN ? ", Matmul: plain" : "",
+                     conv[o->common.conv],
                      o->common.form == MOLE_DIRECT ? ", MoLE form: direct" : "");
 }
 
