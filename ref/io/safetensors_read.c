@@ -332,3 +332,10 @@ void st_forget(const st_file_t *file) {
     /* Of a private mapping that nobody writes to, only the page table entries go. */
     (void)madvise(file->map, file->bytes, MADV_DONTNEED);
 }
+
+void st_forget_tensor(const st_file_t *file, const st_tensor_t *tensor) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t at = (size_t)((const unsigned char *)tensor->data - file->map);
+    size_t from = (at + page - 1) / page * page, to = (at + tensor->bytes) / page * page;
+    if (from < to) (void)madvise(file->map + from, to - from, MADV_DONTNEED);
+}

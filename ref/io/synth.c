@@ -104,7 +104,7 @@ static const struct {
     {".proj_out", 0.4},
     {"coder.conv_in", 0.25},
     {"decoder.conv_out", 0.65},
-    {"conv_out", 1.6},
+    {"conv_out", 2.0},
     {".token_embedding", 0.03},
     {".position_embedding", 0.01},
     {".Phi_1", 1.3},

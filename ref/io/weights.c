@@ -122,6 +122,10 @@ const char *weights_nearest(const weights_t *weights, const char *name) {
     return best;
 }
 
+void weights_forget(const weights_t *weights) {
+    for (size_t f = 0; f < weights->file_count; f++) st_forget(weights->files[f]);
+}
+
 /* ---- accounting ------------------------------------------------------------------------------ */
 
 void weights_ignore(weights_t *weights, const char *pattern) {

@@ -67,6 +67,10 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
 /* A number: shape () or (1), floating or integer dtype, finite. Kohya's "alpha". */
 int weights_take_scalar(weights_t *weights, const char *name, double *value, err_t *err);
 
+/* What was read of the files may leave memory; every view stays valid and is read anew when it is used again.
+ * For whoever made copies of most tensors. (A tensor that was copied by the taking has left already.) */
+void weights_forget(const weights_t *weights);
+
 /* ---- finishing ------------------------------------------------------------------------------- */
 
 /* Names (as saved) that the model knows it does not use: "*" and "?" as in the shell, "*" also

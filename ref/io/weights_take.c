@@ -168,6 +168,7 @@ int weights_take(weights_t *weights, const char *name, shape_t expected, const r
         x = wide;
     }
     if (check_finite(weights, &place, x, 0, shape_count(tensor->shape), err) != 0) return -1;
+    if (x != tensor->data) st_forget_tensor(weights->files[place.file], tensor);
     mark_taken(weights, &place);
     *out = x;
     return 0;
@@ -200,6 +201,7 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
     }
     free(row);
     if (status) return -1;
+    st_forget_tensor(weights->files[place.file], tensor);
     mark_taken(weights, &place);
     *out = packed;
     return 0;

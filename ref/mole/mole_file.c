@@ -125,6 +125,8 @@ int mole_files_load(mole_set_t **out, const mole_files_t *files, mole_target_t *
         if (load_layer(set, files, &targets[i], err)) goto fail;
     for (size_t i = 0; i < set->experts; i++)
         if (weights_finish(set->expert[i], allow_unused, err)) goto fail;
+    /* The stacked form has copies of all factors; the direct form reads them again. */
+    for (size_t i = 0; i < set->experts; i++) weights_forget(set->expert[i]);
     if (set->gates && weights_finish(set->gates, allow_unused, err)) goto fail;
     return 0;
 fail:
