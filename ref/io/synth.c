@@ -131,6 +131,10 @@ static void choose_range(synth_tensor_t *t, const synth_spec_t *spec, const char
                          shape_t shape) {
     const char *dot = strrchr(name, '.');
     size_t module = dot ? (size_t)(dot - name) : strlen(name), fan_in = 1, row = 0;
+    if (strncmp(name, "input.", 6) == 0) {
+        t->amplitude = (float)sqrt(3.0);
+        return;
+    }
     if (ends_with(name, strlen(name), ".bias")) {
         t->amplitude = ends_with(name, module, "_scale")  ? 1.0F
                        : ends_with(name, module, ".Phi_1") ? 0.5F

@@ -1,7 +1,6 @@
 """Weights by formula: the twin of ref/io/synth.c in NumPy, bit for bit (docs/synth.md).
 
     synth.numbers("unet.conv_in.weight", (320, 4, 3, 3), seed=0)      one tensor, float32
-    synth.fill(model, "unet", seed=0)                                 a diffusers model
     synth.expert(sites, "face", rank=256, alpha=64)                   an expert's file as a dict
     synth.gates(sites, ("face", "hand"))                              the gates' file as a dict
 """
@@ -11,7 +10,7 @@ import numpy as np
 M64 = (1 << 64) - 1
 GOLDEN = 0x9E3779B97F4A7C15
 
-# (ending of the module's name, gain): std of a weight = gain / sqrt(fan in); the first that fits counts.
+# (ending of the module's name, gain): std of a weight = gain / sqrt(fan in); the first that fits.
 GAINS = [
     ("time_embedding.linear_1", 1.4),
     ("time_embedding.linear_2", 1.6),
@@ -42,7 +41,7 @@ NORMS += (".layer_norm1", ".layer_norm2", ".final_layer_norm")
 
 
 def key(name, seed):
-    """64 bits that stand for the tensor: FNV-1a of its name, the seed added, SplitMix64's finaliser."""
+    """64 bits for the tensor: FNV-1a of its name, the seed added, SplitMix64's finaliser."""
     x = 0xCBF29CE484222325
     for byte in name.encode():
         x = (x ^ byte) * 0x100000001B3 & M64
@@ -55,6 +54,8 @@ def key(name, seed):
 def value_range(name, shape, rank=1, alpha=1.0):
     """(offset, amplitude) of a tensor, both float32."""
     module, _, parameter = name.rpartition(".")
+    if module == "input":
+        return np.float32(0), np.float32(np.sqrt(3.0))
     if parameter == "bias":
         amplitude = 1.0 if module.endswith("_scale") else 0.5 if module.endswith(".Phi_1") else 0.1
         return np.float32(0), np.float32(amplitude)
@@ -88,17 +89,6 @@ def numbers(name, shape, seed=0, rank=1, alpha=1.0):
         u = bits.astype(np.float32) * np.float32(2.0**-23)
         out[start : start + len(x)] = offset + amplitude * u
     return out.reshape(shape)
-
-
-def fill(model, component, seed=0, prefix=""):
-    """Set every parameter of a torch module by its name; `prefix` as "text_model." where names lack it."""
-    import torch
-
-    for name, parameter in model.named_parameters():
-        whole = name if not prefix or name.startswith(prefix) else prefix + name
-        value = numbers(f"{component}.{whole}", tuple(parameter.shape), seed)
-        parameter.data = torch.from_numpy(value).to(parameter.dtype)
-    return model
 
 
 def expert(sites, name, rank=256, alpha=None, seed=0):
