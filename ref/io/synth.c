@@ -41,6 +41,7 @@ static bool read_word(synth_spec_t *spec, synth_kind_t kind, bool first, const c
                 return snprintf(spec->arch, sizeof spec->arch, "%s", word) > 0;
         return false;
     }
+    if (strcmp(word, "names") == 0) return spec->names = true;
     if (strncmp(word, "seed=", 5) == 0) return read_whole(word + 5, 0, UINT64_MAX, &spec->seed);
     if (kind != SYNTH_EXPERT) return false;
     if (strncmp(word, "rank=", 5) == 0) {

@@ -20,7 +20,9 @@
 
 typedef struct weights weights_t;
 
-/* "synth:ARCH/COMPONENT" as folder: see weights_open_synth. Else
+/* "synth:ARCH/COMPONENT" as folder: see weights_open_synth. "FILE.safetensors/COMPONENT": a single-file
+ * checkpoint; every name is looked for as ldm.h has it, a 1x1 convolution and a linear map may stand for each
+ * other, and what belongs to other components counts as ignored. Else
  * FOLDER/STEM.safetensors, or the shards that FOLDER/STEM.safetensors.index.json lists. `stem` as
  * diffusers and transformers have it: "diffusion_pytorch_model", "model". 0, or -1 and err. */
 int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err);

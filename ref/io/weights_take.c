@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/ldm.h"
 #include "io/weights_internal.h"
 
 /* ---- owned memory ---------------------------------------------------------------------------- */
@@ -107,6 +108,13 @@ static bool is_floating(dtype_t dtype) {
     return dtype == DTYPE_F64 || dtype == DTYPE_F32 || dtype == DTYPE_F16 || dtype == DTYPE_BF16;
 }
 
+/* (Co,Ci) and (Co,Ci,1,1): the same numbers. */
+static bool same_but_ones(shape_t a, shape_t b) {
+    shape_t *longer = a.ndim > b.ndim ? &a : &b;
+    if (longer->ndim == 4 && longer->dim[2] == 1 && longer->dim[3] == 1) longer->ndim = 2;
+    return shape_equal(a, b);
+}
+
 /* The tensor of that name and shape, not yet taken; or NULL and err. */
 static const st_tensor_t *claim(weights_t *weights, const char *name, shape_t expected,
                                 weight_place_t *place, err_t *err) {
@@ -114,12 +122,15 @@ static const st_tensor_t *claim(weights_t *weights, const char *name, shape_t ex
     shape_text(want, expected);
     const st_tensor_t *tensor = weights_find(weights, name, place);
     if (!tensor) {
-        refuse_missing(weights, text_shown(shown, name), want, err);
+        char *saved = weights->ldm ? ldm_name(weights->component, name) : NULL;
+        refuse_missing(weights, text_shown(shown, saved ? saved : name), want, err);
+        free(saved);
         return NULL;
     }
     const char *path = st_path(weights->files[place->file]);
     text_shown(shown, tensor->name);
-    if (!shape_equal(tensor->shape, expected)) {
+    if (!shape_equal(tensor->shape, expected) &&
+        !(weights->ldm && same_but_ones(tensor->shape, expected))) {
         err_set(
             err,
             "%s: tensor '%s': expected shape %s, found %s; does config.json belong to this file?",

@@ -93,7 +93,8 @@ static int load_layer(mole_set_t *set, const mole_files_t *files, const mole_tar
         if (load_expert(set->expert[i], target, &layer->expert[i], err)) return -1;
     }
     if (set->gates && load_gates(set->gates, target, err)) return -1;
-    mole_layer_prepare(layer, &set->pool);
+    const synth_spec_t *made = weights_synth(set->expert[0]);
+    if (!made || !made->names) mole_layer_prepare(layer, &set->pool);
     return 0;
 }
 
