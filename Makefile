@@ -246,6 +246,11 @@ test-html: ## the HTML report in a real browser (installs Chromium)
 	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/verify/test_report_html && \
 	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/verify/test_report_html $(OUT)/html
 
+# Full-size Stable Diffusion v1.5 with rank-256 experts, made by formula: nothing is downloaded.
+.PHONY: test-full
+test-full: all ## the full-size model against PyTorch's fingerprints (minutes, 16 GiB)
+	@scripts/test_full.sh '$(OUT)'
+
 # The mutants need NumPy; without it the matrix is skipped, and says so.
 .PHONY: gallery
 gallery: all ## every wrong port of tests/port: is the right layer named? (needs NumPy)

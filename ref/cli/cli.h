@@ -20,6 +20,7 @@ int cli_replay(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_tokenize(int argc, char **argv);
 int cli_verify(int argc, char **argv);
+int cli_synth(int argc, char **argv);
 
 /* mole inspect --ranges: of a trace; returns the exit code. */
 int cli_inspect_ranges(const char *path, bool as_json);
@@ -44,6 +45,7 @@ bool cli_parse_double(const char *text, double least, double most, double *value
 
 enum {
     OPT_MODEL = 256,
+    OPT_TOKENIZER,
     OPT_FACE,
     OPT_HAND,
     OPT_EXPERT,
@@ -61,7 +63,9 @@ enum {
 
 /* For the head of a subcommand's long option table, and its --help text. */
 #define CLI_MODEL_OPTIONS                                                                          \
-    {"model", required_argument, NULL, OPT_MODEL}, {"face", required_argument, NULL, OPT_FACE},    \
+    {"model", required_argument, NULL, OPT_MODEL},                                                 \
+        {"tokenizer", required_argument, NULL, OPT_TOKENIZER},                                     \
+        {"face", required_argument, NULL, OPT_FACE},                                               \
         {"hand", required_argument, NULL, OPT_HAND},                                               \
         {"expert", required_argument, NULL, OPT_EXPERT},                                           \
         {"gates", required_argument, NULL, OPT_GATES},                                             \

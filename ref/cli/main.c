@@ -24,6 +24,7 @@ static const struct {
     {"verify", "run golden cases and say how far every tap is from the truth", cli_verify, NULL},
     {"inspect", "what a model and its experts hold", cli_inspect, NULL},
     {"tokenize", "prompt in, token ids out", cli_tokenize, NULL},
+    {"synth", "a checkpoint of any size from a formula", cli_synth, NULL},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

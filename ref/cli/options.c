@@ -10,7 +10,10 @@
 #include "cli/cli.h"
 
 const char cli_model_help[] =
-    "  --model FOLDER       a diffusers pipeline folder (model_index.json, unet/, vae/, ...)\n"
+    "  --model FOLDER       a diffusers pipeline folder (model_index.json, unet/, vae/, ...), a\n"
+    "                       single-file checkpoint (FILE.safetensors, with --tokenizer), or\n"
+    "                       synth:sd15 (made by formula; experts and gates too: docs/synth.md)\n"
+    "  --tokenizer FOLDER   in place of the model's own\n"
     "  --face FILE          expert for faces: LoRA, .safetensors, kohya names\n"
     "  --hand FILE          expert for hands\n"
     "  --expert NAME=FILE   a further expert, in the order of the gates' rows\n"
@@ -136,6 +139,7 @@ int cli_common_option(cli_common_t *c, const char *command, int option, const ch
     size_t threads;
     switch (option) {
     case OPT_MODEL: c->files.folder = value; return 0;
+    case OPT_TOKENIZER: c->files.tokenizer = value; return 0;
     case OPT_FACE: return add_expert(c, command, "face", value);
     case OPT_HAND: return add_expert(c, command, "hand", value);
     case OPT_EXPERT: return add_named_expert(c, command, optarg);

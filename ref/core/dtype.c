@@ -112,3 +112,40 @@ void dtype_to_double(double *out, const void *in, dtype_t dtype, size_t count) {
     default: REQUIRE(0, "dtype_to_double: no dtype %d", (int)dtype);
     }
 }
+
+/* Of |x| below 2^-14 the sum with 0.5 has a last place of 2^-24, the smallest F16: the processor rounds. */
+static uint16_t to_f16(float x) {
+    uint32_t bits, magnitude;
+    memcpy(&bits, &x, sizeof bits);
+    uint16_t sign = (uint16_t)(bits >> 16 & 0x8000U);
+    magnitude = bits & 0x7FFFFFFFU;
+    if (magnitude >= 0x47800000U) return (uint16_t)(sign | 0x7C00U); /* 2^16 and more */
+    if (magnitude < 0x38800000U) {
+        float small;
+        memcpy(&small, &magnitude, sizeof small);
+        small += 0.5F;
+        memcpy(&magnitude, &small, sizeof magnitude);
+        return (uint16_t)(sign | (magnitude - 0x3F000000U));
+    }
+    magnitude += 0xFFFU + (magnitude >> 13 & 1U) - (112U << 23);
+    return (uint16_t)(sign | magnitude >> 13);
+}
+
+static uint16_t to_bf16(float x) {
+    uint32_t bits;
+    memcpy(&bits, &x, sizeof bits);
+    return (uint16_t)((bits + 0x7FFFU + (bits >> 16 & 1U)) >> 16);
+}
+
+void dtype_from_f32(void *out, const float *in, dtype_t dtype, size_t count) {
+    REQUIRE(dtype == DTYPE_F32 || dtype == DTYPE_F16 || dtype == DTYPE_BF16,
+            "dtype_from_f32: to %s", dtype_name(dtype));
+    if (dtype == DTYPE_F32) {
+        memmove(out, in, count * sizeof *in);
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        uint16_t half = dtype == DTYPE_F16 ? to_f16(in[i]) : to_bf16(in[i]);
+        memcpy((char *)out + i * sizeof half, &half, sizeof half);
+    }
+}

@@ -9,6 +9,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "io/ldm.h"
 #include "io/synth.h"
 
 char *file_join(const char *folder, const char *name) {
@@ -67,17 +68,26 @@ static int read_all(int fd, const char *path, char *data, size_t bytes, err_t *e
     return 0;
 }
 
-/* A file of a made model's folder (synth.h). */
-static int read_made(const char *path, char **data, size_t *bytes, err_t *err) {
-    char shown[SHOWN_TEXT];
-    if (synth_file(data, path, err)) return -1;
-    if (!*data) return err_set(err, "%s: a made model has no such file", text_shown(shown, path));
-    *bytes = strlen(*data);
-    return 0;
+int file_built_in(char **text, const char *path, err_t *err) {
+    char *file;
+    const char *rest;
+    *text = NULL;
+    if (synth_is(path)) return synth_file(text, path, err) ? -1 : 1;
+    if (!ldm_split(path, &file, &rest)) return 0;
+    free(file);
+    return ldm_file(text, path, err) ? -1 : 1;
 }
 
 int file_read(const char *path, size_t limit, char **data, size_t *bytes, err_t *err) {
-    if (synth_is(path)) return read_made(path, data, bytes, err);
+    char shown[SHOWN_TEXT];
+    int built_in = file_built_in(data, path, err);
+    if (built_in < 0) return -1;
+    if (built_in && !*data)
+        return err_set(err, "%s: there is no such file in it", text_shown(shown, path));
+    if (built_in) {
+        *bytes = strlen(*data);
+        return 0;
+    }
     size_t size = 0;
     int fd = file_open_read(path, &size, err);
     if (fd < 0) return -1;

@@ -42,8 +42,8 @@ const char *st_metadata(const st_file_t *file, const char *key);
 /* The pages of the mapping that were read may leave memory: every view stays valid and is read anew.
  * For whoever walks through a file that is larger than the machine. */
 void st_forget(const st_file_t *file);
-/* The same of one tensor's pages, for whoever has made a copy of it. */
-void st_forget_tensor(const st_tensor_t *tensor);
+/* The same of the pages that hold nothing but this tensor: for whoever made a copy of it. */
+void st_forget_tensor(const st_file_t *file, const st_tensor_t *tensor);
 
 /* Streaming writer: tensors go to disk as they come, nothing is held but their names. The file
  * appears under its own name only in st_writer_finish, whole; until then, and after a failure or

@@ -333,11 +333,9 @@ void st_forget(const st_file_t *file) {
     (void)madvise(file->map, file->bytes, MADV_DONTNEED);
 }
 
-void st_forget_tensor(const st_tensor_t *tensor) {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE), begin = (size_t)(uintptr_t)tensor->data;
-    size_t first = (begin + page - 1) / page * page, end = (begin + tensor->bytes) / page * page;
-    /* Pages at the ends belong to the neighbours as well. */
-    if (first < end)
-        (void)madvise((char *)(uintptr_t)tensor->data + (first - begin), end - first,
-                      MADV_DONTNEED);
+void st_forget_tensor(const st_file_t *file, const st_tensor_t *tensor) {
+    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t at = (size_t)((const unsigned char *)tensor->data - file->map);
+    size_t from = (at + page - 1) / page * page, to = (at + tensor->bytes) / page * page;
+    if (from < to) (void)madvise(file->map + from, to - from, MADV_DONTNEED);
 }

@@ -41,6 +41,7 @@ static bool read_word(synth_spec_t *spec, synth_kind_t kind, bool first, const c
                 return snprintf(spec->arch, sizeof spec->arch, "%s", word) > 0;
         return false;
     }
+    if (strcmp(word, "names") == 0) return spec->names = true;
     if (strncmp(word, "seed=", 5) == 0) return read_whole(word + 5, 0, UINT64_MAX, &spec->seed);
     if (kind != SYNTH_EXPERT) return false;
     if (strncmp(word, "rank=", 5) == 0) {
@@ -104,7 +105,7 @@ static const struct {
     {".proj_out", 0.4},
     {"coder.conv_in", 0.25},
     {"decoder.conv_out", 0.65},
-    {"conv_out", 1.6},
+    {"conv_out", 2.0},
     {".token_embedding", 0.03},
     {".position_embedding", 0.01},
     {".Phi_1", 1.3},
@@ -131,6 +132,10 @@ static void choose_range(synth_tensor_t *t, const synth_spec_t *spec, const char
                          shape_t shape) {
     const char *dot = strrchr(name, '.');
     size_t module = dot ? (size_t)(dot - name) : strlen(name), fan_in = 1, row = 0;
+    if (strncmp(name, "input.", 6) == 0) {
+        t->amplitude = (float)sqrt(3.0);
+        return;
+    }
     if (ends_with(name, strlen(name), ".bias")) {
         t->amplitude = ends_with(name, module, "_scale")  ? 1.0F
                        : ends_with(name, module, ".Phi_1") ? 0.5F

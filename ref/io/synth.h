@@ -35,6 +35,7 @@ typedef struct {
     uint64_t seed;
     size_t rank;  /* of an expert */
     double alpha; /* of an expert: a float32 above 0 */
+    bool names;   /* ",names": tensors without their numbers, to list what a model has */
 } synth_spec_t;
 
 /* Whether the text starts with "synth:". */

@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/ldm.h"
 #include "io/weights_internal.h"
 
 const char *weights_path(const weights_t *weights) {
@@ -68,7 +69,17 @@ static bool find_aliased(const weights_t *weights, const char *name, int depth,
     return false;
 }
 
+static bool find_ldm(const weights_t *weights, const char *name, weight_place_t *place) {
+    char *saved = ldm_name(weights->component, name);
+    bool found = saved && find_saved(weights, saved, place);
+    free(saved);
+    return found;
+}
+
 const st_tensor_t *weights_find(const weights_t *weights, const char *name, weight_place_t *place) {
+    if (weights->ldm)
+        return find_ldm(weights, name, place) ? st_at(weights->files[place->file], place->index)
+                                              : NULL;
     if (!find_aliased(weights, name, 1, place) && !find_aliased(weights, name, 2, place))
         return NULL;
     return st_at(weights->files[place->file], place->index);
@@ -122,6 +133,10 @@ const char *weights_nearest(const weights_t *weights, const char *name) {
     return best;
 }
 
+void weights_forget(const weights_t *weights) {
+    for (size_t f = 0; f < weights->file_count; f++) st_forget(weights->files[f]);
+}
+
 /* ---- accounting ------------------------------------------------------------------------------ */
 
 void weights_ignore(weights_t *weights, const char *pattern) {
@@ -133,6 +148,11 @@ void weights_ignore(weights_t *weights, const char *pattern) {
 static weight_state_t state_of(const weights_t *weights, size_t file, size_t index) {
     if (weights->taken[file][index]) return WEIGHT_TAKEN;
     const char *name = st_at(weights->files[file], index)->name;
+    if (weights->ldm) {
+        size_t prefix = strlen(ldm_prefix(weights->component));
+        if (strncmp(name, ldm_prefix(weights->component), prefix) != 0) return WEIGHT_IGNORED;
+        name += prefix;
+    }
     for (size_t i = 0; i < weights->ignored_count; i++)
         if (fnmatch(weights->ignored[i], name, 0) == 0) return WEIGHT_IGNORED;
     return WEIGHT_LEFT_OVER;

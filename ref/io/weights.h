@@ -20,7 +20,9 @@
 
 typedef struct weights weights_t;
 
-/* "synth:ARCH/COMPONENT" as folder: see weights_open_synth. Else
+/* "synth:ARCH/COMPONENT" as folder: see weights_open_synth. "FILE.safetensors/COMPONENT": a single-file
+ * checkpoint; every name is looked for as ldm.h has it, a 1x1 convolution and a linear map may stand for each
+ * other, and what belongs to other components counts as ignored. Else
  * FOLDER/STEM.safetensors, or the shards that FOLDER/STEM.safetensors.index.json lists. `stem` as
  * diffusers and transformers have it: "diffusion_pytorch_model", "model". 0, or -1 and err. */
 int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err);
@@ -66,6 +68,10 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
 
 /* A number: shape () or (1), floating or integer dtype, finite. Kohya's "alpha". */
 int weights_take_scalar(weights_t *weights, const char *name, double *value, err_t *err);
+
+/* What was read of the files may leave memory; every view stays valid and is read anew when it is used again.
+ * For whoever made copies of most tensors. (A tensor that was copied by the taking has left already.) */
+void weights_forget(const weights_t *weights);
 
 /* ---- finishing ------------------------------------------------------------------------------- */
 

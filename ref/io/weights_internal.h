@@ -31,7 +31,8 @@ struct weights {
     size_t block_left;
     size_t owned, parameters;
     synth_spec_t *synth; /* NULL: from files */
-    char *component;     /* of made ones */
+    char *component;     /* of made ones, and of those of a single-file checkpoint */
+    bool ldm;            /* names are those of ldm.h */
     made_t *made;
     size_t made_count, made_room;
 };

@@ -8,6 +8,7 @@
 
 #include "io/file.h"
 #include "io/json.h"
+#include "io/ldm.h"
 #include "io/weights_internal.h"
 
 enum { SHARDS = 4096 };
@@ -138,9 +139,24 @@ static int open_made(weights_t **weights, const char *folder, err_t *err) {
     return weights_open_synth(weights, folder, &spec, component);
 }
 
+/* A component of a single-file checkpoint. */
+static int open_ldm(weights_t **weights, const char *file, const char *component, err_t *err) {
+    if (weights_open_file(weights, file, err)) return -1;
+    (*weights)->ldm = true;
+    (*weights)->component = xstrdup(component);
+    return 0;
+}
+
 int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err) {
     *weights = NULL;
     if (synth_is(folder)) return open_made(weights, folder, err);
+    char *file;
+    const char *component;
+    if (ldm_split(folder, &file, &component)) {
+        int opened = open_ldm(weights, file, component, err);
+        free(file);
+        return opened;
+    }
     char *base = file_join(folder, stem);
     char *single = xasprintf("%s.safetensors", base), *index = xasprintf("%s.index.json", single);
     int status;

@@ -67,7 +67,9 @@ int weights_make(weights_t *w, const char *name, shape_t shape, bool conv, const
     size_t count = shape_count(shape);
     real_t *numbers = weights_own(w, count);
     int failed = numbers ? 0 : -1;
-    if (numbers && conv)
+    if (numbers && w->synth->names)
+        numbers[0] = 0; /* the rest is never touched, and costs nothing */
+    else if (numbers && conv)
         failed = make_packed(numbers, &tensor, shape.dim[0], shape.dim[1],
                              shape.dim[2] * shape.dim[3]);
     else if (numbers)

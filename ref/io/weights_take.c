@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/ldm.h"
 #include "io/weights_internal.h"
 
 /* ---- owned memory ---------------------------------------------------------------------------- */
@@ -107,6 +108,13 @@ static bool is_floating(dtype_t dtype) {
     return dtype == DTYPE_F64 || dtype == DTYPE_F32 || dtype == DTYPE_F16 || dtype == DTYPE_BF16;
 }
 
+/* (Co,Ci) and (Co,Ci,1,1): the same numbers. */
+static bool same_but_ones(shape_t a, shape_t b) {
+    shape_t *longer = a.ndim > b.ndim ? &a : &b;
+    if (longer->ndim == 4 && longer->dim[2] == 1 && longer->dim[3] == 1) longer->ndim = 2;
+    return shape_equal(a, b);
+}
+
 /* The tensor of that name and shape, not yet taken; or NULL and err. */
 static const st_tensor_t *claim(weights_t *weights, const char *name, shape_t expected,
                                 weight_place_t *place, err_t *err) {
@@ -114,12 +122,15 @@ static const st_tensor_t *claim(weights_t *weights, const char *name, shape_t ex
     shape_text(want, expected);
     const st_tensor_t *tensor = weights_find(weights, name, place);
     if (!tensor) {
-        refuse_missing(weights, text_shown(shown, name), want, err);
+        char *saved = weights->ldm ? ldm_name(weights->component, name) : NULL;
+        refuse_missing(weights, text_shown(shown, saved ? saved : name), want, err);
+        free(saved);
         return NULL;
     }
     const char *path = st_path(weights->files[place->file]);
     text_shown(shown, tensor->name);
-    if (!shape_equal(tensor->shape, expected)) {
+    if (!shape_equal(tensor->shape, expected) &&
+        !(weights->ldm && same_but_ones(tensor->shape, expected))) {
         err_set(
             err,
             "%s: tensor '%s': expected shape %s, found %s; does config.json belong to this file?",
@@ -165,10 +176,10 @@ int weights_take(weights_t *weights, const char *name, shape_t expected, const r
         real_t *wide = weights_own(weights, count);
         if (!wide) return refuse_memory(weights, tensor, err);
         dtype_to_real(wide, tensor->data, tensor->dtype, count);
-        st_forget_tensor(tensor);
         x = wide;
     }
     if (check_finite(weights, &place, x, 0, shape_count(tensor->shape), err) != 0) return -1;
+    if (x != tensor->data) st_forget_tensor(weights->files[place.file], tensor);
     mark_taken(weights, &place);
     *out = x;
     return 0;
@@ -200,8 +211,8 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
         if (!status) weights_pack_filter(packed + o * filter, row, Ci, taps);
     }
     free(row);
-    st_forget_tensor(tensor);
     if (status) return -1;
+    st_forget_tensor(weights->files[place.file], tensor);
     mark_taken(weights, &place);
     *out = packed;
     return 0;

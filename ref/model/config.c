@@ -5,7 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "io/synth.h"
+#include "io/file.h"
 
 struct config {
     char *path;
@@ -20,7 +20,7 @@ int config_open(config_t **out, const char *folder, const char *name, err_t *err
     c->path = xasprintf("%s/%s", folder, name);
     json_error_t where;
     char *made = NULL;
-    if (synth_is(folder) && synth_file(&made, c->path, err)) {
+    if (file_built_in(&made, c->path, err) < 0) {
         c->failed = true;
         config_close(c);
         *out = NULL;

@@ -93,7 +93,8 @@ static int load_layer(mole_set_t *set, const mole_files_t *files, const mole_tar
         if (load_expert(set->expert[i], target, &layer->expert[i], err)) return -1;
     }
     if (set->gates && load_gates(set->gates, target, err)) return -1;
-    mole_layer_prepare(layer, &set->pool);
+    const synth_spec_t *made = weights_synth(set->expert[0]);
+    if (!made || !made->names) mole_layer_prepare(layer, &set->pool);
     return 0;
 }
 
@@ -125,6 +126,8 @@ int mole_files_load(mole_set_t **out, const mole_files_t *files, mole_target_t *
         if (load_layer(set, files, &targets[i], err)) goto fail;
     for (size_t i = 0; i < set->experts; i++)
         if (weights_finish(set->expert[i], allow_unused, err)) goto fail;
+    /* The stacked form has copies of all factors; the direct form reads them again. */
+    for (size_t i = 0; i < set->experts; i++) weights_forget(set->expert[i]);
     if (set->gates && weights_finish(set->gates, allow_unused, err)) goto fail;
     return 0;
 fail:

@@ -8,25 +8,45 @@
 #include "model/config.h"
 #include "pipeline/pipeline.h"
 
+static bool ends_with(const char *text, const char *ending) {
+    size_t length = strlen(text), part = strlen(ending);
+    return part <= length && strcmp(text + length - part, ending) == 0;
+}
+
 /* A pipeline folder is known by its model_index.json. */
 static int check_index(const char *folder, err_t *err) {
     struct stat info;
-    bool made = synth_is(folder);
-    if (made && strchr(folder, '/'))
-        return err_set(err, "%s: a made model has no parts; expected synth:sd15 or the like", folder);
+    synth_spec_t spec;
+    const char *part;
+    bool made = synth_is(folder), single = !made && ends_with(folder, ".safetensors");
+    if (made && synth_parse(&spec, SYNTH_MODEL, folder, &part, err)) return -1;
+    if (made && (*part || strchr(folder, '/') || spec.names))
+        return err_set(err, "%s: expected a whole model, as synth:sd15", folder);
     if (!made && stat(folder, &info))
         return err_set(err, "%s: %s. --model takes a diffusers pipeline folder.", folder,
                        strerror(errno));
-    if (!made && !S_ISDIR(info.st_mode))
+    single = single && S_ISREG(info.st_mode);
+    if (!made && !single && !S_ISDIR(info.st_mode))
         return err_set(err,
                        "%s: not a folder. --model takes a diffusers pipeline folder "
-                       "(convert a single checkpoint with diffusers: from_single_file, "
-                       "save_pretrained).",
+                       "or a single-file checkpoint, FILE.safetensors (convert others with "
+                       "diffusers: from_single_file, save_pretrained).",
                        folder);
     config_t *index;
     if (config_open(&index, folder, "model_index.json", err)) return -1;
     config_expect_string(index, "_class_name", "StableDiffusionPipeline");
     return config_close(index);
+}
+
+static int check_tokenizer(const pipeline_files_t *files, err_t *err) {
+    if (files->tokenizer || synth_is(files->folder) || !ends_with(files->folder, ".safetensors"))
+        return 0;
+    struct stat info;
+    if (stat(files->folder, &info) || S_ISDIR(info.st_mode)) return 0;
+    return err_set(err,
+                   "%s: a single-file checkpoint has no tokenizer: name one with --tokenizer FOLDER "
+                   "(vocab.json, merges.txt)",
+                   files->folder);
 }
 
 /* Components that were not made for each other. */
@@ -59,8 +79,8 @@ static int check_fit(const pipeline_t *p, const char *folder, err_t *err) {
     return 0;
 }
 
-/* Wrap every Linear and 1x1 convolution of the UNet's transformers. */
-static int attach_experts(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
+int pipeline_attach_experts(pipeline_t *p, const mole_files_t *files, bool allow_unused,
+                            err_t *err) {
     const mole_site_t *site = unet_mole_sites(p->unet, &p->mole_layers);
     p->mole_layer = xcalloc(p->mole_layers, sizeof *p->mole_layer);
     mole_target_t *target = xcalloc(p->mole_layers, sizeof *target);
@@ -73,7 +93,7 @@ static int attach_experts(pipeline_t *p, const pipeline_files_t *files, err_t *e
                                     .layer = &p->mole_layer[i]};
     }
     int status =
-        mole_files_load(&p->mole, &files->mole, target, p->mole_layers, files->allow_unused, err);
+        mole_files_load(&p->mole, files, target, p->mole_layers, allow_unused, err);
     for (size_t i = 0; !status && i < p->mole_layers; i++) site[i].layer->mole = &p->mole_layer[i];
     free(target);
     return status;
@@ -82,17 +102,19 @@ static int attach_experts(pipeline_t *p, const pipeline_files_t *files, err_t *e
 int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     *p = (pipeline_t){0};
     const char *folder = files->folder;
-    char *tokenizer = xasprintf("%s/tokenizer", folder);
+    char *tokenizer = files->tokenizer ? xstrdup(files->tokenizer)
+                                       : xasprintf("%s/tokenizer", folder);
     char *text_encoder = xasprintf("%s/text_encoder", folder);
     char *unet = xasprintf("%s/unet", folder), *vae = xasprintf("%s/vae", folder);
     char *scheduler = xasprintf("%s/scheduler/scheduler_config.json", folder);
     bool loose = files->allow_unused;
-    int status = check_index(folder, err) || tokenizer_open(&p->tokenizer, tokenizer, err) ||
+    int status = check_index(folder, err) || check_tokenizer(files, err) ||
+                 tokenizer_open(&p->tokenizer, tokenizer, err) ||
                  ddim_config_read(&p->scheduler, scheduler, err) ||
                  text_encoder_open(&p->text_encoder, text_encoder, loose, err) ||
                  unet_open(&p->unet, unet, loose, err) || vae_open(&p->vae, vae, loose, err) ||
                  check_fit(p, folder, err) ||
-                 (files->mole.experts && attach_experts(p, files, err));
+                 (files->mole.experts && pipeline_attach_experts(p, &files->mole, loose, err));
     free(tokenizer);
     free(text_encoder);
     free(unet);

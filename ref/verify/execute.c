@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/synth.h"
+
 /* An input tensor of `ndim` dimensions. */
 static int find_input(const golden_case_t *g, const char *key, int ndim, const st_tensor_t **tensor,
                       err_t *err) {
@@ -20,10 +22,35 @@ static int find_input(const golden_case_t *g, const char *key, int ndim, const s
     return 0;
 }
 
+/* {"formula": "input.sample", "shape": [2, 4, 64, 64]}: numbers of io/synth.h, seed 0. */
+static int make_input(const run_t *run, json_node_t entry, int ndim, real_t **out, shape_t *shape,
+                      err_t *err) {
+    const char *name;
+    int64_t dim[4];
+    size_t count;
+    synth_spec_t spec = {.rank = 1, .alpha = 1};
+    if (json_get_string(entry, "formula", &name, err) ||
+        json_get_ints(entry, "shape", 1, 1 << 20, (size_t)ndim, (size_t)ndim, dim, &count, err))
+        return -1;
+    *shape = (shape_t){.ndim = ndim};
+    for (int i = 0; i < ndim; i++) shape->dim[i] = (size_t)dim[i];
+    if (!shape_count_checked(*shape, &count) || count >> 32)
+        return json_node_error(entry, "shape", err, "2^32 numbers or more");
+    *out = arena_reals(run->arena, count);
+    synth_tensor_t tensor = synth_tensor(&spec, name, *shape);
+    synth_numbers(*out, &tensor, 0, count);
+    return 0;
+}
+
 /* The same as real_t in the arena. */
 static int read_input(const run_t *run, const golden_case_t *g, const char *key, int ndim,
                       real_t **out, shape_t *shape, err_t *err) {
     const st_tensor_t *tensor;
+    json_node_t inputs, made;
+    if (json_get_object(g->root, "inputs", &inputs, err)) return -1;
+    if (json_is_object(json_object_get(inputs.value, key)))
+        return json_get_object(inputs, key, &made, err) ||
+               make_input(run, made, ndim, out, shape, err);
     if (find_input(g, key, ndim, &tensor, err)) return -1;
     if (tensor->dtype != DTYPE_F32 && tensor->dtype != DTYPE_F64)
         return err_set(err, "%s: input '%s' is %s, expected F32 or F64", g->folder, key,

@@ -1,9 +1,12 @@
 /* golden.c - see golden.h. */
 #include "verify/golden.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/synth.h"
+#include "verify/fingerprint.h"
 #include "verify/sha256.h"
 
 static int check_hash(const char *folder, const char *name, const char *expected, err_t *err) {
@@ -54,6 +57,26 @@ static int read_strict(json_node_t node, golden_tap_t *t, err_t *err) {
            json_get_double(error, "rms", &t->strict_rms, err);
 }
 
+/* Row `index` of "statistics" (taps,5) and of "values" (taps,32). */
+static int read_fingerprint(golden_case_t *g, size_t index, err_t *err) {
+    static const char *const name[] = {"statistics", "values"};
+    static const size_t width[] = {FINGERPRINT_STATISTICS, FINGERPRINT_VALUES};
+    const double *row[2];
+    for (int i = 0; i < 2; i++) {
+        const st_tensor_t *table = st_find(g->tensors, name[i]);
+        if (!table || table->dtype != DTYPE_F64 || (uintptr_t)table->data % sizeof(double) ||
+            !shape_equal(table->shape, SHAPE2(g->taps, width[i])))
+            return err_set(err, "%s: expected a tensor '%s' (%zu, %zu) of F64",
+                           st_path(g->tensors), name[i], g->taps, width[i]);
+        row[i] = (const double *)table->data + index * width[i];
+    }
+    if (shape_count(g->tap[index].shape) >> 32)
+        return err_set(err, "%s: '%s' has 2^32 numbers or more", g->folder, g->tap[index].name);
+    g->tap[index].statistics = row[0];
+    g->tap[index].values = row[1];
+    return 0;
+}
+
 static int read_tap(golden_case_t *g, size_t index, err_t *err) {
     golden_tap_t *t = &g->tap[index];
     json_node_t node, error;
@@ -66,6 +89,7 @@ static int read_tap(golden_case_t *g, size_t index, err_t *err) {
         json_get_double(error, "max_abs", &t->peer_max, err) || read_strict(node, t, err) ||
         json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err))
         return -1;
+    if (g->fingerprint) return read_fingerprint(g, index, err);
     t->truth = st_find(g->tensors, tensor);
     if (!t->truth)
         return json_node_error(node, "tensor", err, "%s has no tensor '%s'", st_path(g->tensors),
@@ -95,8 +119,10 @@ static int read_manifest(golden_case_t *g, err_t *err) {
                                "version of this program",
                                (long long)version);
     if (json_get_string(g->root, "kind", &kind, err)) return -1;
-    if (strcmp(kind, "run") != 0)
-        return json_node_error(g->root, "kind", err, "expected \"run\", found \"%s\"", kind);
+    g->fingerprint = strcmp(kind, "fingerprint") == 0;
+    if (!g->fingerprint && strcmp(kind, "run") != 0)
+        return json_node_error(g->root, "kind", err,
+                               "expected \"run\" or \"fingerprint\", found \"%s\"", kind);
     json_node_t model;
     if (json_get_string(g->root, "name", &g->name, err) ||
         json_get_string(g->root, "component", &g->component, err) ||
@@ -140,5 +166,6 @@ const golden_tap_t *golden_case_find(const golden_case_t *g, const char *name) {
 
 char *golden_case_path(const golden_case_t *g, json_node_t node, const char *key) {
     const char *path = json_string_value(json_object_get(node.value, key));
+    if (path && synth_is(path)) return xstrdup(path);
     return path ? xasprintf("%s/%s", g->folder, path) : NULL;
 }

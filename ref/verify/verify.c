@@ -8,12 +8,14 @@
 #include <string.h>
 
 #include "verify/execute.h"
+#include "verify/fingerprint.h"
 
 /* ---- the comparing sink --------------------------------------------------------------------------- */
 
 typedef struct {
     tap_sink_t sink;
     verify_mode_t mode;
+    bool fingerprint;
     verify_result_t *result;
     size_t next; /* where the next tap is expected: runs follow the golden order nearly always */
     real_t *torch;
@@ -49,6 +51,12 @@ static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
     row->misshapen = !shape_equal(row->tap->shape, view.shape);
     if (row->misshapen) return;
     size_t count = shape_count(view.shape);
+    if (c->fingerprint) {
+        fingerprint_t own = fingerprint_of(x, view);
+        fingerprint_t truth = fingerprint_read(row->tap->statistics, row->tap->values, count);
+        row->diff = fingerprint_diff(&own, &truth, count);
+        return;
+    }
     make_room(c, count);
     view_to_torch(c->torch, x, view);
     for (size_t i = 0; i < count; i++) c->found[i] = (double)c->torch[i];
@@ -64,10 +72,15 @@ static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
 int verify_run(const run_t *run, const golden_case_t *g, verify_mode_t mode,
                verify_result_t *result, err_t *err) {
     pipeline_t pipeline;
+    if (g->fingerprint && mode == VERIFY_FORCED)
+        return err_set(err, "%s: a fingerprint holds no tensors to put in place; run it freely",
+                       g->folder);
     if (golden_open_model(g, &pipeline, err)) return -1;
     *result = (verify_result_t){xcalloc(g->taps ? g->taps : 1, sizeof *result->row), g->taps};
     for (size_t i = 0; i < g->taps; i++) result->row[i].tap = &g->tap[i];
-    checker_t checker = {.sink = {.tap = check_tap}, .mode = mode, .result = result};
+    checker_t checker = {.sink = {.tap = check_tap}, .mode = mode,
+                         .fingerprint = g->fingerprint,
+                         .result = result};
     run_t watched = *run;
     watched.sink = &checker.sink;
     int status = golden_execute(&watched, g, &pipeline, err);

@@ -103,6 +103,40 @@ static void f32_is_exact(void **state) {
     }
 }
 
+/* Every F16 and BF16 comes back from the float that it is; halfway goes to even, beyond goes on. */
+static void f32_narrows_to_nearest_even(void **state) {
+    (void)state;
+    for (unsigned bits = 0; bits < 0x10000; bits++) {
+        dtype_t types[] = {DTYPE_F16, DTYPE_BF16};
+        for (int i = 0; i < 2; i++) {
+            uint16_t stored = (uint16_t)bits, back, up, down, next = (uint16_t)(bits + 1);
+            double value, above;
+            dtype_to_double(&value, &stored, types[i], 1);
+            dtype_to_double(&above, &next, types[i], 1);
+            if (isnan(value)) continue;
+            float exact = (float)value;
+            dtype_from_f32(&back, &exact, types[i], 1);
+            if (back != stored) fail_msg("%04x became %04x", bits, back);
+            if (isnan(above) || isinf(above) || (bits & 0x7FFF) >= (i ? 0x7F7FU : 0x7BFFU)) continue;
+            if (i && (bits & 0x7FFF) < 0x80) continue; /* halfway is not a normal float32 */
+            float half = (float)((value + above) / 2);
+            float more = nextafterf(half, (float)above), less = nextafterf(half, exact);
+            dtype_from_f32(&back, &half, types[i], 1);
+            dtype_from_f32(&up, &more, types[i], 1);
+            dtype_from_f32(&down, &less, types[i], 1);
+            assert_int_equal(back, bits & 1 ? next : bits);
+            assert_int_equal(up, next);
+            assert_int_equal(down, bits);
+        }
+    }
+    float beyond[] = {65519, 65520, -70000};
+    uint16_t found[3];
+    dtype_from_f32(found, beyond, DTYPE_F16, 3);
+    assert_int_equal(found[0], 0x7BFF);
+    assert_int_equal(found[1], 0x7C00);
+    assert_int_equal(found[2], 0xFC00);
+}
+
 static void integers(void **state) {
     (void)state;
     const int64_t i64[] = {0, -1, (int64_t)1 << 53, -((int64_t)1 << 53), 49407};
@@ -141,7 +175,7 @@ int main(void) {
         cmocka_unit_test(every_f16),    cmocka_unit_test(every_bf16),
         cmocka_unit_test(f32_is_exact), cmocka_unit_test(f64_rounds_to_nearest_even),
         cmocka_unit_test(integers),     cmocka_unit_test(one_at_a_time_and_unaligned),
-        cmocka_unit_test(names),
+        cmocka_unit_test(names),        cmocka_unit_test(f32_narrows_to_nearest_even),
     };
     return cmocka_run_group_tests_name("dtype", tests, NULL, NULL);
 }
