@@ -338,6 +338,48 @@ static void peer_is_the_measure(void **state) {
     expect(3, "--peer", CASE, options);
 }
 
+/* rms error of 300 units of the tensor's rms, in float32: neither innocent nor beyond doubt. */
+static void between(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 1 + 300 * 0x1p-24;
+}
+static void beyond_doubt(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 1 + 3000 * 0x1p-24;
+}
+/* Of half precision 2048 units are all of a number. */
+static void by_a_tenth(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 1.1;
+}
+
+static void a_guess_leaves_doubt(void **state) {
+    (void)state;
+    char options[400];
+    make(reference, (made_t){0});
+    make(candidate, (made_t){.edit = between, .dtype = DTYPE_F32});
+    expect(0, "1 suspicious", reference, "");
+    expect(0, "undecided  1 of the taps", reference, "");
+    expect(1, TAP, reference, "--limit 16"); /* asked for: decides alone */
+    snprintf(options, sizeof options, "--peer %s", peer);
+    make(peer, (made_t){.dtype = DTYPE_F32});
+    expect(1, TAP, reference, options); /* a peer leaves none */
+    make(candidate, (made_t){.edit = beyond_doubt, .dtype = DTYPE_F32});
+    expect(1, TAP, reference, "");
+    make(candidate, (made_t){.edit = by_a_tenth});
+    expect(1, TAP, reference, "--budget f16");
+}
+
+/* A peer of another shape, or without the tap, says nothing about it. */
+static void peer_of_another_shape_is_none(void **state) {
+    (void)state;
+    char options[400];
+    snprintf(options, sizeof options, "--peer %s", peer);
+    make(reference, (made_t){0});
+    make(candidate, (made_t){.edit = gain, .dtype = DTYPE_F32});
+    make(peer, (made_t){.edit = flat});
+    expect(1, "a guess", reference, options);
+    make(peer, (made_t){.drop = true});
+    expect(1, "a guess", reference, options);
+}
+
 static void unreadable_input_is_no_verdict(void **state) {
     (void)state;
     make(candidate, (made_t){0});
@@ -365,6 +407,8 @@ int main(void) {
         fixture_test(same_special_numbers_agree),
         fixture_test(trace_with_itself_agrees),
         fixture_test(peer_is_the_measure),
+        fixture_test(a_guess_leaves_doubt),
+        fixture_test(peer_of_another_shape_is_none),
         fixture_test(unreadable_input_is_no_verdict),
     };
     return cmocka_run_group_tests(tests, open_case, close_case);
