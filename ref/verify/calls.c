@@ -137,13 +137,8 @@ static int call_conv2d(const call_t *c) {
         return -1;
     size_t B = x.shape.dim[0], Ci = x.shape.dim[1], H = x.shape.dim[2], W = x.shape.dim[3];
     size_t Co = weight.shape.dim[0], kh = weight.shape.dim[2], kw = weight.shape.dim[3];
-    conv2d_t g = {kh,
-                  kw,
-                  (size_t)stride,
-                  (size_t)pad[0],
-                  (size_t)pad[1],
-                  (size_t)pad[2],
-                  (size_t)pad[3]};
+    conv2d_t g = {
+        kh, kw, (size_t)stride, (size_t)pad[0], (size_t)pad[1], (size_t)pad[2], (size_t)pad[3]};
     if (weight.shape.dim[1] != Ci || H + g.top + g.bottom < kh || W + g.left + g.right < kw)
         return refuse(c, "weight does not fit x");
     size_t Ho = conv2d_out(H, g.top, g.bottom, kh, g.stride);
@@ -276,8 +271,7 @@ static int call_timestep_embedding(const call_t *c) {
     double shift, period;
     bool flip;
     const char *angles;
-    if (take(c, "timesteps", 1, 1, &t) ||
-        json_get_int(c->attrs, "dim", 1, 1 << 20, &dim, c->err) ||
+    if (take(c, "timesteps", 1, 1, &t) || json_get_int(c->attrs, "dim", 1, 1 << 20, &dim, c->err) ||
         json_get_bool(c->attrs, "flip_sin_to_cos", &flip, c->err) ||
         json_get_double(c->attrs, "freq_shift", &shift, c->err) ||
         json_get_double(c->attrs, "max_period", &period, c->err) ||
@@ -452,6 +446,6 @@ int calls_execute(const run_t *run, const golden_case_t *golden, size_t index, e
     if (!calls_apply(c.call)) return 0;
     for (size_t i = 0; i < sizeof table / sizeof *table; i++)
         if (strcmp(table[i].op, c.op) == 0) return table[i].call(&c);
-    return json_node_error(c.call, "op", err, "no operation '%s' that a case of kind calls can name",
-                           c.op);
+    return json_node_error(c.call, "op", err,
+                           "no operation '%s' that a case of kind calls can name", c.op);
 }

@@ -158,6 +158,7 @@ static const double LN_2 = 0.69314718055994530942;
 
 typedef struct {
     uint64_t bucket[ULP_OCTAVES * ULP_PER_OCTAVE + 1], count;
+    double edge[ULP_PER_OCTAVE]; /* lower edges of the buckets of one octave, [1/2, 1) */
 } ulps_t;
 
 static void ulps_add(ulps_t *h, double candidate, double truth, double unit) {
@@ -171,9 +172,12 @@ static void ulps_add(ulps_t *h, double candidate, double truth, double unit) {
     }
     frexp(truth, &exponent); /* |truth| in [2^(e-1), 2^e): its last place is u 2^e */
     double distance = error / ldexp(unit, truth == 0 ? -126 : exponent);
-    double octaves = fmath_log(distance) / LN_2 - ULP_LOWEST;
-    double place = 1 + floor(octaves * ULP_PER_OCTAVE), last = ULP_OCTAVES * ULP_PER_OCTAVE;
-    h->bucket[(size_t)fmin(fmax(place, 1), last)]++;
+    double mantissa = frexp(distance, &exponent); /* distance = mantissa 2^exponent */
+    int within = 0, last = ULP_OCTAVES * ULP_PER_OCTAVE;
+    for (int step = ULP_PER_OCTAVE / 2; step; step /= 2)
+        if (mantissa >= h->edge[within + step]) within += step;
+    int place = 1 + (exponent - 1 - ULP_LOWEST) * ULP_PER_OCTAVE + within;
+    h->bucket[place < 1 || distance == 0 ? 1 : place > last ? last : place]++;
 }
 
 /* The upper edge of the bucket that holds the 99th percentile. */
@@ -193,6 +197,8 @@ int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
     size_t count = shape_count(row->shape), room = count < CHUNK ? count + 1 : CHUNK;
     double *a = xmalloc(room * sizeof *a), *b = xmalloc(room * sizeof *b);
     ulps_t *ulps = xcalloc(1, sizeof *ulps);
+    for (int k = 0; k < ULP_PER_OCTAVE; k++)
+        ulps->edge[k] = 0.5 * fmath_exp(LN_2 * k / ULP_PER_OCTAVE);
     int status = 0;
     row->cumulative = diff_tensors(NULL, NULL, 0);
     for (size_t first = 0; !status && first < count; first += CHUNK) {
@@ -241,7 +247,7 @@ static void judge(compare_row_t *row, double limit) {
     else if (row->has_isolated && (!(row->isolated_ratio <= limit) || row->bound_used > 1))
         row->verdict = ROW_DIFFERS;
     else if (!(row->ratio <= limit))
-        row->verdict = row->has_isolated           ? ROW_INHERITED
+        row->verdict = row->has_isolated            ? ROW_INHERITED
                        : row->ratio <= row->decided ? ROW_SUSPICIOUS
                                                     : ROW_DIFFERS;
     else
@@ -376,7 +382,8 @@ int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_
                                    options->filter ? " (--filter)" : ": the trace is empty");
     if (!status) status = compare_match(r, candidate, options, source, err);
     if (!status)
-        status = weigh_traces(r, reference, candidate, peer, index, source, options->limit > 0, err);
+        status =
+            weigh_traces(r, reference, candidate, peer, index, source, options->limit > 0, err);
     if (!status) compare_judge(r, options->limit > 0 ? options->limit : COMPARE_LIMIT);
     free(index);
     free(source);

@@ -181,10 +181,9 @@ int golden_case_peek(const char *folder, char reason[GOLDEN_REASON], err_t *err)
     reason[0] = '\0';
     status = json_get_string(root, "kind", &kind, err);
     if (!status && strcmp(kind, "calls") == 0) {
-        status = json_get_item(root, "calls", 0, &call, err) ||
-                 json_get_string(call, "op", &op, err);
-        if (!status && !calls_know(op))
-            snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
+        status =
+            json_get_item(root, "calls", 0, &call, err) || json_get_string(call, "op", &op, err);
+        if (!status && !calls_know(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
     } else if (!status && strcmp(kind, "run") != 0) {
         snprintf(reason, GOLDEN_REASON, "kind %.100s", kind);
     } else if (!status) {

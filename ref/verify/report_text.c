@@ -233,7 +233,8 @@ static void put_undecided(FILE *to, const compare_result_t *result) {
         count += result->row[i].verdict == ROW_SUSPICIOUS && result->row[i].decided > 0;
     if (count)
         fprintf(to,
-                "%-11s%zu of the taps: above the guessed limit and not beyond doubt; --peer or a golden "
+                "%-11s%zu of the taps: above the guessed limit and not beyond doubt; --peer or a "
+                "golden "
                 "case decides, or --limit\n",
                 "undecided", count);
 }

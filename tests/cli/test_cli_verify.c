@@ -70,7 +70,8 @@ static void folders_are_searched(void **state) {
     assert_non_null(realpath("golden", golden));
     const char *const parts[] = {"ops/silu", "sampler/randn", "io/text-encoder-names"};
     for (size_t i = 0; i < 3; i++) {
-        snprintf(link, sizeof link, "cp -R '%s/%s' '%s/cases/'", golden, parts[i], program_file(""));
+        snprintf(link, sizeof link, "cp -R '%s/%s' '%s/cases/'", golden, parts[i],
+                 program_file(""));
         assert_int_equal(system(link), 0);
     }
     ran = program_run(&plain, "verify %s", program_file("cases"));
@@ -97,8 +98,8 @@ static void reports_of_calls(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(operations_agree),     fixture_test(angles_of_float32),
-        fixture_test(bounds_decide),        fixture_test(folders_are_searched),
+        fixture_test(operations_agree), fixture_test(angles_of_float32),
+        fixture_test(bounds_decide),    fixture_test(folders_are_searched),
         fixture_test(reports_of_calls),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

@@ -263,8 +263,7 @@ static void check_pieces(const double *candidate, const double *truth, size_t co
     const size_t cut[] = {0, count / 7, count / 2, count};
     diff_t whole = diff_tensors(candidate, truth, count), joined = diff_tensors(NULL, NULL, 0);
     for (size_t i = 0; i < 3; i++) {
-        diff_t part =
-            diff_tensors(candidate + cut[i], truth + cut[i], cut[i + 1] - cut[i]);
+        diff_t part = diff_tensors(candidate + cut[i], truth + cut[i], cut[i + 1] - cut[i]);
         diff_append(&joined, &part);
     }
     assert_int_equal(joined.count, whole.count);
@@ -274,10 +273,12 @@ static void check_pieces(const double *candidate, const double *truth, size_t co
     assert_int_equal(joined.inf_mismatch, whole.inf_mismatch);
     assert_memory_equal(&joined.candidate_at, &whole.candidate_at, sizeof whole.candidate_at);
     assert_memory_equal(&joined.truth_at, &whole.truth_at, sizeof whole.truth_at);
-    const double got[] = {joined.max_abs,  joined.rms,           joined.truth_max, joined.truth_rms,
-                          joined.storage_floor, joined.candidate_rms, joined.cosine};
-    const double expected[] = {whole.max_abs,  whole.rms,           whole.truth_max, whole.truth_rms,
-                               whole.storage_floor, whole.candidate_rms, whole.cosine};
+    const double got[] = {joined.max_abs,   joined.rms,           joined.truth_max,
+                          joined.truth_rms, joined.storage_floor, joined.candidate_rms,
+                          joined.cosine};
+    const double expected[] = {whole.max_abs,   whole.rms,           whole.truth_max,
+                               whole.truth_rms, whole.storage_floor, whole.candidate_rms,
+                               whole.cosine};
     /* Figures of a tensor with a mismatch say how large the rest is; pieces weigh it by their length. */
     double tolerance = isinf(whole.rms) ? 1e-2 : 1e-12;
     for (size_t i = 0; i < COUNT(got); i++)
