@@ -292,7 +292,7 @@ static void limit_and_budget_decide(void **state) {
     expect(0, "f16", CASE, "--budget f16");
     expect(1, TAP, CASE, "--budget f32");
     make(candidate, (made_t){.edit = to_bf16_like});
-    expect(0, "bf16", CASE, "--budget bf16");
+    expect(0, "bf16", CASE, "--budget bf16 --limit 1");
     expect(1, TAP, CASE, "--budget f16 --limit 1");
     make(candidate, (made_t){.edit = to_f16_like});
     expect(0, "f16", CASE, "--budget f16 --limit 1");
