@@ -84,7 +84,7 @@ enum {
         0                                                                                          \
     }
 
-extern const char cli_model_help[], cli_run_help[];
+extern const char cli_model_help[];
 
 typedef struct {
     pipeline_files_t files;
@@ -96,6 +96,11 @@ typedef struct {
 } cli_common_t;
 
 #define CLI_COMMON_DEFAULTS ((cli_common_t){.matmul = MATMUL_BLAS, .form = MOLE_STACKED})
+/* Of the subcommands that look at every tap. */
+#define CLI_DIRECT_DEFAULTS ((cli_common_t){.matmul = MATMUL_BLAS, .form = MOLE_DIRECT})
+
+/* The --help text of CLI_RUN_OPTIONS for a subcommand that starts from these defaults. */
+const char *cli_run_help(cli_common_t defaults);
 
 /* One of the options above. Returns 0, or EXIT_USAGE after a message; -1 when it is not one of them. */
 int cli_common_option(cli_common_t *common, const char *command, int option, const char *value);

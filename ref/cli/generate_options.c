@@ -52,7 +52,7 @@ static void print_help(void) {
         "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
         "      --hand golden/models/sd15-tiny-mole/hand.safetensors \\\n"
         "      --gates golden/models/sd15-tiny-mole/gates.safetensors -o portrait.png\n",
-        cli_model_help, cli_run_help);
+        cli_model_help, cli_run_help(CLI_COMMON_DEFAULTS));
 }
 
 /* What the command line says before it is checked as a whole. */

@@ -22,13 +22,17 @@ const char cli_model_help[] =
     "baseline)\n"
     "  --allow-unused       accept tensors that nothing uses, and list them (mole inspect)\n";
 
-const char cli_run_help[] =
-    "  --precision f32|f64  number type (f32)\n"
-    "  --matmul blas|plain  OpenBLAS, or loops in a fixed order with double sums (blas)\n"
-    "  --conv auto|tiles|winograd  how 3x3 convolutions are computed: the faster way, the sums of the\n"
-    "                       definition, or with fewer products (auto; plain products take the sums)\n"
-    "  --mole stacked|direct  the cheaper form, or the definition with every tap (stacked)\n"
-    "  --threads N          at most so many threads (all cores)\n";
+#define RUN_HELP(form)                                                                             \
+    "  --precision f32|f64  number type (f32)\n"                                                   \
+    "  --matmul blas|plain  OpenBLAS, or loops in a fixed order with double sums (blas)\n"         \
+    "  --conv auto|tiles|winograd  how 3x3 convolutions are computed: the faster way, the sums of\n"   \
+    "                       the definition, or with fewer products (auto; plain takes the sums)\n"    \
+    "  --mole stacked|direct  the cheaper form, or the definition with every tap (" form ")\n"     \
+    "  --threads N          at most so many threads (all cores)\n"
+
+const char *cli_run_help(cli_common_t defaults) {
+    return defaults.form == MOLE_DIRECT ? RUN_HELP("direct") : RUN_HELP("stacked");
+}
 
 int cli_input_error(const char *command, const err_t *err) {
     fprintf(stderr, "mole %s: %s\n", command, err->text);

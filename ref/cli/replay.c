@@ -24,7 +24,7 @@ static void print_help(void) {
            "  mole replay vae.post_quant_conv --model golden/models/sd15-tiny \\\n"
            "      --inputs golden/runs/vae-decode/tensors.safetensors --input input/latents \\\n"
            "      --expect vae.post_quant_conv --precision f64\n",
-           cli_model_help, cli_run_help);
+           cli_model_help, cli_run_help(CLI_DIRECT_DEFAULTS));
 }
 
 typedef struct {
@@ -41,8 +41,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"expect", required_argument, NULL, OPT_EXPECT},
                                           {"output", required_argument, NULL, 'o'},
                                           CLI_HELP_OPTION};
-    *o = (options_t){.common = CLI_COMMON_DEFAULTS};
-    o->common.form = MOLE_DIRECT;
+    *o = (options_t){.common = CLI_DIRECT_DEFAULTS};
     int option, status = 0;
     while (!status && (option = getopt_long(argc, argv, "o:", table, NULL)) != -1) {
         switch (option) {

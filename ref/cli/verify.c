@@ -1,33 +1,40 @@
 /* verify.c - mole verify: golden folders in, verdict out. */
+#include <dirent.h>
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "io/file.h"
 #include "verify/verify.h"
 
 static const char command[] = "verify";
+static const char one_case[] = "--json, --junit and --html report on one case: name one folder";
 
 static void print_help(void) {
-    printf("usage: mole verify [OPTIONS] FOLDER...\n\n"
-           "Run golden cases (docs/golden-format.md, kind \"run\" or \"fingerprint\") and compare "
-           "every tap\n"
-           "with the float64 truth. error: worst |difference| / max |truth|. ratio: our float32 error in units of "
-           "PyTorch's.\n"
-           "Exit code 0: all taps within bounds, 1: not, 3: a case cannot be run.\n\n%s"
-           "  --forced             put the truth in place of every output: each module on its own\n"
-           "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no "
-           "bound)\n"
-           "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
-           "taps of at\n"
-           "                       least 16 numbers; smaller ones are judged together; 1.5 times that "
-           "for\n"
-           "                       fingerprints\n"
-           "  --all                every tap, not only the worst ten of a case\n"
-           "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
-           "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
-           cli_run_help);
+    printf(
+        "usage: mole verify [OPTIONS] FOLDER...\n\n"
+        "Run golden cases (docs/golden-format.md, kinds \"run\", \"fingerprint\" and\n\"calls\"), or all "
+        "those\n"
+        "below a folder, and compare every tap with the float64 truth. error: worst |difference| "
+        "/ max\n"
+        "|truth|. ratio: our float32 error in units of PyTorch's.\n"
+        "Exit code 0: all taps within bounds, 1: not, 3: a case cannot be run.\n\n%s"
+        "  --forced             put the truth in place of every output: each module on its own\n"
+        "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no "
+        "bound)\n"
+        "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
+        "taps of at\n"
+        "                       least 16 numbers; smaller ones are judged together; 1.5 times that "
+        "for\n"
+        "                       fingerprints\n"
+        "  --all                every tap, not only the worst ten of a case\n"
+        "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
+        "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
+        cli_run_help(CLI_DIRECT_DEFAULTS));
 }
 
 typedef struct {
@@ -65,8 +72,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"junit", required_argument, NULL, OPT_JUNIT},
                                           {"html", required_argument, NULL, OPT_HTML},
                                           CLI_HELP_OPTION};
-    *o = (options_t){.common = CLI_COMMON_DEFAULTS, .mode = VERIFY_FREE};
-    o->common.form = MOLE_DIRECT;
+    *o = (options_t){.common = CLI_DIRECT_DEFAULTS, .mode = VERIFY_FREE};
     bool bound_given = false, ratio_given = false;
     int option, status = 0;
     while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
@@ -95,8 +101,7 @@ static int parse(options_t *o, int argc, char **argv) {
     if (status) return status;
     if (optind == argc) return cli_usage_error(command, "name at least one golden folder");
     if ((o->json || o->junit || o->html) && optind + 1 != argc)
-        return cli_usage_error(command,
-                               "--json, --junit and --html report on one case: name one folder");
+        return cli_usage_error(command, one_case);
     o->own_ratio = ratio_given;
     default_bounds(o, bound_given, ratio_given);
     return -1;
@@ -173,35 +178,111 @@ static int write_reports(const options_t *o, const golden_case_t *golden,
     return status ? -1 : 0;
 }
 
+/* ---- which cases ------------------------------------------------------------------------------------- */
+
+typedef struct {
+    char **folder; /* (count), owned */
+    size_t count;
+} cases_t;
+
+enum { DEPTH = 8 };
+
+static void add_case(cases_t *cases, const char *folder) {
+    cases->folder = xrealloc(cases->folder, (cases->count + 1) * sizeof *cases->folder);
+    cases->folder[cases->count++] = xstrdup(folder);
+}
+
+static void free_cases(cases_t *cases) {
+    for (size_t i = 0; i < cases->count; i++) free(cases->folder[i]);
+    free(cases->folder);
+}
+
+static int visible(const struct dirent *entry) {
+    return entry->d_name[0] != '.';
+}
+
+/* A folder with a manifest is a case; else every one below it, in the order of names. Those that `mole verify`
+ * does not run are said, unless the folder was named itself: then the case's own error says so. */
+static int find_cases(cases_t *cases, const char *folder, int depth, err_t *err) {
+    char *manifest = file_join(folder, "manifest.json"), reason[GOLDEN_REASON] = "";
+    bool is_case = file_exists(manifest);
+    free(manifest);
+    if (is_case) {
+        if (depth > 0 && golden_case_peek(folder, reason, err)) return -1;
+        if (*reason)
+            printf("not run %s: %s\n", folder, reason);
+        else
+            add_case(cases, folder);
+        return 0;
+    }
+    struct dirent **entry;
+    int entries = depth < DEPTH ? scandir(folder, &entry, visible, alphasort) : 0, status = 0;
+    if (entries < 0) /* no folder */
+        return depth ? 0 : err_set(err, "%s: cannot read the folder: %s", folder, strerror(errno));
+    for (int i = 0; i < entries; i++) {
+        struct stat about;
+        char *below = file_join(folder, entry[i]->d_name);
+        /* Symbolic links are not followed: they can go in circles. */
+        if (!status && lstat(below, &about) == 0 && S_ISDIR(about.st_mode))
+            status = find_cases(cases, below, depth + 1, err);
+        free(below);
+        free(entry[i]);
+    }
+    if (depth < DEPTH) free(entry);
+    return status;
+}
+
+static int find_all_cases(cases_t *cases, int argc, char **argv, err_t *err) {
+    for (int i = optind; i < argc; i++) {
+        size_t before = cases->count;
+        if (find_cases(cases, argv[i], 0, err)) return -1;
+        if (cases->count == before)
+            return err_set(err, "%s: neither a golden case (manifest.json) nor a folder with any",
+                           argv[i]);
+    }
+    return 0;
+}
+
+/* The exit code of one case. */
+static int verify_case(const options_t *o, const run_t *run, const char *folder) {
+    golden_case_t golden;
+    verify_result_t result;
+    err_t err;
+    int verdict = EXIT_AGREES, status = golden_case_open(&golden, folder, &err);
+    if (!status) {
+        status = verify_run(run, &golden, o->mode, &result, &err);
+        if (!status) {
+            if (!judge(o, &golden, &result)) verdict = EXIT_DIFFERS;
+            status = write_reports(o, &golden, &result, &err);
+            verify_result_free(&result);
+        }
+        golden_case_close(&golden);
+    }
+    return status ? cli_input_error(command, &err) : verdict;
+}
+
 int cli_verify(int argc, char **argv) {
     options_t o;
     int usage = parse(&o, argc, argv), verdict = EXIT_AGREES;
     if (usage >= 0) return usage;
     err_t err;
-    arena_t *arena;
-    if (arena_create(&arena, 0, &err)) return cli_input_error(command, &err);
-    run_t run = {.arena = arena,
-                 .matmul = o.common.matmul,
-                 .conv = o.common.conv,
-                 .form = o.common.form};
-    printf("%s, matmul %s, mole %s, %s\n", REAL_NAME, run.matmul == MATMUL_BLAS ? "blas" : "plain",
-           run.form == MOLE_DIRECT ? "direct" : "stacked",
-           o.mode == VERIFY_FORCED ? "each module on true inputs" : "free running");
-    for (int i = optind; i < argc && verdict != EXIT_INPUT; i++) {
-        golden_case_t golden;
-        verify_result_t result;
-        int status = golden_case_open(&golden, argv[i], &err);
-        if (!status) {
-            status = verify_run(&run, &golden, o.mode, &result, &err);
-            if (!status) {
-                if (!judge(&o, &golden, &result)) verdict = EXIT_DIFFERS;
-                status = write_reports(&o, &golden, &result, &err);
-                verify_result_free(&result);
-            }
-            golden_case_close(&golden);
-        }
-        if (status) verdict = cli_input_error(command, &err);
+    cases_t cases = {0};
+    arena_t *arena = NULL;
+    if (find_all_cases(&cases, argc, argv, &err) || arena_create(&arena, 0, &err))
+        verdict = cli_input_error(command, &err);
+    else if ((o.json || o.junit || o.html) && cases.count != 1)
+        verdict = cli_usage_error(command, one_case);
+    run_t run = {.arena = arena, .matmul = o.common.matmul, .conv = o.common.conv, .form = o.common.form};
+    if (!verdict)
+        printf("%s, matmul %s, mole %s, %s\n", REAL_NAME,
+               run.matmul == MATMUL_BLAS ? "blas" : "plain",
+               run.form == MOLE_DIRECT ? "direct" : "stacked",
+               o.mode == VERIFY_FORCED ? "each module on true inputs" : "free running");
+    for (size_t i = 0; i < cases.count && verdict < EXIT_USAGE; i++) {
+        int code = verify_case(&o, &run, cases.folder[i]);
+        if (code > verdict) verdict = code;
     }
-    arena_destroy(arena);
+    if (arena) arena_destroy(arena);
+    free_cases(&cases);
     return verdict;
 }

@@ -34,7 +34,8 @@ const char *budget_name(budget_t budget);
 
 typedef enum {
     ROW_AGREES,
-    ROW_SUSPICIOUS, /* within the provable bound, but beyond what rounding typically does */
+    ROW_SUSPICIOUS, /* beyond what rounding typically does, and not beyond what it can: within the
+                     * provable bound, or above a guessed limit and below doubt's end */
     ROW_DIFFERS,    /* wrong by itself (isolated), or, where that is unknown, wrong */
     ROW_INHERITED,  /* wrong, but right for its inputs: innocent */
     ROW_MISSING,   /* the candidate has no such tap: stated; a failure only when all are demanded */
@@ -67,6 +68,7 @@ typedef struct {
     double typical_used; /* the same against the sqrt(K) bound */
 
     double limit;             /* what the deciding ratio was held against */
+    double decided;           /* a guessed limit: ratio up to which the tap is suspicious; else 0 */
     char origin[ORIGIN_TEXT]; /* where that limit comes from */
     char cause[CAUSE_TEXT]; /* of the culprit: what explains the difference; "" for nothing found */
     char cause_kind[32];    /* the keyword of it: "epsilon", "gain", ... */
@@ -103,7 +105,8 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
                    const compare_options_t *options, compare_result_t *result, err_t *err);
 
 /* Trace against trace; peer: a third trace whose error is the measure (PyTorch's float32), or NULL: then
- * the measure is 2^6 u of the tensor's rms, a guess that the origin calls a guess. */
+ * the measure is a guess, and called one: up to 2^6 u of the tensor's rms a tap agrees, beyond 2^11 u or a
+ * sixteenth it differs, and in between it is suspicious. A limit in the options decides alone. */
 int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_t *peer,
                    const compare_options_t *options, compare_result_t *result, err_t *err);
 

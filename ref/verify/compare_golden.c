@@ -212,7 +212,7 @@ static void explain(forcer_t *f, compare_row_t *row, size_t at, const char *name
                          .count = shape_count(view.shape),
                          .candidate = f->found,
                          .expected = f->expected,
-                         .module = pipeline_module(f->pipeline, layer),
+                         .module = f->golden->is_calls ? NULL : pipeline_module(f->pipeline, layer),
                          .input = known ? f->input : NULL,
                          .input_shape = f->input_shape,
                          .rounding = compare_scale(f->peer[at], row->isolated.truth_rms, f->unit),

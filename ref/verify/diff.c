@@ -1,7 +1,7 @@
 /* diff.c - see diff.h.
  *
- * Two passes: the first finds the largest magnitudes, the second sums squares divided by them, so
- * that no square leaves the range of a double. */
+ * Two passes: the first finds the largest magnitudes, the second sums squares of numbers brought near 1 by a
+ * power of two, which changes no digit, so that no square leaves the range of a double. */
 #include "verify/diff.h"
 
 #include <float.h>
@@ -43,17 +43,22 @@ static void count_mismatch(diff_t *diff, double candidate, double truth, size_t 
     if (!isnan(candidate) && !isnan(truth)) diff->inf_mismatch++;
 }
 
+/* fmax of numbers, which is a function call. */
+static inline void raise_to(double *most, double x) {
+    if (x > *most) *most = x;
+}
+
 static scales_t find_scales(diff_t *diff, const double *candidate, const double *truth) {
     scales_t scale = {0, 0, 0, 0};
     for (size_t i = 0; i < diff->count; i++) {
         pair_t kind = pair_kind(candidate[i], truth[i]);
         if (kind == PAIR_MISMATCH) count_mismatch(diff, candidate[i], truth[i], i);
         if (isfinite(truth[i])) {
-            scale.truth = fmax(scale.truth, fabs(truth[i]));
-            scale.floor = fmax(scale.floor, fabs(storage_error(truth[i])));
+            raise_to(&scale.truth, fabs(truth[i]));
+            raise_to(&scale.floor, fabs(storage_error(truth[i])));
         }
         if (kind != PAIR_FINITE) continue;
-        scale.candidate = fmax(scale.candidate, fabs(candidate[i]));
+        raise_to(&scale.candidate, fabs(candidate[i]));
         double error = fabs(candidate[i] - truth[i]);
         if (error > scale.error) {
             scale.error = error;
@@ -66,14 +71,21 @@ static scales_t find_scales(diff_t *diff, const double *candidate, const double 
     return scale;
 }
 
-/* (x / scale)^2, 0 when all are 0. */
-static double squared(double x, double scale) {
-    return scale > 0 ? (x / scale) * (x / scale) : 0;
+/* The power of two that brings `scale` to [1/2, 1); of the smallest and the largest numbers near it, as far as
+ * a double reaches. Multiplying is what makes the second pass as fast as memory. */
+static double power_for(double scale) {
+    int exponent = 0;
+    if (isfinite(scale)) frexp(scale, &exponent);
+    return ldexp(1, exponent > 1000 ? -1000 : exponent < -1000 ? 1000 : -exponent);
 }
 
-/* sqrt(sum / count) scale, where sum is of squares divided by scale^2. */
-static double root_mean(double sum, size_t count, double scale) {
-    return count > 0 ? sqrt(sum / (double)count) * scale : 0;
+static double squared(double x) {
+    return x * x;
+}
+
+/* sqrt(sum / count) / power, where sum is of squares of numbers times power. */
+static double root_mean(double sum, size_t count, double power) {
+    return count > 0 ? sqrt(sum / (double)count) / power : 0;
 }
 
 static double cosine_of(double dot, double truth, double candidate) {
@@ -89,29 +101,30 @@ diff_t diff_tensors(const double *candidate, const double *truth, size_t count) 
     diff.truth_at = truth[0];
     scales_t scale = find_scales(&diff, candidate, truth);
 
+    const scales_t power = {power_for(scale.error), power_for(scale.truth),
+                            power_for(scale.candidate), power_for(scale.floor)};
     size_t pairs = 0, truths = 0;
     double error = 0, floor = 0, truth2 = 0, pair_truth2 = 0, candidate2 = 0, dot = 0;
     for (size_t i = 0; i < count; i++) {
         if (isfinite(truth[i])) {
             truths++;
-            truth2 += squared(truth[i], scale.truth);
-            floor += squared(storage_error(truth[i]), scale.floor);
+            truth2 += squared(truth[i] * power.truth);
+            floor += squared(storage_error(truth[i]) * power.floor);
         }
         if (pair_kind(candidate[i], truth[i]) != PAIR_FINITE) continue;
         pairs++;
-        error += squared(candidate[i] - truth[i], scale.error);
-        pair_truth2 += squared(truth[i], scale.truth);
-        candidate2 += squared(candidate[i], scale.candidate);
-        if (scale.truth > 0 && scale.candidate > 0)
-            dot += (truth[i] / scale.truth) * (candidate[i] / scale.candidate);
+        error += squared((candidate[i] - truth[i]) * power.error);
+        pair_truth2 += squared(truth[i] * power.truth);
+        candidate2 += squared(candidate[i] * power.candidate);
+        dot += (truth[i] * power.truth) * (candidate[i] * power.candidate);
     }
 
     diff.max_abs = scale.error;
-    diff.rms = isinf(scale.error) ? HUGE_VAL : root_mean(error, pairs, scale.error);
+    diff.rms = isinf(scale.error) ? HUGE_VAL : root_mean(error, pairs, power.error);
     diff.truth_max = scale.truth;
-    diff.truth_rms = root_mean(truth2, truths, scale.truth);
-    diff.storage_floor = root_mean(floor, truths, scale.floor);
-    diff.candidate_rms = root_mean(candidate2, pairs, scale.candidate);
+    diff.truth_rms = root_mean(truth2, truths, power.truth);
+    diff.storage_floor = root_mean(floor, truths, power.floor);
+    diff.candidate_rms = root_mean(candidate2, pairs, power.candidate);
     diff.cosine = cosine_of(dot, pair_truth2, candidate2);
     if (has_mismatch(&diff)) {
         diff.max_abs = diff.rms = HUGE_VAL;
@@ -124,7 +137,7 @@ diff_t diff_tensors(const double *candidate, const double *truth, size_t count) 
 static double join_rms(double a, size_t na, double b, size_t nb) {
     double most = fmax(a, b);
     if (most == 0 || isinf(most)) return most;
-    double sum = (double)na * squared(a, most) + (double)nb * squared(b, most);
+    double sum = (double)na * squared(a / most) + (double)nb * squared(b / most);
     return most * sqrt(sum / (double)(na + nb));
 }
 

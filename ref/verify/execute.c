@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "io/synth.h"
+#include "verify/calls.h"
 
 /* An input tensor of `ndim` dimensions. */
 static int find_input(const golden_case_t *g, const char *key, int ndim, const st_tensor_t **tensor,
@@ -179,6 +180,8 @@ static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline
 
 int golden_open_model(const golden_case_t *g, pipeline_t *p, err_t *err) {
     json_node_t model;
+    *p = (pipeline_t){0};
+    if (g->is_calls) return 0;
     if (json_get_object(g->root, "model", &model, err)) return -1;
     char *folder = golden_case_path(g, model, "folder"), *face = golden_case_path(g, model, "face");
     char *hand = golden_case_path(g, model, "hand"), *gates = golden_case_path(g, model, "gates");
@@ -197,6 +200,19 @@ int golden_open_model(const golden_case_t *g, pipeline_t *p, err_t *err) {
     return status;
 }
 
+/* Call by call, each with the whole arena. */
+static int run_calls(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
+    size_t calls;
+    int status = json_get_length(g->root, "calls", &calls, err);
+    (void)p;
+    for (size_t i = 0; !status && i < calls; i++) {
+        arena_mark_t mark = arena_mark(run->arena);
+        status = calls_execute(run, g, i, err);
+        arena_release(run->arena, mark);
+    }
+    return status;
+}
+
 int golden_execute(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
     static const struct {
         const char *component;
@@ -204,7 +220,8 @@ int golden_execute(const run_t *run, const golden_case_t *g, const pipeline_t *p
     } table[] = {{"text_encoder", run_text_encoder},
                  {"unet", run_unet},
                  {"vae_decoder", run_vae_decoder},
-                 {"pipeline", run_pipeline}};
+                 {"pipeline", run_pipeline},
+                 {"calls", run_calls}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         if (strcmp(g->component, table[i].component) != 0) continue;
         arena_mark_t mark = arena_mark(run->arena);

@@ -1,11 +1,12 @@
-/* execute.h - doing what a golden case of kind "run" describes: its component, on its inputs. */
+/* execute.h - doing what a golden case describes: its component on its inputs, or its calls. */
 #ifndef MOLE_VERIFY_EXECUTE_H
 #define MOLE_VERIFY_EXECUTE_H
 
 #include "pipeline/pipeline.h"
 #include "verify/golden.h"
 
-/* The model and experts that the case names. pipeline_close is due on success. */
+/* The model and experts that the case names; an empty pipeline for one of kind calls. pipeline_close is due on
+ * success. */
 int golden_open_model(const golden_case_t *golden, pipeline_t *pipeline, err_t *err);
 
 /* One run; whoever wants to see it is run->sink. Returns 0, or -1 and err for a case that cannot be run. */

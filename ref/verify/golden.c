@@ -2,10 +2,13 @@
 #include "verify/golden.h"
 
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/file.h"
 #include "io/synth.h"
+#include "verify/calls.h"
 #include "verify/fingerprint.h"
 #include "verify/sha256.h"
 
@@ -77,19 +80,17 @@ static int read_fingerprint(golden_case_t *g, size_t index, err_t *err) {
     return 0;
 }
 
-static int read_tap(golden_case_t *g, size_t index, err_t *err) {
-    golden_tap_t *t = &g->tap[index];
-    json_node_t node, error;
+static int read_tap(golden_case_t *g, golden_tap_t *t, json_node_t node, err_t *err) {
+    json_node_t error;
     const char *tensor;
-    if (json_get_item(g->root, "taps", index, &node, err) ||
-        json_get_string(node, "name", &t->name, err) ||
+    if (json_get_string(node, "name", &t->name, err) ||
         json_get_string_or(node, "tensor", t->name, &tensor, err) ||
         read_shape(node, &t->shape, err) || json_get_object(node, "f32_error", &error, err) ||
         json_get_double(error, "rms", &t->peer_rms, err) ||
         json_get_double(error, "max_abs", &t->peer_max, err) || read_strict(node, t, err) ||
         json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err))
         return -1;
-    if (g->fingerprint) return read_fingerprint(g, index, err);
+    if (g->fingerprint) return read_fingerprint(g, (size_t)(t - g->tap), err);
     t->truth = st_find(g->tensors, tensor);
     if (!t->truth)
         return json_node_error(node, "tensor", err, "%s has no tensor '%s'", st_path(g->tensors),
@@ -102,6 +103,50 @@ static int read_tap(golden_case_t *g, size_t index, err_t *err) {
     if (t->truth->dtype != DTYPE_F64)
         return json_node_error(node, "tensor", err, "'%s' is %s; truth is F64", tensor,
                                dtype_name(t->truth->dtype));
+    return 0;
+}
+
+/* ---- the two kinds: taps of a run; outputs of calls, as taps ID.NAME ------------------------------------ */
+
+static int read_run(golden_case_t *g, err_t *err) {
+    json_node_t node;
+    if (json_get_length(g->root, "taps", &g->taps, err)) return -1;
+    g->tap = xcalloc(g->taps + 1, sizeof *g->tap);
+    for (size_t i = 0; i < g->taps; i++)
+        if (json_get_item(g->root, "taps", i, &node, err) || read_tap(g, &g->tap[i], node, err))
+            return -1;
+    return 0;
+}
+
+static int read_outputs(golden_case_t *g, json_node_t call, err_t *err) {
+    const char *id;
+    size_t outputs;
+    json_node_t node;
+    if (json_get_string(call, "id", &id, err) || json_get_length(call, "outputs", &outputs, err))
+        return -1;
+    if (!*id || strlen(id) > GOLDEN_NAME_MOST)
+        return json_node_error(call, "id", err, "expected 1 to %d bytes", GOLDEN_NAME_MOST);
+    g->tap = xrealloc(g->tap, (g->taps + outputs + 1) * sizeof *g->tap);
+    for (size_t i = 0; i < outputs; i++) {
+        golden_tap_t *t = &g->tap[g->taps];
+        *t = (golden_tap_t){0};
+        if (json_get_item(call, "outputs", i, &node, err) || read_tap(g, t, node, err)) return -1;
+        t->name = pool_printf(&g->names, "%s.%s", id, t->name);
+        if (golden_case_find(g, t->name))
+            return json_node_error(call, "id", err, "'%s' stands for two outputs", t->name);
+        g->taps++;
+    }
+    return 0;
+}
+
+static int read_calls(golden_case_t *g, err_t *err) {
+    size_t calls;
+    json_node_t call;
+    if (json_get_length(g->root, "calls", &calls, err)) return -1;
+    for (size_t i = 0; i < calls; i++)
+        if (json_get_item(g->root, "calls", i, &call, err) ||
+            (calls_apply(call) && read_outputs(g, call, err)))
+            return -1;
     return 0;
 }
 
@@ -120,16 +165,16 @@ static int read_manifest(golden_case_t *g, err_t *err) {
                                (long long)version);
     if (json_get_string(g->root, "kind", &kind, err)) return -1;
     g->fingerprint = strcmp(kind, "fingerprint") == 0;
-    if (!g->fingerprint && strcmp(kind, "run") != 0)
+    g->is_calls = strcmp(kind, "calls") == 0;
+    if (!g->fingerprint && !g->is_calls && strcmp(kind, "run") != 0)
         return json_node_error(g->root, "kind", err,
-                               "expected \"run\" or \"fingerprint\", found \"%s\"", kind);
+                               "expected \"run\", \"fingerprint\" or \"calls\", found \"%s\"", kind);
     json_node_t model;
-    if (json_get_string(g->root, "name", &g->name, err) ||
-        json_get_string(g->root, "component", &g->component, err) ||
-        json_get_object(g->root, "model", &model, err) || check_hashes(g, "files", g->root, err) ||
-        check_hashes(g, "sha256", model, err))
+    if (json_get_string(g->root, "name", &g->name, err) || check_hashes(g, "files", g->root, err))
         return -1;
-    return json_get_length(g->root, "taps", &g->taps, err);
+    if (g->is_calls) return g->component = "calls", 0;
+    return json_get_string(g->root, "component", &g->component, err) ||
+           json_get_object(g->root, "model", &model, err) || check_hashes(g, "sha256", model, err);
 }
 
 int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
@@ -141,8 +186,7 @@ int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
         g->root = json_file_root(g->manifest);
         status = read_manifest(g, err) || st_open(&g->tensors, tensors, err);
     }
-    if (!status) g->tap = xcalloc(g->taps ? g->taps : 1, sizeof *g->tap);
-    for (size_t i = 0; !status && i < g->taps; i++) status = read_tap(g, i, err);
+    if (!status) status = g->is_calls ? read_calls(g, err) : read_run(g, err);
     free(manifest);
     free(tensors);
     if (!status) return 0;
@@ -150,9 +194,41 @@ int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
     return -1;
 }
 
+int golden_case_peek(const char *folder, char reason[GOLDEN_REASON], err_t *err) {
+    json_file_t *file;
+    json_node_t call;
+    const char *kind, *op, *model;
+    char *path = xasprintf("%s/manifest.json", folder);
+    int status = json_file_open(&file, path, err);
+    free(path);
+    if (status) return -1;
+    json_node_t root = json_file_root(file);
+    reason[0] = '\0';
+    status = json_get_string(root, "kind", &kind, err);
+    if (!status && strcmp(kind, "calls") == 0) {
+        status =
+            json_get_item(root, "calls", 0, &call, err) || json_get_string(call, "op", &op, err);
+        if (!status && !calls_know(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
+    } else if (!status && strcmp(kind, "fingerprint") == 0) {
+        snprintf(reason, GOLDEN_REASON, "a full-size fingerprint: name the folder itself");
+    } else if (!status && strcmp(kind, "run") != 0) {
+        snprintf(reason, GOLDEN_REASON, "kind %.100s", kind);
+    } else if (!status) {
+        status = json_get_object(root, "model", &call, err) ||
+                 json_get_string(call, "folder", &model, err);
+        char *index = status ? NULL : xasprintf("%s/%s/model_index.json", folder, model);
+        if (index && !file_exists(index))
+            snprintf(reason, GOLDEN_REASON, "its model is no pipeline (model_index.json)");
+        free(index);
+    }
+    json_file_close(file);
+    return status ? -1 : 0;
+}
+
 void golden_case_close(golden_case_t *g) {
     if (g->tensors) st_close(g->tensors);
     if (g->manifest) json_file_close(g->manifest);
+    pool_free(&g->names);
     free(g->tap);
     free(g->folder);
     *g = (golden_case_t){0};

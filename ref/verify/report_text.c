@@ -226,6 +226,19 @@ static void put_culprit(FILE *to, const compare_result_t *result) {
     put_owned(to, "  after it", report_after_text(result));
 }
 
+/* Between a guessed limit and what is beyond doubt (compare.c, guess_limits). */
+static void put_undecided(FILE *to, const compare_result_t *result) {
+    size_t count = 0;
+    for (size_t i = 0; i < result->rows; i++)
+        count += result->row[i].verdict == ROW_SUSPICIOUS && result->row[i].decided > 0;
+    if (count)
+        fprintf(to,
+                "%-11s%zu of the taps: above the guessed limit and not beyond doubt; --peer or a "
+                "golden "
+                "case decides, or --limit\n",
+                "undecided", count);
+}
+
 /* "missing    3: a, b, c": the first few, or all. */
 static void put_missing(FILE *to, const compare_result_t *result, bool all) {
     size_t n[VERDICTS], shown = 0;
@@ -262,6 +275,7 @@ static void put_summary(FILE *to, const compare_result_t *result, bool all) {
                 report_ratio(median, result->median_ratio),
                 report_ratio(worst, result->worst_ratio));
     if (result->culprit < result->rows) put_culprit(to, result);
+    put_undecided(to, result);
     put_missing(to, result, all);
     put_extra(to, result, all);
 }

@@ -196,7 +196,7 @@ static void folders(void **state) {
     program_refuses(3, "model_index.json", "inspect --model golden");
     program_refuses(3, "nowhere", "tokenize --model nowhere x");
     program_refuses(3, "nowhere", "verify nowhere");
-    program_refuses(3, "\"run\"", "verify golden/ops/conv2d");
+    program_refuses(3, "\"run\"", "verify golden/sampler/randn");
     program_refuses(3, "README.md", "inspect README.md");
 }
 

@@ -11,7 +11,7 @@
 #include "../fixture.h"
 #include "../scratch.h"
 #include "io/safetensors.h"
-#include "verify/golden.h"
+#include "verify/compare_internal.h"
 
 #define CASE "golden/runs/vae-decode"
 /* A tap in the middle: (1,32,3,4). */
@@ -49,7 +49,7 @@ typedef struct {
     size_t only;        /* > 0: so many taps, then no more */
 } made_t;
 
-static void add(st_writer_t *w, const char *name, dtype_t dtype, shape_t shape, const double *x) {
+static void put(st_writer_t *w, const char *name, dtype_t dtype, shape_t shape, const double *x) {
     err_t err;
     size_t count = shape_count(shape);
     float *narrow = fixture_bytes((count + 1) * sizeof *narrow);
@@ -72,10 +72,10 @@ static void make(const char *path, made_t made) {
         dtype_to_double(x, t->truth->data, DTYPE_F64, shape_count(shape));
         if (here && made.drop) continue;
         if (here && made.edit) made.edit(x, &shape);
-        add(w, here && made.rename ? made.rename : t->name, made.dtype, shape, x);
+        put(w, here && made.rename ? made.rename : t->name, made.dtype, shape, x);
     }
     double one = 1;
-    if (made.extra) add(w, made.extra, made.dtype, SHAPE1(1), &one);
+    if (made.extra) put(w, made.extra, made.dtype, SHAPE1(1), &one);
     if (st_writer_finish(w, &err)) fail_msg("%s", err.text);
     fixture_free(NULL);
 }
@@ -156,12 +156,18 @@ static void nhwc(double *x, shape_t *shape) {
     for (size_t c = 0; c < C; c++)
         for (size_t p = 0; p < P; p++) x[p * C + c] = copy[c * P + p];
 }
-static void to_f16_like(double *x, shape_t *shape) {
-    for (size_t i = 0; i < shape_count(*shape); i++) {
+static void round_to(double *x, shape_t shape, int bits) {
+    for (size_t i = 0; i < shape_count(shape); i++) {
         int e;
         double m = frexp(x[i], &e);
-        x[i] = ldexp(nearbyint(ldexp(m, 11)), e - 11);
+        x[i] = ldexp(nearbyint(ldexp(m, bits)), e - bits);
     }
+}
+static void to_f16_like(double *x, shape_t *shape) {
+    round_to(x, *shape, 11);
+}
+static void to_bf16_like(double *x, shape_t *shape) {
+    round_to(x, *shape, 8);
 }
 static void minus_zero(double *x, shape_t *shape) {
     zeros(x, shape);
@@ -248,7 +254,7 @@ static void nothing_in_common_is_no_verdict(void **state) {
     expect(3, "empty", CASE, "");
     double one = 1;
     assert_int_equal(st_writer_open(&w, candidate, &err), 0);
-    add(w, "something.else", DTYPE_F64, SHAPE1(1), &one);
+    put(w, "something.else", DTYPE_F64, SHAPE1(1), &one);
     assert_int_equal(st_writer_finish(w, &err), 0);
     fixture_free(NULL);
     expect(3, "--map", CASE, "");
@@ -285,6 +291,11 @@ static void limit_and_budget_decide(void **state) {
     make(candidate, (made_t){.edit = to_f16_like});
     expect(0, "f16", CASE, "--budget f16");
     expect(1, TAP, CASE, "--budget f32");
+    make(candidate, (made_t){.edit = to_bf16_like});
+    expect(0, "bf16", CASE, "--budget bf16 --limit 1");
+    expect(1, TAP, CASE, "--budget f16 --limit 1");
+    make(candidate, (made_t){.edit = to_f16_like});
+    expect(0, "f16", CASE, "--budget f16 --limit 1");
     expect(2, "budget", CASE, "--budget f8");
     expect(2, "limit", CASE, "--limit -1");
 }
@@ -301,6 +312,10 @@ static void same_special_numbers_agree(void **state) {
     make(reference, (made_t){.edit = one_nan});
     make(candidate, (made_t){.edit = one_nan});
     expect(1, "NOT FINITE", reference, ""); /* NaN on both sides is nobody's agreement */
+    make(candidate, (made_t){0});
+    expect(1, "NOT FINITE", reference, ""); /* on the reference's side alone */
+    make(reference, (made_t){.edit = one_inf});
+    expect(1, "NOT FINITE", reference, "");
     make(reference, (made_t){.edit = zeros});
     make(candidate, (made_t){.edit = minus_zero});
     expect(0, NULL, reference, "");
@@ -338,6 +353,118 @@ static void peer_is_the_measure(void **state) {
     expect(3, "--peer", CASE, options);
 }
 
+/* A trace without a tap, and one of a single tap of zeros, stored in `dtype`. */
+static void make_zeros(const char *path, size_t taps, dtype_t dtype) {
+    err_t err;
+    st_writer_t *w;
+    const golden_tap_t *t = golden_case_find(&golden, TAP);
+    size_t bytes = shape_count(t->shape) * sizeof(double);
+    void *nothing_there = memset(fixture_bytes(bytes), 0, bytes);
+    assert_int_equal(st_writer_open(&w, path, &err), 0);
+    if (taps) assert_int_equal(st_writer_add(w, TAP, dtype, t->shape, nothing_there, &err), 0);
+    assert_int_equal(st_writer_finish(w, &err), 0);
+    fixture_free(NULL);
+}
+
+static void dtype_is_the_precision(void **state) {
+    (void)state;
+    static const dtype_t dtypes[] = {DTYPE_F64, DTYPE_F32, DTYPE_F16, DTYPE_BF16};
+    static const char *const names[] = {"precision  f64", "precision  f32", "precision  f16",
+                                        "precision  bf16"};
+    for (size_t i = 0; i < 4; i++) {
+        make_zeros(candidate, 1, dtypes[i]);
+        expect(1, names[i], CASE, "");
+    }
+}
+
+/* Whatever the reports count as a failure is one, also alone. */
+static void every_failure_differs(void **state) {
+    (void)state;
+    assert_false(compare_differs(&(compare_result_t){.agreeing = 3, .suspicious = 2}));
+    assert_true(compare_differs(&(compare_result_t){.differing = 1}));
+    assert_true(compare_differs(&(compare_result_t){.inherited = 1}));
+    assert_true(compare_differs(&(compare_result_t){.missing = 1, .complete = true}));
+    assert_false(compare_differs(&(compare_result_t){.missing = 1}));
+}
+
+/* One row of each kind, judged with the limit 16. */
+static void rows_are_judged(void **state) {
+    (void)state;
+    compare_row_t row[] = {
+        {.ratio = 15},
+        {.ratio = 17},
+        {.ratio = NAN},
+        {.ratio = 17, .has_isolated = true, .isolated_ratio = 1},
+        {.ratio = 17, .has_isolated = true, .isolated_ratio = 17},
+        {.ratio = 1, .has_isolated = true, .isolated_ratio = NAN},
+        {.ratio = 1, .has_isolated = true, .isolated_ratio = 1, .has_bound = true, .bound_used = 2},
+        {.ratio = 1, .has_isolated = true, .has_bound = true, .bound_used = 1, .typical_used = 2},
+        {.ratio = 17, .decided = 18},
+    };
+    static const row_verdict_t expected[] = {ROW_AGREES,    ROW_DIFFERS,    ROW_DIFFERS,
+                                             ROW_INHERITED, ROW_DIFFERS,    ROW_DIFFERS,
+                                             ROW_DIFFERS,   ROW_SUSPICIOUS, ROW_SUSPICIOUS};
+    enum { ROWS = sizeof row / sizeof *row };
+    for (size_t i = 0; i < ROWS; i++) row[i].candidate_name = "x";
+    compare_result_t r = {.row = row, .rows = ROWS};
+    compare_judge(&r, 16);
+    for (size_t i = 0; i < ROWS; i++) assert_int_equal(row[i].verdict, expected[i]);
+    assert_int_equal(r.culprit, 1); /* the first that is wrong */
+    assert_int_equal(r.agreeing, 1);
+    assert_int_equal(r.differing, 5);
+    assert_int_equal(r.inherited, 1);
+    assert_int_equal(r.suspicious, 2);
+}
+
+static void empty_reference_is_no_verdict(void **state) {
+    (void)state;
+    make(candidate, (made_t){0});
+    make_zeros(reference, 0, DTYPE_F64);
+    expect(3, "no taps to compare with", reference, "");
+}
+
+/* rms error of 300 units of the tensor's rms, in float32: neither innocent nor beyond doubt. */
+static void between(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 1 + 300 * 0x1p-24;
+}
+static void beyond_doubt(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 1 + 3000 * 0x1p-24;
+}
+/* Of half precision 2048 units are all of a number. */
+static void by_a_tenth(double *x, shape_t *shape) {
+    for (size_t i = 0; i < shape_count(*shape); i++) x[i] *= 1.1;
+}
+
+static void a_guess_leaves_doubt(void **state) {
+    (void)state;
+    char options[400];
+    make(reference, (made_t){0});
+    make(candidate, (made_t){.edit = between, .dtype = DTYPE_F32});
+    expect(0, "1 suspicious", reference, "");
+    expect(0, "undecided  1 of the taps", reference, "");
+    expect(1, TAP, reference, "--limit 16"); /* asked for: decides alone */
+    snprintf(options, sizeof options, "--peer %s", peer);
+    make(peer, (made_t){.dtype = DTYPE_F32});
+    expect(1, TAP, reference, options); /* a peer leaves none */
+    make(candidate, (made_t){.edit = beyond_doubt, .dtype = DTYPE_F32});
+    expect(1, TAP, reference, "");
+    make(candidate, (made_t){.edit = by_a_tenth});
+    expect(1, TAP, reference, "--budget f16");
+}
+
+/* A peer of another shape, or without the tap, says nothing about it. */
+static void peer_of_another_shape_is_none(void **state) {
+    (void)state;
+    char options[400];
+    snprintf(options, sizeof options, "--peer %s", peer);
+    make(reference, (made_t){0});
+    make(candidate, (made_t){.edit = gain, .dtype = DTYPE_F32});
+    make(peer, (made_t){.edit = flat});
+    expect(1, "a guess", reference, options);
+    make(peer, (made_t){.drop = true});
+    expect(1, "a guess", reference, options);
+}
+
 static void unreadable_input_is_no_verdict(void **state) {
     (void)state;
     make(candidate, (made_t){0});
@@ -365,6 +492,12 @@ int main(void) {
         fixture_test(same_special_numbers_agree),
         fixture_test(trace_with_itself_agrees),
         fixture_test(peer_is_the_measure),
+        fixture_test(a_guess_leaves_doubt),
+        fixture_test(dtype_is_the_precision),
+        fixture_test(empty_reference_is_no_verdict),
+        fixture_test(every_failure_differs),
+        fixture_test(rows_are_judged),
+        fixture_test(peer_of_another_shape_is_none),
         fixture_test(unreadable_input_is_no_verdict),
     };
     return cmocka_run_group_tests(tests, open_case, close_case);

@@ -256,6 +256,67 @@ static void describe_corners(void **state) {
     assert_string_equal(small, "unet.co");
 }
 
+/* ---- in pieces ---------------------------------------------------------------------------------------- */
+
+/* A tensor compared in three pieces of unlike length gives the figures of the whole. */
+static void check_pieces(const double *candidate, const double *truth, size_t count) {
+    const size_t cut[] = {0, count / 7, count / 2, count};
+    diff_t whole = diff_tensors(candidate, truth, count), joined = diff_tensors(NULL, NULL, 0);
+    for (size_t i = 0; i < 3; i++) {
+        diff_t part = diff_tensors(candidate + cut[i], truth + cut[i], cut[i + 1] - cut[i]);
+        diff_append(&joined, &part);
+    }
+    assert_int_equal(joined.count, whole.count);
+    assert_int_equal(joined.worst, whole.worst);
+    assert_int_equal(joined.nan_candidate, whole.nan_candidate);
+    assert_int_equal(joined.nan_truth, whole.nan_truth);
+    assert_int_equal(joined.inf_mismatch, whole.inf_mismatch);
+    assert_memory_equal(&joined.candidate_at, &whole.candidate_at, sizeof whole.candidate_at);
+    assert_memory_equal(&joined.truth_at, &whole.truth_at, sizeof whole.truth_at);
+    const double got[] = {joined.max_abs,   joined.rms,           joined.truth_max,
+                          joined.truth_rms, joined.storage_floor, joined.candidate_rms,
+                          joined.cosine};
+    const double expected[] = {whole.max_abs,   whole.rms,           whole.truth_max,
+                               whole.truth_rms, whole.storage_floor, whole.candidate_rms,
+                               whole.cosine};
+    /* Figures of a tensor with a mismatch say how large the rest is; pieces weigh it by their length. */
+    double tolerance = isinf(whole.rms) ? 1e-2 : 1e-12;
+    for (size_t i = 0; i < COUNT(got); i++)
+        if (isfinite(expected[i]))
+            check_close(got[i], expected[i], tolerance, "piece");
+        else
+            assert_true(got[i] == expected[i]);
+}
+
+static void pieces_make_the_whole(void **state) {
+    enum { N = 1000 };
+    static const size_t places[] = {3, 300, 900};
+    double truth[N], candidate[N];
+    (void)state;
+    for (size_t p = 0; p < COUNT(places); p++) {
+        for (size_t i = 0; i < N; i++) {
+            truth[i] = sin((double)i) * (i > 500 ? 5 : 1) + 0.1;
+            candidate[i] = truth[i] + 1e-6 * cos(3.0 * (double)i) * (i < 200 ? 7 : 1);
+        }
+        check_pieces(candidate, truth, N);
+        candidate[places[p]] += 1e-3;
+        check_pieces(candidate, truth, N);
+        candidate[places[p]] = NAN;
+        diff_t whole = diff_tensors(candidate, truth, N);
+        assert_int_equal(whole.worst, places[p]);
+        check_pieces(candidate, truth, N);
+        candidate[places[p]] = INFINITY;
+        check_pieces(candidate, truth, N);
+        candidate[places[p]] = 0;
+        truth[places[p]] = NAN;
+        check_pieces(candidate, truth, N);
+    }
+    const double zeros[8] = {0}, late[8] = {0, 0, 0, 0, 0, 0, 0, 1};
+    check_pieces(zeros, zeros, 8);
+    check_pieces(late, zeros, 8);
+    check_pieces(zeros, late, 8);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(by_hand),
@@ -269,6 +330,7 @@ int main(void) {
         cmocka_unit_test(storage_floor),
         cmocka_unit_test(describe),
         cmocka_unit_test(describe_corners),
+        cmocka_unit_test(pieces_make_the_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
