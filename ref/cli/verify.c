@@ -17,7 +17,8 @@ static const char one_case[] = "--json, --junit and --html report on one case: n
 static void print_help(void) {
     printf(
         "usage: mole verify [OPTIONS] FOLDER...\n\n"
-        "Run golden cases (docs/golden-format.md, kinds \"run\", \"fingerprint\" and\n\"calls\"), or all "
+        "Run golden cases (docs/golden-format.md, kinds \"run\", \"fingerprint\" and\n\"calls\"), "
+        "or all "
         "those\n"
         "below a folder, and compare every tap with the float64 truth. error: worst |difference| "
         "/ max\n"
@@ -41,7 +42,7 @@ typedef struct {
     cli_common_t common;
     verify_mode_t mode;
     double bound, bound_ratio; /* 0: none */
-    bool all, own_ratio; /* own_ratio: --bound-ratio was given */
+    bool all, own_ratio;       /* own_ratio: --bound-ratio was given */
     const char *json, *junit, *html;
 } options_t;
 
@@ -272,7 +273,8 @@ int cli_verify(int argc, char **argv) {
         verdict = cli_input_error(command, &err);
     else if ((o.json || o.junit || o.html) && cases.count != 1)
         verdict = cli_usage_error(command, one_case);
-    run_t run = {.arena = arena, .matmul = o.common.matmul, .conv = o.common.conv, .form = o.common.form};
+    run_t run = {
+        .arena = arena, .matmul = o.common.matmul, .conv = o.common.conv, .form = o.common.form};
     if (!verdict)
         printf("%s, matmul %s, mole %s, %s\n", REAL_NAME,
                run.matmul == MATMUL_BLAS ? "blas" : "plain",

@@ -51,8 +51,7 @@ size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t 
     size_t Ho = conv2d_out(H, geometry.top, geometry.bottom, geometry.kernel_h, geometry.stride);
     size_t Wo = conv2d_out(W, geometry.left, geometry.right, geometry.kernel_w, geometry.stride);
     if (is_pointwise(geometry)) return 0;
-    if (by_winograd(B, Ci, Ho, Wo, Co, geometry, way, how))
-        return winograd_work(B, Ci, Ho, Wo, Co);
+    if (by_winograd(B, Ci, Ho, Wo, Co, geometry, way, how)) return winograd_work(B, Ci, Ho, Wo, Co);
     size_t K = geometry.kernel_h * geometry.kernel_w * Ci;
     return band_rows(B * Ho * Wo, K) * K;
 }

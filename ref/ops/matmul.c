@@ -209,8 +209,7 @@ static void products(const product_t *all, size_t M, size_t N, matmul_t how) {
     size_t high, broad;
     choose_tiles(&high, &broad, M, N, all->count);
     size_t tall = parts(M, high), wide = parts(N, broad), tiles = tall * wide * all->count;
-    bool parallel =
-        tiles > 1 && all->count * M * N * all->K >= PARALLEL_FROM && !omp_in_parallel();
+    bool parallel = tiles > 1 && all->count * M * N * all->K >= PARALLEL_FROM && !omp_in_parallel();
 #pragma omp parallel for schedule(dynamic) if (parallel)
     for (size_t tile = 0; tile < tiles; tile++) {
         size_t i = tile / (tall * wide), m = tile / wide % tall * high, n = tile % wide * broad;

@@ -20,7 +20,8 @@ typedef struct {
     const char *name;
     shape_t shape;
     const st_tensor_t *truth;
-    const double *statistics, *values; /* of a fingerprint, in place of truth (verify/fingerprint.h) */
+    const double *statistics,
+        *values;               /* of a fingerprint, in place of truth (verify/fingerprint.h) */
     double peer_rms, peer_max; /* PyTorch's own float32 error */
     double strict_rms;         /* the same with exact timestep angles; peer_rms where not stated */
     double isolated_rms; /* the same of this module by itself; peer_rms where the case has none */
