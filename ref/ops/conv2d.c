@@ -16,7 +16,7 @@
 #include "ops/ops.h"
 #include "ops/winograd.h"
 
-enum { BAND_NUMBERS = 1 << 20, BAND_ROWS = 512, PARALLEL_FROM = 1 << 14 };
+enum { BAND_NUMBERS = 2 << 20, BAND_ROWS = 512, PARALLEL_FROM = 1 << 14 };
 
 size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t stride) {
     REQUIRE(stride >= 1 && kernel >= 1, "conv2d: kernel %zu, stride %zu: both must be at least 1",
