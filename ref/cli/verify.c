@@ -12,18 +12,16 @@ static const char command[] = "verify";
 static void print_help(void) {
     printf("usage: mole verify [OPTIONS] FOLDER...\n\n"
            "Run golden cases (docs/golden-format.md, kind \"run\" or \"fingerprint\") and compare "
-           "every tap\n"
-           "with the float64 truth. error: worst |difference| / max |truth|. ratio: our float32 error in units of "
-           "PyTorch's.\n"
+           "every tap\nwith the float64 truth. error: worst |difference| / max |truth|. ratio: our "
+           "float32 error in\nunits of PyTorch's.\n"
            "Exit code 0: all taps within bounds, 1: not, 3: a case cannot be run.\n\n%s"
            "  --forced             put the truth in place of every output: each module on its own\n"
            "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no "
            "bound)\n"
            "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
            "taps of at\n"
-           "                       least 16 numbers; smaller ones are judged together; 1.5 times that "
-           "for\n"
-           "                       fingerprints\n"
+           "                       least 16 numbers; smaller ones are judged together\n"
+           "                       (fingerprints: 1.5 times that)\n"
            "  --all                every tap, not only the worst ten of a case\n"
            "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
            "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
@@ -34,7 +32,7 @@ typedef struct {
     cli_common_t common;
     verify_mode_t mode;
     double bound, bound_ratio; /* 0: none */
-    bool all, own_ratio; /* own_ratio: --bound-ratio was given */
+    bool all, own_ratio;       /* own_ratio: --bound-ratio was given */
     const char *json, *junit, *html;
 } options_t;
 
@@ -128,7 +126,7 @@ static void print_rows(const verify_result_t *result, bool all) {
     free(row);
 }
 
-/* 32 values stand for a whole tensor in a fingerprint: their rms is an estimate, and has half as much again. */
+/* 32 values stand for a whole tensor in a fingerprint: their rms is an estimate, so half as much again. */
 static double ratio_bound(const options_t *o, const golden_case_t *golden) {
     return golden->fingerprint && !o->own_ratio ? 1.5 * o->bound_ratio : o->bound_ratio;
 }

@@ -66,8 +66,8 @@ static int read_fingerprint(golden_case_t *g, size_t index, err_t *err) {
         const st_tensor_t *table = st_find(g->tensors, name[i]);
         if (!table || table->dtype != DTYPE_F64 || (uintptr_t)table->data % sizeof(double) ||
             !shape_equal(table->shape, SHAPE2(g->taps, width[i])))
-            return err_set(err, "%s: expected a tensor '%s' (%zu, %zu) of F64",
-                           st_path(g->tensors), name[i], g->taps, width[i]);
+            return err_set(err, "%s: expected a tensor '%s' (%zu, %zu) of F64", st_path(g->tensors),
+                           name[i], g->taps, width[i]);
         row[i] = (const double *)table->data + index * width[i];
     }
     if (shape_count(g->tap[index].shape) >> 32)

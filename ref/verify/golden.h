@@ -17,7 +17,8 @@ typedef struct {
     const char *name;
     shape_t shape;
     const st_tensor_t *truth;
-    const double *statistics, *values; /* of a fingerprint, in place of truth (verify/fingerprint.h) */
+    const double *statistics,
+        *values;               /* of a fingerprint, in place of truth (verify/fingerprint.h) */
     double peer_rms, peer_max; /* PyTorch's own float32 error */
     double strict_rms;         /* the same with exact timestep angles; peer_rms where not stated */
     double isolated_rms; /* the same of this module by itself; peer_rms where the case has none */
@@ -29,7 +30,7 @@ typedef struct {
     st_file_t *tensors;
     json_node_t root;
     const char *name, *component;
-    bool fingerprint; /* kind "fingerprint": of every tap a few numbers, not the tensor */
+    bool fingerprint;  /* kind "fingerprint": of every tap a few numbers, not the tensor */
     golden_tap_t *tap; /* in execution order */
     size_t taps;
 } golden_case_t;
@@ -41,8 +42,8 @@ void golden_case_close(golden_case_t *golden);
 /* NULL when the case has no tap of that name. */
 const golden_tap_t *golden_case_find(const golden_case_t *golden, const char *name);
 
-/* A path of the manifest, relative to the case's folder, as one that can be opened (a "synth:..." is one as it
- * stands); the caller frees it.
+/* A path of the manifest, relative to the case's folder, as one that can be opened (a "synth:..."
+ * is one as it stands); the caller frees it.
  * NULL for a key that is absent or null. */
 char *golden_case_path(const golden_case_t *golden, json_node_t node, const char *key);
 
