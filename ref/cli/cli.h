@@ -20,6 +20,7 @@ int cli_replay(int argc, char **argv);
 int cli_inspect(int argc, char **argv);
 int cli_tokenize(int argc, char **argv);
 int cli_verify(int argc, char **argv);
+int cli_bench(int argc, char **argv);
 int cli_synth(int argc, char **argv);
 
 /* mole inspect --ranges: of a trace; returns the exit code. */

@@ -25,6 +25,7 @@ static const struct {
     {"inspect", "what a model and its experts hold", cli_inspect, NULL},
     {"tokenize", "prompt in, token ids out", cli_tokenize, NULL},
     {"synth", "a checkpoint of any size from a formula", cli_synth, NULL},
+    {"bench", "how fast, against the machine's own matrix product", cli_bench, NULL},
 };
 enum { COMMANDS = sizeof commands / sizeof *commands };
 

@@ -314,6 +314,24 @@ void matmul_batch(real_t *out, const real_t *a, const real_t *b, size_t count, s
     products(&p, M, N, how);
 }
 
+void matmul_whole(real_t *out, const real_t *a, const real_t *b, size_t N) {
+    pthread_once(&blas_once, blas_prepare);
+    product_t p = {.scale = 1, .ld_out = N, .lda = N, .ldb = N};
+    openblas_set_num_threads(omp_get_max_threads());
+    gemm(&p, out, a, b, N, N, N, 0);
+    int threads = omp_get_max_threads();
+    openblas_set_num_threads(1);
+    omp_set_num_threads(threads);
+}
+
+const char *matmul_library(void) {
+    return openblas_get_config();
+}
+
+const char *matmul_kernel(void) {
+    return openblas_get_corename();
+}
+
 static void linear_of(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
                       double scale, size_t M, size_t K, size_t N, matmul_t how, const char *name) {
     REQUIRE(how == MATMUL_PLAIN || (K <= INT_MAX && N <= INT_MAX),

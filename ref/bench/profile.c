@@ -1,0 +1,133 @@
+/* profile.c - see profile.h. */
+#include "bench/profile.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "bench/measure.h"
+
+static int by_name(const void *a, const void *b) {
+    const module_t *const *x = a, *const *y = b;
+    return strcmp((*x)->name, (*y)->name);
+}
+
+static int name_is(const void *key, const void *element) {
+    return strcmp(key, (*(const module_t *const *)element)->name);
+}
+
+static const module_t *find(const profile_t *p, const char *name) {
+    const module_t **found =
+        bsearch(name, p->module, p->modules, sizeof *p->module, name_is);
+    return found ? *found : NULL;
+}
+
+static bool ends_with(const char *text, const char *end) {
+    size_t a = strlen(text), b = strlen(end);
+    return a >= b && strcmp(text + a - b, end) == 0;
+}
+
+static profile_kind_t kind_of(const module_t *m) {
+    switch (m->kind) {
+    case MODULE_CONV: return PROFILE_CONV;
+    case MODULE_LINEAR: return m->as.linear->mole ? PROFILE_MOLE : PROFILE_LINEAR;
+    case MODULE_GROUP_NORM: return PROFILE_GROUP_NORM;
+    default: return PROFILE_LAYER_NORM;
+    }
+}
+
+/* Operations of one module whose output is `view`, in 10^9. Norms count for nothing. */
+static double gflop_of(const module_t *m, view_t view) {
+    size_t channels = view.layout == LAYOUT_CHANNELS_LAST ? view.shape.dim[1]
+                                                          : view.shape.dim[view.shape.ndim - 1];
+    double rows = (double)(shape_count(view.shape) / channels), each = 0;
+    if (m->kind == MODULE_CONV) {
+        const conv_t *c = m->as.conv;
+        each = (double)(c->in * c->out * c->geometry.kernel_h * c->geometry.kernel_w);
+    } else if (m->kind == MODULE_LINEAR) {
+        const linear_t *l = m->as.linear;
+        each = (double)(l->in * l->out);
+        for (size_t i = 0; l->mole && i < l->mole->experts; i++)
+            each += (double)(l->mole->expert[i].rank * (l->in + l->out));
+    }
+    return 2e-9 * rows * each;
+}
+
+/* q, k and v of an attention pass by in this order; with v its size is known. */
+static void see_attention(profile_t *p, const char *name, view_t view) {
+    bool q = ends_with(name, ".to_q") || ends_with(name, ".q_proj");
+    bool k = ends_with(name, ".to_k") || ends_with(name, ".k_proj");
+    bool v = ends_with(name, ".to_v") || ends_with(name, ".v_proj");
+    if (view.shape.ndim != 3) return;
+    if (q) p->tokens = view.shape.dim[1], p->width = view.shape.dim[2];
+    if (k) p->context = view.shape.dim[1];
+    if (!v) return;
+    p->row[PROFILE_ATTENTION].gflop +=
+        4e-9 * (double)(view.shape.dim[0] * p->tokens * p->context * p->width);
+    p->row[PROFILE_ATTENTION].calls++;
+}
+
+static void note(tap_sink_t *self, const char *full, real_t *x, view_t view) {
+    profile_t *p = (profile_t *)self;
+    const char *slash = strncmp(full, "step.", 5) == 0 ? strchr(full, '/') : NULL;
+    const char *name = slash ? slash + 1 : full;
+    size_t length = strlen(name);
+    bool input = ends_with(name, ".in");
+    double now = measure_seconds(), spent = now - p->last;
+    if (input) {
+        char module[512];
+        memcpy(module, name, length - 3);
+        module[length - 3] = '\0';
+        bool attends = ends_with(module, ".to_out.0") || ends_with(module, ".out_proj");
+        p->row[attends ? PROFILE_ATTENTION : PROFILE_REST].seconds += spent;
+        p->inside = find(p, module);
+    } else if (p->inside && strcmp(p->inside->name, name) == 0) {
+        profile_row_t *row = &p->row[kind_of(p->inside)];
+        row->seconds += spent;
+        row->gflop += gflop_of(p->inside, view);
+        row->calls++;
+        p->inside = NULL;
+    } else { /* a tap within a MoLE layer, or of a container */
+        p->row[p->inside ? kind_of(p->inside) : PROFILE_REST].seconds += spent;
+    }
+    if (!input) see_attention(p, name, view);
+    if (p->next && (!input || p->next->inputs)) p->next->tap(p->next, full, x, view);
+    p->last = measure_seconds();
+}
+
+void profile_start(profile_t *p, const modules_t *sets, size_t count, tap_sink_t *next) {
+    *p = (profile_t){.sink = {note, true}, .next = next};
+    for (size_t s = 0; s < count; s++) p->modules += sets[s].count;
+    p->module = xcalloc(p->modules + 1, sizeof *p->module);
+    size_t n = 0;
+    for (size_t s = 0; s < count; s++)
+        for (size_t i = 0; i < sets[s].count; i++) p->module[n++] = &sets[s].module[i];
+    qsort(p->module, n, sizeof *p->module, by_name);
+    p->last = measure_seconds();
+}
+
+void profile_pass(profile_t *p) {
+    p->last = measure_seconds();
+    p->inside = NULL;
+}
+
+void profile_free(profile_t *p) {
+    free(p->module);
+    p->module = NULL;
+}
+
+const char *profile_kind_name(profile_kind_t kind) {
+    static const char *const name[PROFILE_KINDS] = {
+        "conv 3x3",   "linear, conv 1x1", "linear with experts", "attention",
+        "group_norm", "layer_norm",       "activations, sums"};
+    return name[kind];
+}
+
+profile_row_t profile_total(const profile_t *p) {
+    profile_row_t total = {0};
+    for (int k = 0; k < PROFILE_KINDS; k++) {
+        total.seconds += p->row[k].seconds;
+        total.gflop += p->row[k].gflop;
+        total.calls += p->row[k].calls;
+    }
+    return total;
+}
