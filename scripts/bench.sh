@@ -11,11 +11,11 @@
 #   --page FILE      the page (docs/performance.md)
 #   --again          measure also what is in the JSON file already
 #
-# bench: `mole bench`. growth: how cost grows with resolution, batch, rank, experts. runs: whole runs. torch: the same
-# shapes in PyTorch, in turns with mole; it needs a Python with torch, diffusers and transformers (PYTHON=NAME,
-# else .venv/bin/python, else python3) and is skipped without. A machine with nothing else to do and 24 GiB of
-# memory is needed, and half an hour. What growth and torch have measured is kept part by part: after an
-# interruption the same command goes on.
+# bench: `mole bench`. growth: how cost grows with resolution, batch, rank, experts. runs: whole runs.
+# torch: the same shapes in PyTorch, in turns with mole; it needs a Python with torch, diffusers and
+# transformers (PYTHON=NAME, else .venv/bin/python, else python3) and is skipped without. A machine with
+# nothing else to do and 24 GiB of memory is needed, and half an hour. What growth and torch have measured
+# is kept part by part: after an interruption the same command goes on.
 #
 # OpenBLAS chooses its kernel: OPENBLAS_CORETYPE and OPENBLAS_L2_SIZE are taken out of the environment.
 # Status: 0 all done, 2 usage, 3 something could not be measured.

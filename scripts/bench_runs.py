@@ -39,8 +39,26 @@ def weights(o):
 def run(o, side, steps):
     """One run to its end."""
     with tempfile.TemporaryDirectory() as folder:
-        command = [o.mole, "generate", "--model", o.model, *experts(), "--prompt", "a portrait, two hands"]
-        command += ["--width", str(side), "--height", str(side), "--steps", str(steps), "--seed", "1", "-q"]
+        command = [
+            o.mole,
+            "generate",
+            "--model",
+            o.model,
+            *experts(),
+            "--prompt",
+            "a portrait, two hands",
+        ]
+        command += [
+            "--width",
+            str(side),
+            "--height",
+            str(side),
+            "--steps",
+            str(steps),
+            "--seed",
+            "1",
+            "-q",
+        ]
         command += ["--threads", str(o.threads), "-o", os.path.join(folder, "picture.png")]
         start = time.perf_counter()
         program = subprocess.Popen(
@@ -83,7 +101,11 @@ def main():
     try:
         bytes_of_weights = weights(o)
         for name in o.only or RUNS:
-            result = {**run(o, *RUNS[name]), "weights_bytes": bytes_of_weights, "threads": o.threads}
+            result = {
+                **run(o, *RUNS[name]),
+                "weights_bytes": bytes_of_weights,
+                "threads": o.threads,
+            }
             runs = {**common.load(o.json).get("runs", {}), name: result}
             common.store(o.json, "runs", {k: runs[k] for k in RUNS if k in runs})
             peak = result["peak_rss_bytes"]

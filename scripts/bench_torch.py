@@ -16,11 +16,11 @@ reported. Weights are random: nothing is downloaded.
 PyTorch's UNet with experts is the authors' formulation: each of the 192 linear layers and 1x1 convolutions
 in a transformer gives base(x) + sum_i D_i G_i E_i, in as many operations as stand there.
 
-The results of each component go into the section `torch` of the JSON file as soon as they are there; without
---only, components that are there already (made with the same options) are left as they are.
+The results of each component go into the section `torch` of the JSON file as soon as they are there;
+without --only, components that are there already (made with the same options) are left as they are.
 
---serve speaks the protocol of `mole bench --serve`: loads, prints "ready GFLOP WEIGHT_BYTES" (GFLOP is 0: not
-counted here), then for each line "go" runs once and prints "SECONDS FAULTS PEAK_RSS_BYTES".
+--serve speaks the protocol of `mole bench --serve`: loads, prints "ready GFLOP WEIGHT_BYTES" (GFLOP is
+0: not counted here), then for each line "go" runs once and prints "SECONDS FAULTS PEAK_RSS_BYTES".
 """
 
 import argparse
@@ -277,12 +277,17 @@ def measure(o, key):
         rounds = []
         while len(rounds) < 2 * o.rounds:
             rounds.append(one_round(programs, yardstick, len(rounds) % 2))
-            seconds = "  ".join(f"{p} {r['seconds']:.3f} s" for p, r in rounds[-1]["programs"].items())
+            seconds = "  ".join(
+                f"{p} {r['seconds']:.3f} s" for p, r in rounds[-1]["programs"].items()
+            )
             mark = rounds[-1]["yardstick_gflops"]
             common.say(f"  {key} round {len(rounds)}: {seconds}  yardstick {mark:.0f} GFLOP/s")
             if len(common.counted([r["yardstick_gflops"] for r in rounds])) >= o.rounds:
                 break
-        weights = {"mole": programs["mole"].weights, "torch": int(programs["tuned"].ready.split()[1])}
+        weights = {
+            "mole": programs["mole"].weights,
+            "torch": int(programs["tuned"].ready.split()[1]),
+        }
         gflop = programs["mole"].gflop
     finally:
         for child in [yardstick, *programs.values()]:
@@ -308,7 +313,9 @@ def figures(rounds, gflop):
         "seconds": seconds,
         "ratio": ratios,
         "share": common.summary([gflop / r["seconds"] / r["yardstick_gflops"] for r in ours]),
-        "faults": {p: common.summary([r[p]["faults"] for r in everyone])["max"] for p in everyone[0]},
+        "faults": {
+            p: common.summary([r[p]["faults"] for r in everyone])["max"] for p in everyone[0]
+        },
         "peak_rss_bytes": {p: max(r[p]["peak_rss_bytes"] for r in everyone) for p in everyone[0]},
     }
 
@@ -335,7 +342,8 @@ def compare(o):
 
 def table(results):
     """Medians of seconds; median, least and greatest ratio of a round."""
-    print(f"{'component':13} rounds   mole s    tuned    stock  mole/tuned (from to)    mole/stock (from to)")
+    head = "rounds   mole s    tuned    stock  mole/tuned (from to)    mole/stock (from to)"
+    print(f"{'component':13} {head}")
     for key, r in results.items():
         line = f"{key:13} {r['counted']:6}"
         for program in ("mole", "tuned", "stock"):
@@ -354,11 +362,20 @@ def options():
     add = parser.add_argument
     add("--mole", default="build/cc/mole", help="our program (build/cc/mole)")
     add("--model", default="synth:sd15", help="its model (synth:sd15)")
-    add("--python", default=sys.executable, help="a Python with torch, diffusers, transformers (this one)")
+    add(
+        "--python",
+        default=sys.executable,
+        help="a Python with torch, diffusers, transformers (this one)",
+    )
     add("--json", default="docs/performance.json", help="where results go (docs/performance.json)")
     add("--only", action="append", default=[], choices=list(COMPONENTS), help="this one, anew")
     add("--again", action="store_true", help="all of them anew")
-    add("--rounds", type=int, default=5, help="that have to count; at most twice as many are made (5)")
+    add(
+        "--rounds",
+        type=int,
+        default=5,
+        help="that have to count; at most twice as many are made (5)",
+    )
     add("--threads", type=int, default=min(2, os.cpu_count() or 1), help="(2)")
     add("--width", type=int, default=512, help="pixels (512)")
     add("--height", type=int, default=512, help="pixels (512)")

@@ -21,7 +21,12 @@ import bench_common as common
 import growth_plots
 
 LONG = 25.0  # seconds of counted runs after which a point gets no further one
-SIDES, BATCHES, RANKS, EXPERTS = (256, 384, 512, 768, 1024), (1, 2, 4), (0, 16, 64, 256, 512), (0, 1, 2, 4)
+SIDES, BATCHES, RANKS, EXPERTS = (
+    (256, 384, 512, 768, 1024),
+    (1, 2, 4),
+    (0, 16, 64, 256, 512),
+    (0, 1, 2, 4),
+)
 NAMES = ("face", "hand", "third", "fourth")
 
 

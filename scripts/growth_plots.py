@@ -11,11 +11,23 @@ from pathlib import Path
 POWER, LINE = "power", "line"
 # Series -> title, name of the axis, the law that is fitted.
 KINDS = {
-    "resolution": ("A UNet step against resolution, batch 1", "side of the picture in pixels", POWER),
+    "resolution": (
+        "A UNet step against resolution, batch 1",
+        "side of the picture in pixels",
+        POWER,
+    ),
     "vae": ("The VAE's decoder against resolution", "side of the picture in pixels", POWER),
     "batch": ("A UNet step against batch, 512 x 512", "batch", LINE),
-    "rank": ("A UNet step against rank, two experts, 512 x 512, batch 1", "rank of the experts", LINE),
-    "experts": ("A UNet step against experts of rank 256, 512 x 512, batch 1", "number of experts", LINE),
+    "rank": (
+        "A UNet step against rank, two experts, 512 x 512, batch 1",
+        "rank of the experts",
+        LINE,
+    ),
+    "experts": (
+        "A UNet step against experts of rank 256, 512 x 512, batch 1",
+        "number of experts",
+        LINE,
+    ),
 }
 TEXT, GRID, MEASURED, FLOP = "#808080", "#8080804d", "#2f81c4", "#d0762a"
 WIDTH, HEIGHT, PANEL = 860, 352, (330, 210)  # of the picture, of the field of one plot
@@ -76,6 +88,7 @@ def in_words(name, law, unit):
     slope, start = law[1]
     if KINDS[name][2] == POWER:
         return f"side^{slope:.2f}"
+    start = 0 if abs(start) < 1e-6 * abs(slope) else start
     return f"{start:.3g} {'-' if slope < 0 else '+'} {abs(slope):.3g} {name} {unit}"
 
 
@@ -160,7 +173,9 @@ class Axes:
 
 def line(x0, y0, x1, y1, colour, dash=""):
     dash = f' stroke-dasharray="{dash}"' if dash else ""
-    return f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{colour}"{dash}/>'
+    return (
+        f'<line x1="{x0:.1f}" y1="{y0:.1f}" x2="{x1:.1f}" y2="{y1:.1f}" stroke="{colour}"{dash}/>'
+    )
 
 
 def text(x, y, words, anchor="start", size=12):
@@ -178,7 +193,7 @@ def legend(x, y, colour, words, dash=None):
 
 
 def flop_law(points, kind):
-    """Seconds if every FLOP took the same time as at 512 pixels; in the other series, as in the first point."""
+    """Seconds if every FLOP took the same time as at 512 pixels (other series: as in the first point)."""
     anchor = next((p for p in points if kind == POWER and p["x"] == 512), points[0])
     return lambda p: seconds(anchor) * p["gflop"] / anchor["gflop"]
 
@@ -210,8 +225,8 @@ def plot(name, points):
         out += right.dots(sizes)
     y = HEIGHT - 10
     out += legend(62, y, MEASURED, "measured")
-    out += legend(150, y, FLOP, "as the FLOP grow", "")
-    out += legend(282, y, MEASURED, in_words(name, time_law, "s"), "5 4")
+    out += legend(156, y, FLOP, "as the FLOP grow", "")
+    out += legend(300, y, MEASURED, in_words(name, time_law, "s"), "5 4")
     if memory_law:
         out += legend(62 + PANEL[0] + 84, y, MEASURED, in_words(name, memory_law, "GiB"), "5 4")
     body = "\n".join(out)

@@ -10,6 +10,7 @@ What the JSON does not hold is called not measured. Only the standard library is
 import argparse
 import os
 import sys
+import textwrap
 from pathlib import Path
 
 import bench_common as common
@@ -28,6 +29,10 @@ NAMES = {
 # ---- words and tables -------------------------------------------------------------------------------
 
 
+def wrap(words):
+    return textwrap.fill(words, 100, break_long_words=False, break_on_hyphens=False)
+
+
 def table(head, rows):
     """Lines of a table; all columns but the first are numbers."""
     rule = "|---|" + "---:|" * (len(head) - 1)
@@ -36,7 +41,11 @@ def table(head, rows):
 
 def spread(s, digits=2):
     """Median (least to greatest)."""
-    return "-" if s is None else f"{s['median']:.{digits}f} ({s['min']:.{digits}f} to {s['max']:.{digits}f})"
+    return (
+        "-"
+        if s is None
+        else f"{s['median']:.{digits}f} ({s['min']:.{digits}f} to {s['max']:.{digits}f})"
+    )
 
 
 def figure(x):
@@ -96,7 +105,14 @@ GOALS = [
     ("UNet, batch 2: GFLOP/s over the matrix product's", share("unet.b2"), LEAST, 0.75, 0.95, 2),
     ("UNet, batch 1: time over PyTorch's", over_torch("unet.b1"), MOST, 0.85, 0.65, 2),
     ("UNet, batch 2: time over PyTorch's", over_torch("unet.b2"), MOST, 0.85, 0.65, 2),
-    ("UNet with experts, batch 2: time over PyTorch's", over_torch("unet_mole.b2"), MOST, 0.80, 0.63, 2),
+    (
+        "UNet with experts, batch 2: time over PyTorch's",
+        over_torch("unet_mole.b2"),
+        MOST,
+        0.80,
+        0.63,
+        2,
+    ),
     ("VAE decode: time over PyTorch's", over_torch("vae_decoder"), MOST, 1.05, 0.65, 2),
     ("text encoder, batch 2: time over PyTorch's", over_torch("text_encoder"), MOST, 1.0, None, 2),
     ("UNet step, batch 1: peak memory over weights", over_weights("unet.b1"), MOST, 1.20, None, 2),
@@ -124,7 +140,9 @@ def goals(stored):
         found = get(stored)
         single = found is not None and found["min"] == found["max"]
         value = None if found is None else found["median"]
-        reached = "-" if found is None else f"{value:.{digits}f}" if single else spread(found, digits)
+        reached = (
+            "-" if found is None else f"{value:.{digits}f}" if single else spread(found, digits)
+        )
         rows.append([what, f"{sense} {goal:g}", "" if aim is None else f"{aim:g}", reached])
         rows[-1].append(verdict(value, sense, goal, aim))
     return table(["what", "goal", "aim", "found", ""], rows)
@@ -135,7 +153,9 @@ def goals(stored):
 
 def the_machine(stored):
     m, bench = stored.get("machine", {}), stored.get("bench", {}).get("machine", {})
-    v, settings = stored.get("torch", {}).get("versions", {}), stored.get("torch", {}).get("settings", {})
+    v, settings = stored.get("torch", {}).get("versions", {}), stored.get("torch", {}).get(
+        "settings", {}
+    )
     rows = []
 
     def row(name, value):
@@ -152,11 +172,19 @@ def the_machine(stored):
     row("compiler", bench.get("compiler"))
     row("threads", str(settings.get("threads", bench.get("threads", ""))))
     if v:
-        parts = f"PyTorch {v['torch']}, diffusers {v['diffusers']}, transformers {v['transformers']}"
-        row("compared with", f"{parts}; its BLAS: {v['blas']}, oneDNN {v['onednn']}, loops for {v['vectors']}")
+        parts = (
+            f"PyTorch {v['torch']}, diffusers {v['diffusers']}, transformers {v['transformers']}"
+        )
+        row(
+            "compared with",
+            f"{parts}; its BLAS: {v['blas']}, oneDNN {v['onednn']}, loops for {v['vectors']}",
+        )
     if not rows:
         return ["Not measured."]
     return ["| | |", "|---|---|"] + [f"| {name} | {value} |" for name, value in rows]
+
+
+MEMORY = "Memory in MiB, and minor page faults of one run after the first:"
 
 
 def against_torch(stored):
@@ -174,10 +202,10 @@ def against_torch(stored):
         peaks = [sizes(c["peak_rss_bytes"].get(who)) for who in ("mole", "tuned", "stock")]
         faulty = [str(c["faults"].get(who, "-")) for who in ("mole", "tuned", "stock")]
         memory.append([name, sizes(c["weights_bytes"]["mole"]), *peaks, *faulty])
-        notes += [f"{name}: {note}." for note in c["notes"]]
+        notes += [wrap(f"{name}: {note}.") for note in c["notes"]]
     head = ["", "GFLOP", "rounds", "mole, s", "GFLOP/s", "of the matrix product"]
     head += ["PyTorch tuned, s", "mole over it", "PyTorch stock, s", "mole over it"]
-    lines = table(head, times) + ["", "Memory in MiB, and minor page faults of one run after the first:", ""]
+    lines = table(head, times) + ["", MEMORY, ""]
     head = ["", "weights", "peak: mole", "tuned", "stock", "faults: mole", "tuned", "stock"]
     lines += table(head, memory)
     return lines + (["", *notes] if notes else [])
@@ -209,17 +237,25 @@ def operations(stored):
     ]
     if not rows:
         return ["Not measured."]
-    lines = table(["operation", "GFLOP", "median, ms", "min", "max", "GFLOP/s", "of the matrix product"], rows)
+    lines = table(
+        ["operation", "GFLOP", "median, ms", "min", "max", "GFLOP/s", "of the matrix product"], rows
+    )
     for this, other, title in (
         ("winograd", "tiles", "A 3x3 convolution by Winograd's products, against tiles:"),
         ("stacked", "direct", "A layer with experts in the stacked form, against the direct one:"),
     ):
         both = [
-            [f"`{n}`", *(figure(1000 * r["median_s"]) for r in (a, b)), f"{b['median_s'] / a['median_s']:.2f}"]
+            [
+                f"`{n}`",
+                *(figure(1000 * r["median_s"]) for r in (a, b)),
+                f"{b['median_s'] / a['median_s']:.2f}",
+            ]
             for n, a, b in pairs(results, this, other)
         ]
         if both:
-            lines += ["", title, ""] + table(["", f"{this}, ms", f"{other}, ms", "times faster"], both)
+            lines += ["", title, ""] + table(
+                ["", f"{this}, ms", f"{other}, ms", "times faster"], both
+            )
     return lines
 
 
@@ -243,13 +279,14 @@ def profile(stored):
 
 
 SERIES_WORDS = {
-    "resolution": "Convolutions and linear layers grow with the number of pixels, side^2; attention with its "
-    "square, side^4. So the exponent lies a little above 2 and grows with the side.",
+    "resolution": "Convolutions and linear layers grow with the number of pixels, side^2; attention with "
+    "its square, side^4. So the exponent lies a little above 2 and grows with the side.",
     "vae": "Convolutions, side^2, and one attention at the side of the latents, side^4.",
-    "batch": "Every FLOP is there once more for each picture of the batch, the weights only once: a line. What it "
-    "has at batch 0 is the cost of reading the weights.",
+    "batch": "Every FLOP is there once more for each picture of the batch, the weights only once: a line. "
+    "What is left at batch 0 does not depend on the batch: reading the weights.",
     "rank": "A line in the rank, as the FLOP of two thin products are. Where the rank is so large that "
-    "the thin products cost more than a whole one, they are multiplied out beforehand, and the time grows no more.",
+    "the thin products cost more than a whole one, they are multiplied out beforehand, and the time "
+    "grows no more.",
     "experts": "A line in their number, for the same reason.",
 }
 
@@ -263,13 +300,17 @@ def growth(stored):
             continue
         time_law, flop_law, memory_law = growth_plots.laws(name, points)
         words = lambda law, unit: growth_plots.in_words(name, law, unit)  # noqa: E731
-        lines += [f"### {title}", "", SERIES_WORDS[name], "", f"![{title}](img/growth-{name}.svg)", ""]
-        beyond = "peak memory beyond the weights" if kind == growth_plots.POWER else "peak memory"
         lines += [
-            f"Time: {words(time_law, 's')}. FLOP: {words(flop_law, 'GFLOP')}. "
-            f"{beyond[0].upper() + beyond[1:]}: {words(memory_law, 'GiB')}.",
+            f"### {title}",
+            "",
+            wrap(SERIES_WORDS[name]),
+            "",
+            f"![{title}](img/growth-{name}.svg)",
             "",
         ]
+        beyond = "Peak memory beyond the weights" if kind == growth_plots.POWER else "Peak memory"
+        said = f"Time: {words(time_law, 's')}. FLOP: {words(flop_law, 'GFLOP')}. "
+        lines += [wrap(f"{said}{beyond}: {words(memory_law, 'GiB')}."), ""]
         rows = [
             [
                 f"{p['x']:g}",
@@ -298,13 +339,18 @@ def runs(stored):
         ]
         for r in stored.get("runs", {}).values()
     ]
-    return table(["", "s", "peak, MiB", "weights, MiB", "peak over weights"], rows) if rows else ["Not measured."]
+    return (
+        table(["", "s", "peak, MiB", "weights, MiB", "peak over weights"], rows)
+        if rows
+        else ["Not measured."]
+    )
 
 
 PAGE = """# Performance
 
-Made by `scripts/performance_page.py` from [performance.json](performance.json); `make bench` measures, and
-makes both anew. Figures of one machine, on one day. Ratios taken in turns travel further than seconds do.
+Made by `scripts/performance_page.py` from [performance.json](performance.json); `make bench`
+measures, and makes both anew. Figures of one machine, on one day. Ratios taken in turns travel
+further than seconds do.
 
 ## The machine
 
@@ -312,15 +358,16 @@ makes both anew. Figures of one machine, on one day. Ratios taken in turns trave
 
 ## Goals
 
-Medians, in brackets the least and the greatest round. PyTorch is the one with the tuned allocator, which is the
-faster.
+Medians, in brackets the least and the greatest round. PyTorch is the one with the tuned allocator
+(below).
 
 {goals}
 
 ## Against PyTorch
 
-float32, pictures of 512 x 512, rank 256. "Tuned" is PyTorch with an allocator that keeps its memory (glibc's
-`MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`, `MALLOC_TOP_PAD_`), "stock" PyTorch as it comes.
+float32, pictures of 512 x 512, rank 256. "Tuned" is PyTorch with an allocator that keeps its memory
+(glibc's `MALLOC_MMAP_THRESHOLD_`, `MALLOC_TRIM_THRESHOLD_`, `MALLOC_TOP_PAD_`), "stock" PyTorch as
+it comes.
 
 {torch}
 
@@ -332,13 +379,14 @@ At the shapes of the UNet.
 
 {profile}## How cost grows
 
-Dots are measured, the least of a few runs each; the dashed line is the fitted law; the other line is the time
-that the FLOP would take at the rate of one point: 512 pixels, or the first of the series.
+Dots are measured, the least of a few runs each; the dashed line is the fitted law; the other line
+is the time that the FLOP would take at the rate of one point: 512 pixels, or the first of the
+series.
 
 {growth}## Whole runs
 
-`mole generate` with two experts of rank 256, from the start of the program to its end, making the weights
-included.
+`mole generate` with two experts of rank 256, from the start of the program to its end, making the
+weights included.
 
 {runs}
 
@@ -346,27 +394,30 @@ included.
 
 * Nothing is downloaded: weights come from a formula (`synth:sd15`), PyTorch's are random. Of both
   only the shapes matter for the time.
-* FLOP are 2 for a multiplication with its addition. A convolution counts as the definition does it, though
-  Winograd's form needs fewer; an expert as the authors compute it. GFLOP/s are therefore effective ones and can
-  lie above what the machine does.
-* The yardstick is a product of two matrices of 2048 x 2048 in the same BLAS and with the same threads, taken
-  before each program in each round. "Of the matrix product" is the effective rate over it.
-* Comparisons are made in rounds: each program runs the component once, in an order that is reversed from round to
-  round, after a run that does not count. A round with a yardstick below 0.85 of the best one's was disturbed
-  and does not count. Ratios are taken within a round.
-* Programs do the same work with one exception: keys and values of the text are computed by mole once per
-  prompt, in the first step, and by PyTorch in every step. That is what a run of many steps does; it is less than
-  1 % of the FLOP of a step, 2 % with experts.
-* PyTorch with experts is the authors' formulation, layer by layer: `base(x) + sum D G E`, with `E` from two thin
-  products, a sigmoid of a linear map for each gate, the global one on the mean of `E` over tokens.
-* Peak memory is the kernel's count of resident memory (VmHWM), mapped files and the program's own code
-  included.
-* `OPENBLAS_CORETYPE` and `OPENBLAS_L2_SIZE` are taken out of the environment: OpenBLAS chooses its kernel.
+* FLOP are 2 for a multiplication with its addition. A convolution counts as the definition does it,
+  though Winograd's form needs fewer; an expert as the authors compute it. GFLOP/s are therefore
+  effective ones and can lie above what the machine does.
+* The yardstick is a product of two matrices of 2048 x 2048 in the same BLAS and with the same
+  threads, taken before each program in each round. "Of the matrix product" is the effective rate
+  over it.
+* Comparisons are made in rounds: each program runs the component once, in an order that is reversed
+  from round to round, after a run that does not count. A round with a yardstick below 0.85 of the
+  best one's was disturbed and does not count. Ratios are taken within a round.
+* Programs are given the same work. One part of it mole does once per prompt, in the first step:
+  keys and values of the text, which PyTorch makes in every step. That is what a run of many steps
+  does; it is less than 1 % of the FLOP of a step, with experts too.
+* PyTorch with experts is the authors' formulation, layer by layer: `base(x) + sum D G E`, with `E`
+  from two thin products, a sigmoid of a linear map for each gate, the global one on the mean of `E`
+  over tokens.
+* Peak memory is the kernel's count of resident memory (VmHWM), mapped files and the program's own
+  code included.
+* `OPENBLAS_CORETYPE` and `OPENBLAS_L2_SIZE` are taken out of the environment: OpenBLAS chooses its
+  kernel.
 
 ## What is not measured
 
-Other processors, more threads, float16 or bfloat16 arithmetic, GPUs; reading weights from a disk; PyTorch
-compiled (`torch.compile`) or quantised; other programs that draw such pictures.
+Other processors, more threads, float16 or bfloat16 arithmetic, GPUs; reading weights from a disk;
+PyTorch compiled (`torch.compile`) or quantised; other programs that draw such pictures.
 """
 
 
@@ -401,7 +452,9 @@ def difference(path, text):
     if found == text:
         return None
     have, want = found.splitlines() + ["(the end)"], text.splitlines() + ["(the end)"]
-    n = next((i for i, (a, b) in enumerate(zip(have, want)) if a != b), min(len(have), len(want)) - 1)
+    n = next(
+        (i for i, (a, b) in enumerate(zip(have, want)) if a != b), min(len(have), len(want)) - 1
+    )
     return f"{path}:{n + 1}: expected: {want[n]}\n    found: {have[n]}"
 
 
@@ -411,7 +464,11 @@ def main():
     )
     add = parser.add_argument
     add("--json", default="docs/performance.json", help="the numbers (docs/performance.json)")
-    add("--page", default="docs/performance.md", help="the page (docs/performance.md); plots into img/ beside it")
+    add(
+        "--page",
+        default="docs/performance.md",
+        help="the page (docs/performance.md); plots: img/ beside it",
+    )
     add("--check", action="store_true", help="write nothing, compare")
     o = parser.parse_args()
     images = Path(o.page).parent / "img"
@@ -432,7 +489,9 @@ def main():
         common.say(f"performance_page.py: {error}")
         return 3
     except (KeyError, TypeError, ValueError) as error:
-        common.say(f"performance_page.py: {o.json}: not as the measuring scripts write it: {error!r}")
+        common.say(
+            f"performance_page.py: {o.json}: not as the measuring scripts write it: {error!r}"
+        )
         return 3
     for text in wrong:
         common.say(f"performance_page.py: {text}")
