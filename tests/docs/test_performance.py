@@ -28,18 +28,18 @@ import performance_page  # noqa: E402
 MOLE = """#!/bin/sh
 [ -z "${OPENBLAS_CORETYPE:-}" ] || { echo "mole: OPENBLAS_CORETYPE is set" >&2; exit 3; }
 command=$1; shift
-name= json= width=512 batch=1
+name= json= model= width=512 batch=1
 while [ $# -gt 0 ]; do
     case $1 in
         --serve) name=$2 ;; --json) json=$2 ;; --width) width=$2 ;; --batch) batch=$2 ;;
         -o) echo picture >"$2" ;;
-        --model) [ "$2" != synth:none ] || { echo "mole: no model synth:none" >&2; exit 3; } ;;
+        --model) model=$2; [ "$2" != synth:none ] || { echo "mole: no model synth:none" >&2; exit 3; } ;;
     esac
     shift
 done
 case $command in
 inspect) printf 'unet\\n  parameters    1000000\\nvae_decoder\\n  parameters  500000\\n' ;;
-generate) ;;
+generate) [ "$model" != synth:large ] || { echo "mole: no memory" >&2; exit 3; } ;;
 bench)
     if [ -n "$json" ]; then cat "${0%/*}/bench.json" >"$json"; exit; fi
     echo "ready $((width * width * batch / 1000)) 3000000000"
@@ -50,6 +50,19 @@ bench)
         esac
     done ;;
 esac
+"""
+
+# A Python with PyTorch whose UNet takes 2 s, or 3 s with the allocator as it is; PEAK is its memory.
+PYTHON = """#!/bin/sh
+if [ "$1" = -c ]; then
+    echo '{"torch": "9.9", "diffusers": "8", "transformers": "7",' \\
+        '"blas": "b", "onednn": "1", "vectors": "v"}'
+    exit
+fi
+echo "ready 0 3000000000"
+while read -r word; do
+    echo "${MALLOC_TOP_PAD_:+2}${MALLOC_TOP_PAD_:-3}" | sed 's/268435456/.0 9 PEAK/; s/^3$/3.0 9 PEAK/'
+done
 """
 
 
@@ -279,10 +292,43 @@ class Programs(unittest.TestCase):
         said = self.run_script("growth.py", *mole, "--model", "synth:none", status=3)
         self.assertIn("mole: no model synth:none", said)
         self.run_script("bench_runs.py", *mole, "--model", "synth:none", status=3)
+        said = self.run_script("bench_runs.py", *mole, "--model", "synth:large", status=3)
+        self.assertIn("mole: no memory", said)
         self.run_script("growth.py", "--mole", self.at / "none", status=3)
         (self.at / "bench.json").write_text('{"format": "another"}')
         self.assertIn("mole bench 1", self.bench("--only", "bench", status=3))
         self.assertFalse((self.at / "p.json").exists())
+
+    def python(self, peak):
+        (self.at / "python").write_text(PYTHON.replace("PEAK", str(peak)))
+        (self.at / "python").chmod(0o755)
+        return ["--mole", self.at / "mole", "--python", self.at / "python", "--rounds", "2"]
+
+    def components(self):
+        return json.loads((self.at / "p.json").read_text())["torch"]["components"]
+
+    def test_in_turns_with_torch(self):
+        words = self.python(5000)
+        said = self.run_script("bench_torch.py", *words)
+        self.assertIn("unet.b2 round 2", said)
+        found = self.components()
+        self.assertEqual(list(found), list(bench_torch.COMPONENTS))
+        ratios = found["unet.b2"]["ratio"]
+        self.assertEqual([ratios[w]["median"] for w in ("tuned", "stock")], [0.75, 0.5])
+        self.assertEqual(found["unet.b1"]["ratio"]["tuned"]["median"], 0.25)
+        self.assertEqual(found["unet_mole.b2"]["weights_bytes"]["torch"], 3000000000)
+        orders = [list(r["programs"]) for r in found["unet.b2"]["rounds"]]
+        self.assertEqual(orders, [["mole", "tuned", "stock"], ["stock", "tuned", "mole"]])
+        self.assertIn("there already", self.run_script("bench_torch.py", *words))
+        # No memory for the third program: it is left out, which is said and kept.
+        said = self.run_script("bench_torch.py", *self.python(10**15), "--only", "unet.b2")
+        self.assertIn("left out", said)
+        self.assertNotIn("unet.b1 round", said)
+        found = self.components()
+        self.assertNotIn("stock", found["unet.b2"]["ratio"])
+        self.assertIn("stock", found["unet.b1"]["ratio"])
+        self.bench("--only", "page")
+        self.assertIn("PyTorch 9.9", (self.at / "page.md").read_text())
 
     def test_without_torch(self):
         (self.at / "python").write_text("#!/bin/sh\necho 'No module named torch' >&2\nexit 1\n")
