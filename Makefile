@@ -265,6 +265,9 @@ docs-check: ## run every command of README.md and docs/, and compare
 	@scripts/setup.sh --more || :
 	@tests/docs/test_check_docs.sh
 	@PATH="$(abspath $(OUT)):$$PATH" tests/docs/test_many_machines.sh
+	@if command -v python3 >/dev/null; then \
+	    tests/docs/test_performance.py && scripts/performance_page.py --check; \
+	else echo "SKIP docs/performance.md: no python3"; fi
 	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
 .PHONY: lint
