@@ -21,7 +21,7 @@ static void print_help(void) {
            "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
            "taps of at\n"
            "                       least 16 numbers; smaller ones are judged together\n"
-           "                       (fingerprints: 1.5 times that)\n"
+           "                       (fingerprints: twice that)\n"
            "  --all                every tap, not only the worst ten of a case\n"
            "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
            "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
@@ -126,9 +126,9 @@ static void print_rows(const verify_result_t *result, bool all) {
     free(row);
 }
 
-/* 32 values stand for a whole tensor in a fingerprint: their rms is an estimate, so half as much again. */
+/* 32 values stand for a whole tensor in a fingerprint: their rms is an estimate, so twice as much. */
 static double ratio_bound(const options_t *o, const golden_case_t *golden) {
-    return golden->fingerprint && !o->own_ratio ? 1.5 * o->bound_ratio : o->bound_ratio;
+    return golden->fingerprint && !o->own_ratio ? 2 * o->bound_ratio : o->bound_ratio;
 }
 
 /* In the stacked form the inner taps of the direct one do not exist. */
