@@ -28,7 +28,6 @@ static void print_help(void) {
         "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
         "taps of at\n"
         "                       least 16 numbers; smaller ones are judged together\n"
-        "                       (fingerprints: 1.5 times that)\n"
         "  --all                every tap, not only the worst ten of a case\n"
         "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
         "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
@@ -100,7 +99,6 @@ static int parse(options_t *o, int argc, char **argv) {
     if (optind == argc) return cli_usage_error(command, "name at least one golden folder");
     if ((o->json || o->junit || o->html) && optind + 1 != argc)
         return cli_usage_error(command, one_case);
-    o->own_ratio = ratio_given;
     default_bounds(o, bound_given, ratio_given);
     return -1;
 }
@@ -131,11 +129,6 @@ static void print_rows(const verify_result_t *result, bool all) {
     free(row);
 }
 
-/* 32 values stand for a whole tensor in a fingerprint: their rms is an estimate, so twice as much. */
-static double ratio_bound(const options_t *o, const golden_case_t *golden) {
-    return golden->fingerprint && !o->own_ratio ? 2 * o->bound_ratio : o->bound_ratio;
-}
-
 /* In the stacked form the inner taps of the direct one do not exist. */
 static bool excused(const options_t *o, const verify_row_t *row) {
     return !row->seen && o->common.form == MOLE_STACKED && strstr(row->tap->name, ".mole.");
@@ -150,7 +143,7 @@ static bool judge(const options_t *o, const golden_case_t *golden, const verify_
     bool good = !missing && !s.misshapen && s.seen > 0;
     if (o->bound > 0) good = good && s.error <= o->bound;
     if (o->bound_ratio > 0)
-        good = good && s.ratio <= ratio_bound(o, golden) && s.small_ratio <= ratio_bound(o, golden);
+        good = good && s.ratio <= o->bound_ratio && s.small_ratio <= o->bound_ratio;
     printf("%-6s %s: %zu taps", good ? "agrees" : "DIFFERS", golden->name, s.seen);
     if (missing) printf(", %zu never came by", missing);
     if (s.misshapen) printf(", %zu of another shape", s.misshapen);
@@ -168,7 +161,7 @@ static bool judge(const options_t *o, const golden_case_t *golden, const verify_
 static int write_reports(const options_t *o, const golden_case_t *golden,
                          const verify_result_t *result, err_t *err) {
     compare_result_t report;
-    verify_report(result, golden, o->mode, o->bound, ratio_bound(o, golden), &report);
+    verify_report(result, golden, o->mode, o->bound, o->bound_ratio, &report);
     int status = (o->json && report_json(&report, o->json, err)) ||
                  (o->junit && report_junit(&report, o->junit, err)) ||
                  (o->html && report_html(&report, golden, NULL, NULL, o->html, err));

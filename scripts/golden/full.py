@@ -410,6 +410,12 @@ CASES = {
 }
 
 
+def tiny(out):
+    """golden/fingerprints: three cases of the tiny model, for quick tests."""
+    for function in (text_encoder, vae_decode, run_2):
+        function(Path(out) / "fingerprints", "sd15-tiny")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", default="golden/full")

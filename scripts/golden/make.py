@@ -23,9 +23,9 @@ import diffusers  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from golden import check, components, io_cases, models, mole, ops_linear, ops_mole  # noqa: E402
-from golden import ops_pointwise, pipeline, prompts, sampler, stats  # noqa: E402
-from golden import tokenizers_golden  # noqa: E402
+from golden import check, components, full, io_cases, models, mole, ops_linear  # noqa: E402
+from golden import ops_mole, ops_pointwise, pipeline, prompts, sampler, stats  # noqa: E402
+from golden import synth_hashes, tokenizers_golden  # noqa: E402
 
 
 def make_models(out):
@@ -73,6 +73,8 @@ CASES = {
     "sampler/philox": sampler.philox,
     "sampler/ddim-tables": sampler.ddim_tables,
     "sampler/ddim_step": sampler.ddim_step,
+    "synth/hashes": synth_hashes.make,
+    "fingerprints": full.tiny,
     "io/values": io_cases.dtypes,
     "io/text-encoder-names": io_cases.text_encoder_names,
 }
@@ -121,6 +123,9 @@ def check_all(out, only):
         for name in skipped:
             source = Path(out) / f"{name}.json"
             shutil.copy(source, Path(scratch) / f"{name}.json")
+        if (Path(out) / "full").is_dir():
+            shutil.copytree(Path(out) / "full", Path(scratch) / "full")
+            print("golden-check: SKIP full: not compared (full.py makes it, in half an hour)")
         within = None
         if only:
             made = {p.relative_to(scratch) for p in Path(scratch).glob("*/*")}

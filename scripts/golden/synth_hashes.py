@@ -76,10 +76,9 @@ def whole(tensors):
     return total.hexdigest()
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="golden")
-    folder = Path(parser.parse_args().out) / "synth"
+def make(out):
+    """Write the file."""
+    folder = Path(out) / "synth"
     folder.mkdir(parents=True, exist_ok=True)
     keys = ("name", "shape", "seed", "rank", "alpha", "sha256")
     rows = [
@@ -92,6 +91,12 @@ def main():
     ]
     head = {"format": "mole-synth", "version": 1, "about": "What the formula of docs/synth.md gives."}
     dump_json(folder / "hashes.json", {**head, "tensors": rows, "sd15-tiny": parts})
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--out", default="golden")
+    make(parser.parse_args().out)
 
 
 if __name__ == "__main__":

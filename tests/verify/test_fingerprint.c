@@ -93,6 +93,15 @@ static void changes_show(void **state) {
     other = of_torch(y);
     assert_true(fingerprint_diff(&other, &truth, COUNT).rms > 1e-3);
 
+    double *figure[] = {&other.mean, &other.deviation, &other.least, &other.most, &other.norm};
+    for (size_t i = 0; i < sizeof figure / sizeof *figure; i++) { /* each by itself */
+        other = truth;
+        *figure[i] += i == 4 ? sqrt(COUNT) : 1;
+        diff_t d = fingerprint_diff(&other, &truth, COUNT);
+        assert_true(near(d.max_abs, 1, 1e-9));
+        assert_true(near(d.rms, i == 2 || i == 3 ? 1.0 / 16 : 1, 1e-9));
+    }
+
     real_t bad[] = {(real_t)NAN, (real_t)INFINITY, (real_t)-INFINITY};
     for (size_t i = 0; i < 3; i++) {
         memcpy(y, x, sizeof y);
