@@ -159,10 +159,8 @@ int mole_model_watch(mole_model_t *m, mole_tap_t *watcher, void *who, int inputs
 /* ---- running ----------------------------------------------------------------------------------- */
 
 static run_t start(mole_model_t *m) {
-    return (run_t){.arena = m->arena,
-                   .sink = m->tap ? &m->sink : NULL,
-                   .matmul = m->matmul,
-                   .form = m->form};
+    return (run_t){
+        .arena = m->arena, .sink = m->tap ? &m->sink : NULL, .matmul = m->matmul, .form = m->form};
 }
 
 /* An image of B x C x H x W numbers that the run is known to hold at once: more than the machine has

@@ -65,8 +65,7 @@ enum {
 #define CLI_MODEL_OPTIONS                                                                          \
     {"model", required_argument, NULL, OPT_MODEL},                                                 \
         {"tokenizer", required_argument, NULL, OPT_TOKENIZER},                                     \
-        {"face", required_argument, NULL, OPT_FACE},                                               \
-        {"hand", required_argument, NULL, OPT_HAND},                                               \
+        {"face", required_argument, NULL, OPT_FACE}, {"hand", required_argument, NULL, OPT_HAND},  \
         {"expert", required_argument, NULL, OPT_EXPERT},                                           \
         {"gates", required_argument, NULL, OPT_GATES},                                             \
         {"plain-lora", no_argument, NULL, OPT_PLAIN_LORA}, {                                       \

@@ -25,8 +25,9 @@ const char cli_model_help[] =
 #define RUN_HELP(form)                                                                             \
     "  --precision f32|f64  number type (f32)\n"                                                   \
     "  --matmul blas|plain  OpenBLAS, or loops in a fixed order with double sums (blas)\n"         \
-    "  --conv auto|tiles|winograd  how 3x3 convolutions are computed: the faster way, the sums of\n"   \
-    "                       the definition, or with fewer products (auto; plain takes the sums)\n"    \
+    "  --conv auto|tiles|winograd  how 3x3 convolutions are computed: the faster way, the sums "   \
+    "of\n"                                                                                         \
+    "                       the definition, or with fewer products (auto; plain takes the sums)\n" \
     "  --mole stacked|direct  the cheaper form, or the definition with every tap (" form ")\n"     \
     "  --threads N          at most so many threads (all cores)\n"
 

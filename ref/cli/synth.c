@@ -10,8 +10,8 @@ static const char command[] = "synth";
 
 static void print_help(void) {
     printf("usage: mole synth --arch ARCH -o PATH [OPTIONS]\n\n"
-           "Write a model whose every number follows from a formula (docs/synth.md): the same bits "
-           "as\n--model synth:ARCH has in place, for programs that read files.\n\n"
+           "Write a model whose every number follows from a formula (docs/synth.md), the same bits "
+           "as a\nmodel named synth:ARCH has in place, for programs that read files.\n\n"
            "  --arch sd15|sd15-tiny  Stable Diffusion v1.5, or the same with few channels\n"
            "  --seed N             another draw of all numbers (0)\n"
            "  --format diffusers|ldm  a pipeline folder, or one checkpoint file (diffusers)\n"
@@ -21,7 +21,7 @@ static void print_help(void) {
            "  --rank R             of both experts (256)\n"
            "  --face-alpha A, --hand-alpha A  (a quarter of the rank, half of it)\n"
            "  -q                   no progress on stderr\n\n"
-           "example:\n  mole synth --arch sd15-tiny -o out/tiny --experts out/tiny-mole --rank 4\n");
+           "example:\n  mole synth --arch sd15-tiny -o tiny --experts tiny-mole --rank 4\n");
 }
 
 typedef struct {
@@ -63,7 +63,7 @@ static int set_option(options_t *o, int option, const char *value) {
         if (o->job.ldm || strcmp(value, "diffusers") == 0) return 0;
         return cli_usage_error(command, "--format takes diffusers or ldm, not '%s'", value);
     case OPT_DTYPE:
-        o->job.dtype = strcmp(value, "f16") == 0 ? DTYPE_F16
+        o->job.dtype = strcmp(value, "f16") == 0    ? DTYPE_F16
                        : strcmp(value, "bf16") == 0 ? DTYPE_BF16
                                                     : DTYPE_F32;
         if (o->job.dtype != DTYPE_F32 || strcmp(value, "f32") == 0) return 0;
@@ -146,7 +146,6 @@ int cli_synth(int argc, char **argv) {
     progress_catch_interrupt();
     if (synth_write(&o.job, &err)) return cli_input_error(command, &err);
     printf("%s  %s, seed %llu\n", o.job.path, o.job.model.arch, (unsigned long long)o.seed);
-    if (o.job.experts)
-        printf("%s  face, hand, gates, rank %zu\n", o.job.experts, o.rank);
+    if (o.job.experts) printf("%s  face, hand, gates, rank %zu\n", o.job.experts, o.rank);
     return EXIT_AGREES;
 }

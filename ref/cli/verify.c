@@ -17,20 +17,18 @@ static const char one_case[] = "--json, --junit and --html report on one case: n
 static void print_help(void) {
     printf(
         "usage: mole verify [OPTIONS] FOLDER...\n\n"
-        "Run golden cases (docs/golden-format.md, kinds \"run\", \"fingerprint\" and\n\"calls\"), or all "
-        "those\n"
-        "below a folder, and compare every tap with the float64 truth. error: worst |difference| "
-        "/ max\n"
-        "|truth|. ratio: our float32 error in units of PyTorch's.\n"
+        "Run golden cases (docs/golden-format.md, kinds \"run\", \"fingerprint\" and "
+        "\"calls\"), or all\n"
+        "those below a folder, and compare every tap with the float64 truth. error: worst\n"
+        "|difference| / max |truth|. ratio: our float32 error in units of PyTorch's.\n"
         "Exit code 0: all taps within bounds, 1: not, 3: a case cannot be run.\n\n%s"
         "  --forced             put the truth in place of every output: each module on its own\n"
         "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no "
         "bound)\n"
         "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
         "taps of at\n"
-        "                       least 16 numbers; smaller ones are judged together; 1.5 times that "
-        "for\n"
-        "                       fingerprints\n"
+        "                       least 16 numbers; smaller ones are judged together\n"
+        "                       (fingerprints: 1.5 times that)\n"
         "  --all                every tap, not only the worst ten of a case\n"
         "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
         "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
@@ -41,7 +39,7 @@ typedef struct {
     cli_common_t common;
     verify_mode_t mode;
     double bound, bound_ratio; /* 0: none */
-    bool all, own_ratio; /* own_ratio: --bound-ratio was given */
+    bool all, own_ratio;       /* own_ratio: --bound-ratio was given */
     const char *json, *junit, *html;
 } options_t;
 
@@ -133,7 +131,7 @@ static void print_rows(const verify_result_t *result, bool all) {
     free(row);
 }
 
-/* 32 values stand for a whole tensor in a fingerprint: their rms is an estimate, and has half as much again. */
+/* 32 values stand for a whole tensor in a fingerprint: their rms is an estimate, so half as much again. */
 static double ratio_bound(const options_t *o, const golden_case_t *golden) {
     return golden->fingerprint && !o->own_ratio ? 1.5 * o->bound_ratio : o->bound_ratio;
 }
@@ -272,7 +270,8 @@ int cli_verify(int argc, char **argv) {
         verdict = cli_input_error(command, &err);
     else if ((o.json || o.junit || o.html) && cases.count != 1)
         verdict = cli_usage_error(command, one_case);
-    run_t run = {.arena = arena, .matmul = o.common.matmul, .conv = o.common.conv, .form = o.common.form};
+    run_t run = {
+        .arena = arena, .matmul = o.common.matmul, .conv = o.common.conv, .form = o.common.form};
     if (!verdict)
         printf("%s, matmul %s, mole %s, %s\n", REAL_NAME,
                run.matmul == MATMUL_BLAS ? "blas" : "plain",

@@ -32,8 +32,8 @@ void dtype_to_real(real_t *out, const void *in, dtype_t dtype, size_t count);
 /* The same into double: exact for every dtype but I64 beyond 2^53. */
 void dtype_to_double(double *out, const void *in, dtype_t dtype, size_t count);
 
-/* out[i] = in[i] as F32, F16 or BF16, rounded to nearest, ties to even; what F16 cannot hold becomes Inf. out may
- * be in. Not for NaN. */
+/* out[i] = in[i] as F32, F16 or BF16, rounded to nearest, ties to even; what F16 cannot hold
+ * becomes Inf. out may be in. Not for NaN. */
 void dtype_from_f32(void *out, const float *in, dtype_t dtype, size_t count);
 
 #endif

@@ -1,9 +1,9 @@
 /* ldm.c - see ldm.h.
  *
- * The UNet's blocks are numbered through: input_blocks.0 is conv_in, then three per level, two with a ResNet
- * (.0) and an attention (.1), one that halves the picture (the last level has none); output_blocks likewise,
- * three per level, the last of which ends in an upsampler. The VAE numbers its decoder's levels from the widest
- * picture on, diffusers from the narrowest. */
+ * The UNet's blocks are numbered through: input_blocks.0 is conv_in, then three per level, two with a
+ * ResNet (.0) and an attention (.1), one that halves the picture (the last level has none);
+ * output_blocks likewise, three per level, the last of which ends in an upsampler. The VAE numbers its
+ * decoder's levels from the widest picture on, diffusers from the narrowest. */
 #include "io/ldm.h"
 
 #include <stdio.h>
@@ -40,19 +40,23 @@ typedef struct {
     const char *ours, *theirs;
 } pair_t;
 
-static const pair_t unet_resnet[] = {
-    {"norm1.", "in_layers.0."},         {"conv1.", "in_layers.2."},
-    {"time_emb_proj.", "emb_layers.1."}, {"norm2.", "out_layers.0."},
-    {"conv2.", "out_layers.3."},        {"conv_shortcut.", "skip_connection."},
-    {NULL, NULL}};
-static const pair_t unet_rest[] = {
-    {"time_embedding.linear_1.", "time_embed.0."}, {"time_embedding.linear_2.", "time_embed.2."},
-    {"conv_in.", "input_blocks.0.0."},             {"conv_norm_out.", "out.0."},
-    {"conv_out.", "out.2."},                       {NULL, NULL}};
+static const pair_t unet_resnet[] = {{"norm1.", "in_layers.0."},
+                                     {"conv1.", "in_layers.2."},
+                                     {"time_emb_proj.", "emb_layers.1."},
+                                     {"norm2.", "out_layers.0."},
+                                     {"conv2.", "out_layers.3."},
+                                     {"conv_shortcut.", "skip_connection."},
+                                     {NULL, NULL}};
+static const pair_t unet_rest[] = {{"time_embedding.linear_1.", "time_embed.0."},
+                                   {"time_embedding.linear_2.", "time_embed.2."},
+                                   {"conv_in.", "input_blocks.0.0."},
+                                   {"conv_norm_out.", "out.0."},
+                                   {"conv_out.", "out.2."},
+                                   {NULL, NULL}};
 static const pair_t vae_resnet[] = {{"conv_shortcut.", "nin_shortcut."}, {NULL, NULL}};
 static const pair_t vae_attention[] = {
-    {"group_norm.", "norm."}, {"to_q.", "q."},           {"to_k.", "k."},
-    {"to_v.", "v."},          {"to_out.0.", "proj_out."}, {NULL, NULL}};
+    {"group_norm.", "norm."},   {"to_q.", "q."}, {"to_k.", "k."}, {"to_v.", "v."},
+    {"to_out.0.", "proj_out."}, {NULL, NULL}};
 
 /* PLACE + rest, its front renamed by the table where a row fits; NULL when none does and one must. */
 static char *renamed(const pair_t *table, bool must, const char *rest, const char *place) {
@@ -64,21 +68,26 @@ static char *renamed(const pair_t *table, bool must, const char *rest, const cha
     return must ? NULL : xasprintf("%s%s", place, rest);
 }
 
+/* One digit and a dot off the front of *at. */
+static bool eat_digit(const char **at, unsigned *digit) {
+    if ((*at)[0] < '0' || (*at)[0] > '9' || (*at)[1] != '.') return false;
+    *digit = (unsigned)(**at - '0');
+    *at += 2;
+    return true;
+}
+
 /* "down_blocks.2.resnets.1.": level, kind and index; *rest behind them. */
 static bool read_block(const char *name, const char *front, unsigned *level, const char **kind,
                        unsigned *index, const char **rest) {
-    static const char *const kinds[] = {"resnets", "attentions", "downsamplers", "upsamplers"};
-    size_t length = strlen(front);
-    char word[16];
-    int used = 0;
-    if (strncmp(name, front, length) != 0) return false;
-    if (sscanf(name + length, "%1u.%15[a-z].%1u.%n", level, word, index, &used) != 3 || !used)
-        return false;
+    static const char *const kinds[] = {"resnets.", "attentions.", "downsamplers.", "upsamplers."};
+    if (strncmp(name, front, strlen(front)) != 0) return false;
+    *rest = name + strlen(front);
+    if (!eat_digit(rest, level) || *level >= LEVELS) return false;
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
-        if (strcmp(word, kinds[i]) == 0) {
+        if (strncmp(*rest, kinds[i], strlen(kinds[i])) == 0) {
             *kind = kinds[i];
-            *rest = name + length + used;
-            return *level < LEVELS;
+            *rest += strlen(kinds[i]);
+            return eat_digit(rest, index);
         }
     return false;
 }

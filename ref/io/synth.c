@@ -63,7 +63,9 @@ int synth_parse(synth_spec_t *spec, synth_kind_t kind, const char *text, const c
     if (slash) length = (size_t)(slash - text);
     bool good = synth_is(text) && length < 256;
     char words[256] = "", shown[SHOWN_TEXT];
-    if (good) memcpy(words, text + strlen(prefix), length - strlen(prefix));
+    if (good)
+        snprintf(words, sizeof words, "%.*s", (int)(length - strlen(prefix)),
+                 text + strlen(prefix));
     bool first = true;
     for (char *word = words; good && (*word || (first && kind == SYNTH_MODEL)); first = false) {
         char *comma = strchr(word, ',');
@@ -81,9 +83,9 @@ int synth_parse(synth_spec_t *spec, synth_kind_t kind, const char *text, const c
 
 /* ---- what kind of tensor ------------------------------------------------------------------------ */
 
-/* The first row whose ending fits the module's name gives the gain: the standard deviation of a weight is gain
- * / sqrt(fan in). 1.6 makes up for SiLU, which halves the energy; branches that are added to a stream of
- * many layers get less. */
+/* The first row whose ending fits the module's name gives the gain: the standard deviation of a weight
+ * is gain / sqrt(fan in). 1.6 makes up for SiLU, which halves the energy; branches that are added to a
+ * stream of many layers get less. */
 static const struct {
     const char *ending;
     double gain;
@@ -119,9 +121,9 @@ static bool ends_with(const char *text, size_t length, const char *ending) {
 }
 
 static bool is_norm(const char *name, size_t length) {
-    static const char *const norms[] = {".norm",        ".norm1",       ".norm2",
+    static const char *const norms[] = {".norm",        ".norm1",        ".norm2",
                                         ".norm3",       "conv_norm_out", ".group_norm",
-                                        ".layer_norm1", ".layer_norm2", ".final_layer_norm"};
+                                        ".layer_norm1", ".layer_norm2",  ".final_layer_norm"};
     for (size_t i = 0; i < sizeof norms / sizeof *norms; i++)
         if (ends_with(name, length, norms[i])) return true;
     return false;
@@ -137,7 +139,7 @@ static void choose_range(synth_tensor_t *t, const synth_spec_t *spec, const char
         return;
     }
     if (ends_with(name, strlen(name), ".bias")) {
-        t->amplitude = ends_with(name, module, "_scale")  ? 1.0F
+        t->amplitude = ends_with(name, module, "_scale")   ? 1.0F
                        : ends_with(name, module, ".Phi_1") ? 0.5F
                                                            : 0.1F;
         return;

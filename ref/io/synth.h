@@ -6,9 +6,9 @@
  *   value = offset + amplitude * u                   float32, rounded after each of the two
  *
  * docs/synth.md has the mixers, and amplitude and offset by the tensor's part in the network;
- * scripts/golden/synth.py is the same in NumPy, bit for bit. A name is that of diffusers with the component in
- * front ("unet.conv_in.weight"); for experts and gates the file's key with the expert's name or "gates" in
- * front ("face.lora_unet_mid_block_attentions_0_proj_in.lora_up.weight").
+ * scripts/golden/synth.py is the same in NumPy, bit for bit. A name is that of diffusers with the
+ * component in front ("unet.conv_in.weight"); for experts and gates the file's key with the
+ * expert's name or "gates" in front ("face.lora_unet_mid_block_attentions_0_proj_in.lora_up.weight").
  *
  * Where a file or folder is named, a specification may stand in its place:
  *   synth:sd15[,seed=N]                     a model; also synth:sd15-tiny
@@ -41,15 +41,15 @@ typedef struct {
 /* Whether the text starts with "synth:". */
 bool synth_is(const char *text);
 
-/* Read a specification of that kind; for a model *rest (may be NULL) is what follows the first '/', or "".
- * Returns 0, or -1 and err, which names what is allowed. */
+/* Read a specification of that kind; for a model *rest (may be NULL) is what follows the first
+ * '/', or "". Returns 0, or -1 and err, which names what is allowed. */
 int synth_parse(synth_spec_t *spec, synth_kind_t kind, const char *text, const char **rest,
                 err_t *err);
 
 /* A file of a made model's folder, "synth:sd15/unet/config.json": model_index.json, unet/, vae/ and
  * text_encoder/config.json, scheduler/scheduler_config.json, tokenizer/: vocab.json, merges.txt,
- * tokenizer_config.json, special_tokens_map.json. *text is fresh memory for the caller, NULL (and no error)
- * when the folder has no such file. Returns 0, or -1 and err for a bad specification. */
+ * tokenizer_config.json, special_tokens_map.json. *text is fresh memory for the caller, NULL (and
+ * no error) when the folder has no such file. Returns 0, or -1 and err for a bad specification. */
 int synth_file(char **text, const char *path, err_t *err);
 /* The names of these files, "unet/config.json"; NULL behind the last. */
 const char *synth_file_name(size_t index);

@@ -97,8 +97,8 @@ static char *special_tokens(const sizes_t *s) {
 
 static char *tokenizer_config(const sizes_t *s) {
     (void)s;
-    return xstrdup("{\n  \"model_max_length\": 77,\n  \"tokenizer_class\": \"CLIPTokenizer\",\n"
-                   SPECIAL_TOKENS);
+    return xstrdup("{\n  \"model_max_length\": 77,\n  \"tokenizer_class\": "
+                   "\"CLIPTokenizer\",\n" SPECIAL_TOKENS);
 }
 
 static char *merges(const sizes_t *s) {

@@ -70,8 +70,8 @@ int weights_make(weights_t *w, const char *name, shape_t shape, bool conv, const
     if (numbers && w->synth->names)
         numbers[0] = 0; /* the rest is never touched, and costs nothing */
     else if (numbers && conv)
-        failed = make_packed(numbers, &tensor, shape.dim[0], shape.dim[1],
-                             shape.dim[2] * shape.dim[3]);
+        failed =
+            make_packed(numbers, &tensor, shape.dim[0], shape.dim[1], shape.dim[2] * shape.dim[3]);
     else if (numbers)
         make_plain(numbers, &tensor, count);
     if (failed) {

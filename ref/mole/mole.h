@@ -43,10 +43,11 @@ typedef struct {
     const real_t *local_bias;   /* phi (E) */
 
     /* Made by mole_layer_prepare for the stacked form. */
-    size_t ranks;               /* R_0 + R_1 + ...; E d when multiplied out */
-    const real_t *stacked_down; /* (ranks + E, d): the down factors, then Phi (without gates: no Phi);
+    size_t ranks; /* R_0 + R_1 + ...; E d when multiplied out */
+    const real_t
+        *stacked_down;        /* (ranks + E, d): the down factors, then Phi (without gates: no Phi);
                                  * NULL when multiplied out */
-    const real_t *stacked_up;   /* (d', ranks): [up_0 ...] or [s_0 up_0 down_0 ...] */
+    const real_t *stacked_up; /* (d', ranks): [up_0 ...] or [s_0 up_0 down_0 ...] */
     const double *pooled_weight; /* u (E,d) */
 } mole_layer_t;
 

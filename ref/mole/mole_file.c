@@ -103,8 +103,7 @@ static int open_source(weights_t **w, const char *path, synth_kind_t kind, const
                        err_t *err) {
     synth_spec_t spec;
     if (!synth_is(path)) return weights_open_file(w, path, err);
-    if (synth_parse(&spec, kind, path, NULL, err))
-        return err_prefix(err, "%s", name);
+    if (synth_parse(&spec, kind, path, NULL, err)) return err_prefix(err, "%s", name);
     return weights_open_synth(w, path, &spec, name);
 }
 

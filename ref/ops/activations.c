@@ -47,8 +47,7 @@ VECTORISED static void quick_gelu_piece(real_t *out, const real_t *x, size_t n) 
 }
 
 VECTORISED static void geglu_row(real_t *out, const real_t *value, const real_t *gate, size_t n) {
-    for (size_t i = 0; i < n; i++)
-        out[i] = (real_t)((double)value[i] * gelu_of((double)gate[i]));
+    for (size_t i = 0; i < n; i++) out[i] = (real_t)((double)value[i] * gelu_of((double)gate[i]));
 }
 
 typedef void piece_t(real_t *out, const real_t *x, size_t n);

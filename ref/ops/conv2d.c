@@ -16,7 +16,7 @@
 #include "ops/ops.h"
 #include "ops/winograd.h"
 
-enum { BAND_NUMBERS = 1 << 20, BAND_ROWS = 512, PARALLEL_FROM = 1 << 14 };
+enum { BAND_NUMBERS = 2 << 20, BAND_ROWS = 512, PARALLEL_FROM = 1 << 14 };
 
 size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t stride) {
     REQUIRE(stride >= 1 && kernel >= 1, "conv2d: kernel %zu, stride %zu: both must be at least 1",
@@ -51,8 +51,7 @@ size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t 
     size_t Ho = conv2d_out(H, geometry.top, geometry.bottom, geometry.kernel_h, geometry.stride);
     size_t Wo = conv2d_out(W, geometry.left, geometry.right, geometry.kernel_w, geometry.stride);
     if (is_pointwise(geometry)) return 0;
-    if (by_winograd(B, Ci, Ho, Wo, Co, geometry, way, how))
-        return winograd_work(B, Ci, Ho, Wo, Co);
+    if (by_winograd(B, Ci, Ho, Wo, Co, geometry, way, how)) return winograd_work(B, Ci, Ho, Wo, Co);
     size_t K = geometry.kernel_h * geometry.kernel_w * Ci;
     return band_rows(B * Ho * Wo, K) * K;
 }

@@ -107,7 +107,8 @@ void group_norm(real_t *out, const real_t *x, const real_t *weight, const real_t
 #pragma omp parallel for schedule(static) if (B * C * P >= PARALLEL_FROM && !omp_in_parallel())
     for (size_t unit = 0; unit < B * strips; unit++) {
         size_t group = unit % strips * groups, first = group * width;
-        size_t n = (G - group < groups ? G - group : groups) * width, at = unit / strips * P * C + first;
+        size_t n = (G - group < groups ? G - group : groups) * width,
+               at = unit / strips * P * C + first;
         if (width <= WIDEST)
             normalise_strip(out + at, x + at, weight + first, bias + first, n, width, C, P, eps);
         else

@@ -27,6 +27,9 @@
 enum { LARGEST_ROWS = 1024, LARGEST_COLUMNS = 1280, SMALLEST = 128, PARTS = 8 };
 /* A tile is a whole number of these rows or columns: BLAS's kernels have no ragged edge inside out. */
 enum { EDGE = 16 };
+/* BLAS sums at most so many products in one go. Roundings of a sum grow with the length of its chain: in
+ * pieces of 64 the error is half of that of the kernels' own pieces, at 4 % of the time. */
+enum { DEPTH = 64 };
 /* A product narrower than BLAS's kernels (a gate, an expert of a tiny rank) is a few dot products per
  * row, which in double cost little and are the more exact. */
 enum { NARROW = 8 };
@@ -57,6 +60,32 @@ static void blas_prepare(void) {
     blas_is_serial = openblas_get_parallel() == OPENBLAS_SEQUENTIAL;
 }
 
+/* How many parts of at most `of` numbers n makes. */
+static size_t parts(size_t n, size_t of) {
+    return (n - 1) / of + 1;
+}
+
+/* The size of n's parts when there are `count` of them: equal, and whole edges. */
+static size_t part_size(size_t n, size_t count) {
+    size_t size = parts(n, count);
+    return (size + EDGE - 1) / EDGE * EDGE;
+}
+
+/* The one place where BLAS is called: out = beta out + scale a b over `depth` numbers. */
+static void gemm(const product_t *p, real_t *out, const real_t *a, const real_t *b, size_t rows,
+                 size_t columns, size_t depth, real_t beta) {
+    CBLAS_TRANSPOSE turn = p->b_transposed ? CblasTrans : CblasNoTrans;
+#ifdef MOLE_F64
+    cblas_dgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)depth,
+                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
+                (blasint)p->ld_out);
+#else
+    cblas_sgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)depth,
+                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
+                (blasint)p->ld_out);
+#endif
+}
+
 /* out tile = before + scale a b, where before is out (accumulate), the bias, or nothing. */
 static void tile_blas(const product_t *p, size_t m0, size_t rows, size_t n0, size_t columns) {
     real_t *out = p->out + m0 * p->ld_out + n0;
@@ -66,21 +95,16 @@ static void tile_blas(const product_t *p, size_t m0, size_t rows, size_t n0, siz
         for (size_t m = 0; m < rows; m++)
             memcpy(out + m * p->ld_out, p->bias + n0, columns * sizeof *out);
     }
-    CBLAS_TRANSPOSE turn = p->b_transposed ? CblasTrans : CblasNoTrans;
-    real_t beta = p->bias || p->accumulate ? 1 : 0;
     /* An OpenBLAS built on OpenMP asks omp_get_max_threads, whatever openblas_set_num_threads said.
-     * The setting belongs to this task of the parallel region in product() and ends with it. */
+     * The setting belongs to this task of the parallel region in products() and ends with it. */
     omp_set_num_threads(1);
     if (blas_is_serial) pthread_mutex_lock(&blas_lock);
-#ifdef MOLE_F64
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)p->K,
-                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
-                (blasint)p->ld_out);
-#else
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)p->K,
-                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
-                (blasint)p->ld_out);
-#endif
+    size_t step = part_size(p->K, parts(p->K, DEPTH));
+    for (size_t k = 0; k < p->K; k += step) {
+        bool first = k == 0 && !p->bias && !p->accumulate;
+        gemm(p, out, a + k, b + k * (p->b_transposed ? 1 : p->ldb), rows, columns,
+             p->K - k < step ? p->K - k : step, first ? 0 : 1);
+    }
     if (blas_is_serial) pthread_mutex_unlock(&blas_lock);
 }
 
@@ -175,16 +199,6 @@ static tile_t *choose_way(const product_t *p, size_t N, matmul_t how) {
     return tile_blas;
 }
 
-static size_t parts(size_t n, size_t of) {
-    return (n - 1) / of + 1;
-}
-
-/* The size of n's parts when there are `count` of them: equal, and whole edges. */
-static size_t part_size(size_t n, size_t count) {
-    size_t size = parts(n, count);
-    return (size + EDGE - 1) / EDGE * EDGE;
-}
-
 /* Equal tiles of at most LARGEST_ROWS x LARGEST_COLUMNS; then the longer side is halved until there are
  * PARTS over all products, or the tile is small. */
 static void choose_tiles(size_t *rows, size_t *columns, size_t M, size_t N, size_t count) {
@@ -209,8 +223,7 @@ static void products(const product_t *all, size_t M, size_t N, matmul_t how) {
     size_t high, broad;
     choose_tiles(&high, &broad, M, N, all->count);
     size_t tall = parts(M, high), wide = parts(N, broad), tiles = tall * wide * all->count;
-    bool parallel =
-        tiles > 1 && all->count * M * N * all->K >= PARALLEL_FROM && !omp_in_parallel();
+    bool parallel = tiles > 1 && all->count * M * N * all->K >= PARALLEL_FROM && !omp_in_parallel();
 #pragma omp parallel for schedule(dynamic) if (parallel)
     for (size_t tile = 0; tile < tiles; tile++) {
         size_t i = tile / (tall * wide), m = tile / wide % tall * high, n = tile % wide * broad;

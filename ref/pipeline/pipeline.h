@@ -17,8 +17,8 @@
 /* ---- a model in memory ---------------------------------------------------------------------------- */
 
 typedef struct {
-    /* A diffusers pipeline folder (model_index.json, unet/, vae/, ...), a single-file checkpoint (io/ldm.h), or
-     * a specification (io/synth.h). */
+    /* A diffusers pipeline folder (model_index.json, unet/, vae/, ...), a single-file checkpoint
+     * (io/ldm.h), or a specification (io/synth.h). */
     const char *folder;
     const char *tokenizer; /* a tokenizer folder; NULL: the model's own */
     mole_files_t mole;     /* experts = 0: plain Stable Diffusion */
@@ -39,8 +39,8 @@ typedef struct {
 /* Load and check everything. Returns 0, or -1 and err; on success pipeline_close is due. */
 int pipeline_open(pipeline_t *pipeline, const pipeline_files_t *files, err_t *err);
 void pipeline_close(pipeline_t *pipeline);
-/* The part of pipeline_open that wraps every Linear and 1x1 convolution of the UNet's transformers: p->unet is
- * open, p->mole not. Returns 0, or -1 and err. */
+/* The part of pipeline_open that wraps every Linear and 1x1 convolution of the UNet's
+ * transformers: p->unet is open, p->mole not. Returns 0, or -1 and err. */
 int pipeline_attach_experts(pipeline_t *pipeline, const mole_files_t *files, bool allow_unused,
                             err_t *err);
 

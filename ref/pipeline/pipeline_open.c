@@ -43,10 +43,11 @@ static int check_tokenizer(const pipeline_files_t *files, err_t *err) {
         return 0;
     struct stat info;
     if (stat(files->folder, &info) || S_ISDIR(info.st_mode)) return 0;
-    return err_set(err,
-                   "%s: a single-file checkpoint has no tokenizer: name one with --tokenizer FOLDER "
-                   "(vocab.json, merges.txt)",
-                   files->folder);
+    return err_set(
+        err,
+        "%s: a single-file checkpoint has no tokenizer: name one with --tokenizer FOLDER "
+        "(vocab.json, merges.txt)",
+        files->folder);
 }
 
 /* Components that were not made for each other. */
@@ -92,8 +93,7 @@ int pipeline_attach_experts(pipeline_t *p, const mole_files_t *files, bool allow
                                     .conv = site[i].conv,
                                     .layer = &p->mole_layer[i]};
     }
-    int status =
-        mole_files_load(&p->mole, files, target, p->mole_layers, allow_unused, err);
+    int status = mole_files_load(&p->mole, files, target, p->mole_layers, allow_unused, err);
     for (size_t i = 0; !status && i < p->mole_layers; i++) site[i].layer->mole = &p->mole_layer[i];
     free(target);
     return status;
@@ -102,8 +102,8 @@ int pipeline_attach_experts(pipeline_t *p, const mole_files_t *files, bool allow
 int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     *p = (pipeline_t){0};
     const char *folder = files->folder;
-    char *tokenizer = files->tokenizer ? xstrdup(files->tokenizer)
-                                       : xasprintf("%s/tokenizer", folder);
+    char *tokenizer =
+        files->tokenizer ? xstrdup(files->tokenizer) : xasprintf("%s/tokenizer", folder);
     char *text_encoder = xasprintf("%s/text_encoder", folder);
     char *unet = xasprintf("%s/unet", folder), *vae = xasprintf("%s/vae", folder);
     char *scheduler = xasprintf("%s/scheduler/scheduler_config.json", folder);

@@ -1,5 +1,5 @@
-/* synth_write.c - see synth_write.h. The list of tensors is what the models themselves ask for; only the VAE's
- * encoder, which no model here has, is listed by hand. */
+/* synth_write.c - see synth_write.h. The list of tensors is what the models themselves ask for;
+ * only the VAE's encoder, which no model here has, is listed by hand. */
 #include "pipeline/synth_write.h"
 
 #include <errno.h>
@@ -27,8 +27,8 @@ typedef struct {
 } output_t;
 
 /* One tensor under the name `saved`, its numbers those of component.name. */
-static int add_tensor(const output_t *o, const char *name, const char *saved, shape_t shape, shape_t as,
-               err_t *err) {
+static int add_tensor(const output_t *o, const char *name, const char *saved, shape_t shape,
+                      shape_t as, err_t *err) {
     size_t count = shape_count(shape), bytes = count * dtype_size(o->dtype);
     if (o->job->progress && !o->job->progress(o->job->who, *o->done, o->path))
         return err_set(err, "%s: stopped", o->path);
@@ -69,7 +69,8 @@ static int add_listed(const output_t *o, const weights_t *w, err_t *err) {
     return 0;
 }
 
-/* ---- the VAE's encoder ------------------------------------------------------------------------------ */
+/* ---- the VAE's encoder
+ * ------------------------------------------------------------------------------ */
 
 static int add_layer(const output_t *o, const char *at, const char *layer, shape_t shape,
                      err_t *err) {
@@ -120,7 +121,8 @@ static int add_encoder(const output_t *o, const vae_config_t *c, err_t *err) {
            add_layer(o, "", "quant_conv", SHAPE4(twice, twice, 1, 1), err);
 }
 
-/* ---- components --------------------------------------------------------------------------------------- */
+/* ---- components
+ * --------------------------------------------------------------------------------------- */
 
 /* Everything that a component of the model has. */
 static int add_component(output_t *o, err_t *err) {
@@ -221,7 +223,8 @@ static int write_folder(output_t *o, err_t *err) {
     return write_configs(o->job, true, err);
 }
 
-/* ---- experts ------------------------------------------------------------------------------------------ */
+/* ---- experts
+ * ------------------------------------------------------------------------------------------ */
 
 /* The experts as they are used in place, and what they ask for. */
 static int write_experts(output_t *o, err_t *err) {

@@ -146,8 +146,8 @@ static int call_conv2d(const call_t *c) {
     real_t *packed = room(c, weight.count), *out = room(c, B * Co * Ho * Wo);
     conv2d_pack_weight(packed, weight.x, Co, Ci, kh, kw);
     conv2d(out, channels_last(c, &x), packed, bias.x, B, Ci, H, W, Co, g,
-           room(c, conv2d_work(B, Ci, H, W, Co, g, c->run->conv, c->run->matmul)),
-           c->run->conv, c->run->matmul);
+           room(c, conv2d_work(B, Ci, H, W, Co, g, c->run->conv, c->run->matmul)), c->run->conv,
+           c->run->matmul);
     return show(c, out, SHAPE4(B, Co, Ho, Wo), LAYOUT_CHANNELS_LAST);
 }
 

@@ -78,8 +78,10 @@ static const double *convolve(hunt_t *h, const conv_t *conv, const double *x, co
     double *last = hunt_doubles(h, B * H * W * conv->in);
     hunt_swap_axes(last, x, B, conv->in, H * W);
     real_t *in = hunt_reals(h, last, B * H * W * conv->in), *out = hunt_reals(h, NULL, h->c->count);
-    real_t *work = hunt_reals(h, NULL, conv2d_work(B, conv->in, H, W, conv->out, g, CONV_TILES, h->run->matmul));
-    conv2d(out, in, weight, conv->bias, B, conv->in, H, W, conv->out, g, work, CONV_TILES, h->run->matmul);
+    real_t *work = hunt_reals(
+        h, NULL, conv2d_work(B, conv->in, H, W, conv->out, g, CONV_TILES, h->run->matmul));
+    conv2d(out, in, weight, conv->bias, B, conv->in, H, W, conv->out, g, work, CONV_TILES,
+           h->run->matmul);
     double *y = hunt_doubles(h, h->c->count);
     for (size_t b = 0; b < B; b++)
         for (size_t p = 0; p < Ho * Wo; p++)

@@ -64,7 +64,8 @@ static part_t sweep_all(const real_t *x, size_t count, double shift) {
     part_t *part = xcalloc(blocks + 1, sizeof *part), whole = {0, 0, INFINITY, -INFINITY};
 #pragma omp parallel for schedule(static) if (blocks > 4)
     for (size_t b = 0; b < blocks; b++)
-        part[b] = sweep(x + b * BLOCK, count - b * BLOCK < BLOCK ? count - b * BLOCK : BLOCK, shift);
+        part[b] =
+            sweep(x + b * BLOCK, count - b * BLOCK < BLOCK ? count - b * BLOCK : BLOCK, shift);
     for (size_t b = 0; b < blocks; b++) {
         whole.sum += part[b].sum;
         whole.square += part[b].square;

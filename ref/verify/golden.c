@@ -69,8 +69,8 @@ static int read_fingerprint(golden_case_t *g, size_t index, err_t *err) {
         const st_tensor_t *table = st_find(g->tensors, name[i]);
         if (!table || table->dtype != DTYPE_F64 || (uintptr_t)table->data % sizeof(double) ||
             !shape_equal(table->shape, SHAPE2(g->taps, width[i])))
-            return err_set(err, "%s: expected a tensor '%s' (%zu, %zu) of F64",
-                           st_path(g->tensors), name[i], g->taps, width[i]);
+            return err_set(err, "%s: expected a tensor '%s' (%zu, %zu) of F64", st_path(g->tensors),
+                           name[i], g->taps, width[i]);
         row[i] = (const double *)table->data + index * width[i];
     }
     if (shape_count(g->tap[index].shape) >> 32)
@@ -168,7 +168,8 @@ static int read_manifest(golden_case_t *g, err_t *err) {
     g->is_calls = strcmp(kind, "calls") == 0;
     if (!g->fingerprint && !g->is_calls && strcmp(kind, "run") != 0)
         return json_node_error(g->root, "kind", err,
-                               "expected \"run\", \"fingerprint\" or \"calls\", found \"%s\"", kind);
+                               "expected \"run\", \"fingerprint\" or \"calls\", found \"%s\"",
+                               kind);
     json_node_t model;
     if (json_get_string(g->root, "name", &g->name, err) || check_hashes(g, "files", g->root, err))
         return -1;

@@ -20,7 +20,8 @@ typedef struct {
     const char *name;
     shape_t shape;
     const st_tensor_t *truth;
-    const double *statistics, *values; /* of a fingerprint, in place of truth (verify/fingerprint.h) */
+    const double *statistics,
+        *values;               /* of a fingerprint, in place of truth (verify/fingerprint.h) */
     double peer_rms, peer_max; /* PyTorch's own float32 error */
     double strict_rms;         /* the same with exact timestep angles; peer_rms where not stated */
     double isolated_rms; /* the same of this module by itself; peer_rms where the case has none */
@@ -51,8 +52,8 @@ int golden_case_peek(const char *folder, char reason[GOLDEN_REASON], err_t *err)
 /* NULL when the case has no tap of that name. */
 const golden_tap_t *golden_case_find(const golden_case_t *golden, const char *name);
 
-/* A path of the manifest, relative to the case's folder, as one that can be opened (a "synth:..." is one as it
- * stands); the caller frees it.
+/* A path of the manifest, relative to the case's folder, as one that can be opened (a "synth:..."
+ * is one as it stands); the caller frees it.
  * NULL for a key that is absent or null. */
 char *golden_case_path(const golden_case_t *golden, json_node_t node, const char *key);
 

@@ -78,9 +78,8 @@ int verify_run(const run_t *run, const golden_case_t *g, verify_mode_t mode,
     if (golden_open_model(g, &pipeline, err)) return -1;
     *result = (verify_result_t){xcalloc(g->taps ? g->taps : 1, sizeof *result->row), g->taps};
     for (size_t i = 0; i < g->taps; i++) result->row[i].tap = &g->tap[i];
-    checker_t checker = {.sink = {.tap = check_tap}, .mode = mode,
-                         .fingerprint = g->fingerprint,
-                         .result = result};
+    checker_t checker = {
+        .sink = {.tap = check_tap}, .mode = mode, .fingerprint = g->fingerprint, .result = result};
     run_t watched = *run;
     watched.sink = &checker.sink;
     int status = golden_execute(&watched, g, &pipeline, err);

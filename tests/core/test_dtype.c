@@ -117,7 +117,8 @@ static void f32_narrows_to_nearest_even(void **state) {
             float exact = (float)value;
             dtype_from_f32(&back, &exact, types[i], 1);
             if (back != stored) fail_msg("%04x became %04x", bits, back);
-            if (isnan(above) || isinf(above) || (bits & 0x7FFF) >= (i ? 0x7F7FU : 0x7BFFU)) continue;
+            if (isnan(above) || isinf(above) || (bits & 0x7FFF) >= (i ? 0x7F7FU : 0x7BFFU))
+                continue;
             if (i && (bits & 0x7FFF) < 0x80) continue; /* halfway is not a normal float32 */
             float half = (float)((value + above) / 2);
             float more = nextafterf(half, (float)above), less = nextafterf(half, exact);

@@ -170,7 +170,8 @@ static void specifications(void **state) {
     assert_true(s.alpha == 256);
     assert_int_equal(synth_parse(&s, SYNTH_EXPERT, "synth:seed=1,alpha=0.5,rank=8", NULL, &err), 0);
     assert_true(s.rank == 8 && s.alpha == 0.5 && s.seed == 1);
-    assert_int_equal(synth_parse(&s, SYNTH_GATES, "synth:seed=18446744073709551615", NULL, &err), 0);
+    assert_int_equal(synth_parse(&s, SYNTH_GATES, "synth:seed=18446744073709551615", NULL, &err),
+                     0);
     assert_true(s.seed == UINT64_MAX);
     static const struct {
         synth_kind_t kind;
@@ -243,7 +244,7 @@ static void bad_models(void **state) {
     static const struct {
         const char *model, *face, *gates, *word;
     } bad[] = {{"synth:sd16", NULL, NULL, "synth:sd15-tiny"},
-               {"synth:sd15-tiny/unet", NULL, NULL, "no parts"},
+               {"synth:sd15-tiny/unet", NULL, NULL, "whole model"},
                {"synth:sd15-tiny", "synth:rank=x", "synth:", "rank=R"},
                {"synth:sd15-tiny", "synth:rank=2", "synth:rank=2", "seed=N"}};
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
@@ -258,9 +259,12 @@ static void bad_models(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tensors_have_numpys_bits), cmocka_unit_test(tiny_model_has_numpys_bits),
-        cmocka_unit_test(taken_in_place),           cmocka_unit_test(specifications),
-        cmocka_unit_test(files_of_a_made_folder),   cmocka_unit_test(tokens_are_bytes),
+        cmocka_unit_test(tensors_have_numpys_bits),
+        cmocka_unit_test(tiny_model_has_numpys_bits),
+        cmocka_unit_test(taken_in_place),
+        cmocka_unit_test(specifications),
+        cmocka_unit_test(files_of_a_made_folder),
+        cmocka_unit_test(tokens_are_bytes),
         cmocka_unit_test(bad_models),
     };
     return cmocka_run_group_tests_name("synth", tests, NULL, NULL);

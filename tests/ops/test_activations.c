@@ -67,8 +67,7 @@ static void geglu_equals_slow(void **state) {
         for (size_t j = 0; j < M * N; j++) size[j] = 16;
         real_t *out = fixture_blank(M * N);
         geglu(out, fixture_reals(x, M * 2 * N), M, N);
-        fixture_close(fixture_doubles(out, M * N), truth, size, GELU, M * N, "geglu %zux%zu",
-                      M, N);
+        fixture_close(fixture_doubles(out, M * N), truth, size, GELU, M * N, "geglu %zux%zu", M, N);
         fixture_free(state);
     }
 }

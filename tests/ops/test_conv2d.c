@@ -90,8 +90,7 @@ static void winograd_equals_slow(void **state) {
         slow_conv2d(truth, size, in, weight, bias, c->B, c->Ci, c->H, c->W, c->Co, slow);
         real_t *packed = fixture_blank(c->Co * c->Ci * 9), *out = fixture_blank(n_out);
         conv2d_pack_weight(packed, fixture_reals(weight, c->Co * c->Ci * 9), c->Co, c->Ci, 3, 3);
-        size_t work =
-            conv2d_work(c->B, c->Ci, c->H, c->W, c->Co, fast, CONV_WINOGRAD, MATMUL_BLAS);
+        size_t work = conv2d_work(c->B, c->Ci, c->H, c->W, c->Co, fast, CONV_WINOGRAD, MATMUL_BLAS);
         conv2d(out, fixture_reals_last(in, c->B, c->Ci, P), packed, fixture_reals(bias, c->Co),
                c->B, c->Ci, c->H, c->W, c->Co, fast, fixture_blank(work), CONV_WINOGRAD,
                MATMUL_BLAS);
@@ -118,7 +117,8 @@ static void ways_are_kept_apart(void **state) {
         conv2d(out[i], in, weight, NULL, 1, C, SIDE, SIDE, C, g, work, way[i], how);
     }
     assert_memory_not_equal(out[0], out[1], COUNT * sizeof(real_t));
-    assert_memory_equal(out[1], out[2], COUNT * sizeof(real_t)); /* 64 channels, 64 tiles: it pays */
+    assert_memory_equal(out[1], out[2],
+                        COUNT * sizeof(real_t)); /* 64 channels, 64 tiles: it pays */
     assert_memory_equal(out[3], out[4], COUNT * sizeof(real_t));
     assert_int_equal(conv2d_work(1, C, SIDE, SIDE, C, coarse, CONV_WINOGRAD, MATMUL_BLAS),
                      conv2d_work(1, C, SIDE, SIDE, C, coarse, CONV_TILES, MATMUL_BLAS));

@@ -99,7 +99,8 @@ static bool check_conv2d(const golden_call_t *call, matmul_t how) {
     real_t *packed = fixture_blank(weight.count), *out = fixture_blank(B * Co * P);
     conv2d_pack_weight(packed, fixture_reals(weight.x, weight.count), Co, Ci, kh, kw);
     conv2d(out, fixture_reals_last(x.x, B, Ci, H * W), packed, fixture_reals(bias.x, bias.count), B,
-           Ci, H, W, Co, g, fixture_blank(conv2d_work(B, Ci, H, W, Co, g, CONV_TILES, how)), CONV_TILES, how);
+           Ci, H, W, Co, g, fixture_blank(conv2d_work(B, Ci, H, W, Co, g, CONV_TILES, how)),
+           CONV_TILES, how);
     return compare_last(call, out, B, Co, P, how, true);
 }
 

@@ -52,8 +52,7 @@ static size_t run_winograd(real_t *out, const real_t *x, const real_t *y, real_t
     conv2d(out, x, y, x, 2, 20, 23, 21, 70, g, work, CONV_WINOGRAD, how);
     return 2 * 70 * 23 * 21;
 }
-static size_t run_batch(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                        matmul_t how) {
+static size_t run_batch(real_t *out, const real_t *x, const real_t *y, real_t *work, matmul_t how) {
     (void)work;
     matmul_batch(out, x, y, 3, 170, 150, 200, how);
     return 3 * 170 * 150;
@@ -109,9 +108,9 @@ static size_t run_movers(real_t *out, const real_t *x, const real_t *y, real_t *
 }
 
 static run_t *const runs[] = {
-    run_matmul,    run_accumulate, run_batch,      run_linear,  run_linear_single_tile,
-    run_conv2d,    run_winograd,   run_conv2d_small, run_attention, run_group_norm,
-    run_layer_norm, run_softmax,   run_activations, run_movers};
+    run_matmul,     run_accumulate, run_batch,        run_linear,    run_linear_single_tile,
+    run_conv2d,     run_winograd,   run_conv2d_small, run_attention, run_group_norm,
+    run_layer_norm, run_softmax,    run_activations,  run_movers};
 enum { RUNS = sizeof runs / sizeof *runs };
 
 static void results_do_not_depend_on_threads(void **state) {
