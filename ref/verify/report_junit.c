@@ -198,7 +198,8 @@ int report_junit(const compare_result_t *result, const char *path, err_t *err) {
         failures += report_fails(result, &result->row[i]);
         skipped += is_skipped(result, &result->row[i]);
     }
-    bool silent_failure = failures == 0 && (compare_differs(result) || compare_undecided(result) > 0);
+    bool failed = compare_differs(result) || compare_undecided(result) > 0;
+    bool silent_failure = failures == 0 && failed;
     fprintf(file.to,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"mole compare\""
             " tests=\"%zu\" failures=\"%zu\" errors=\"0\" skipped=\"%zu\" time=\"0\">\n",

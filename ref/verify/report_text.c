@@ -192,9 +192,8 @@ static char *verdict_text(const compare_result_t *result) {
     return xasprintf(
         "%s: %zu of %zu taps compared; %zu differ, %zu not finite, %zu of another shape; "
         "%zu inherited, %zu suspicious, %zu agree",
-        verdict, result->compared, result->rows,
-        n[ROW_DIFFERS], n[ROW_NOT_FINITE], n[ROW_SHAPE], n[ROW_INHERITED], n[ROW_SUSPICIOUS],
-        n[ROW_AGREES]);
+        verdict, result->compared, result->rows, n[ROW_DIFFERS], n[ROW_NOT_FINITE], n[ROW_SHAPE],
+        n[ROW_INHERITED], n[ROW_SUSPICIOUS], n[ROW_AGREES]);
 }
 
 static void put_error(FILE *to, const char *label, const diff_t *diff, double ratio,
