@@ -1,7 +1,7 @@
 #!/bin/sh
 # breaks.sh - break the code on purpose, one small change at a time, and see which test says so.
 #
-#   scripts/breaks.sh [-a] [-j JOBS] [-d DIR] [-o FILE] [NAME...]
+#   scripts/breaks.sh [-afnpr] [-j JOBS] [-d DIR] [-o FILE] [NAME...]
 #
 # NAME     breaks, or whole lists (ops, mole, ...), of tests/breaks; default: all
 # -a       ask every test program, not only until the first that fails
@@ -9,28 +9,38 @@
 # -d DIR   a copy of the tree is broken and built there (default build/breaks)
 # -o FILE  the table for people is written there (default docs/breaks.md when all breaks run)
 # -n       only look whether every break still applies
+# -r       quick: ask only the test programs that a break names and those of its room
+# -f       ask anew what is known already
+# -p       ask nothing: write the page of what is known in DIR and what the page itself says so far
 #
 # For each break: patch one file of the copy, rebuild what depends on it, run test programs in both
 # number types (those that the break names, then its room's, then all others) until one fails, put the
-# file back. Programs that fail on the unbroken copy are not asked. Status: 0 when every break is caught
-# in every number type it is a break in; 1 when one survives, no longer applies or does not compile, or
-# when a program fails without any break.
+# file back. A program that says so must pass on the unbroken copy; one that does not is not asked again.
+# A result is kept for as long as the broken file, the break and the program that caught it (with golden
+# data and what tests share) stay the same. CFLAGS is passed on: CFLAGS=-O2 builds faster.
+# Status: 0 when every break is caught in every number type it is a break in; 1 when one survives, no
+# longer applies or does not compile, or when a program fails without any break.
 set -u
 cd "$(dirname "$0")/.." || exit 1
 
-all=0 jobs=$(nproc 2>/dev/null || echo 2) dir=build/breaks page='' only_apply=0
-while getopts aj:d:no: option; do
+all=0 jobs=$(nproc 2>/dev/null || echo 2) dir=build/breaks page='' only_apply=0 room_only=0 fresh=0
+ask=1
+while getopts aj:d:no:rfp option; do
     case $option in
         a) all=1 ;;
         j) jobs=$OPTARG ;;
         d) dir=$OPTARG ;;
         n) only_apply=1 ;;
+        r) room_only=1 ;;
+        f) fresh=1 ;;
+        p) ask=0 ;;
         o) page=$OPTARG ;;
         *) exit 2 ;;
     esac
 done
 shift $((OPTIND - 1))
 [ $# -gt 0 ] || [ -n "$page" ] || page=docs/breaks.md
+[ $ask = 1 ] || fresh=0
 
 unset MAKEFLAGS MAKELEVEL
 breaks() { # breaks MODE [-v NAME=VALUE]...: see scripts/breaks.awk
@@ -87,6 +97,9 @@ clean_objects() { # clean_objects FILE
 
 # tests/api looks at what is installed, which is not rebuilt for every break.
 tests=$(cd tests && find . -name 'test_*.c' ! -path './api/*' | sed 's/^\.\///; s/\.c$//' | LC_ALL=C sort)
+needs_program() { # needs_program TEST: does it run the command?
+    grep -q 'getenv("MOLE\|program\.h"' "tests/$1.c"
+}
 # The failed cases of one program, "TYPE TEST CASE" a line: all with -a, else the first, after which
 # nobody listens and the program ends at its next line. A case without a result is a crash.
 run_one() { # run_one TYPE
@@ -112,25 +125,25 @@ run() { # run TYPE...
     for type; do cat "$dir/cases.$type"; done
 }
 
-stamp=$({ echo "$out"; find Makefile ref tests scripts/run_tests.sh golden -type f ! -path '*/breaks/*' \
-    -exec cksum {} +; } | cksum)
-if [ "$stamp" != "$(cat "$dir/sound" 2>/dev/null)" ]; then
-    echo "the code as it is:"
-    rm -f "$dir/sound"
-    make_tree all tests || { tail -n 20 "$dir/make.log"; exit 1; }
-    make -C "$tree" --no-print-directory JOBS="$jobs" run-tests >"$dir/run.log" 2>&1
-    grep '^[0-9]* passed, [0-9]* failed' "$dir/run.log" || { tail -n 20 "$dir/run.log"; exit 1; }
-    sed -n 's|^FAIL f../tests/\([^ ]*\) .*|\1|p' "$dir/run.log" | sort -u >"$dir/unsound"
-    echo "$stamp" >"$dir/sound"
-else
-    make_tree all tests || { tail -n 20 "$dir/make.log"; exit 1; }
-fi
-# A program that fails without any break says nothing about one.
-unsound=$(cat "$dir/unsound" 2>/dev/null)
-if [ -n "$unsound" ]; then
-    echo "not asked, because they fail without any break:" "$unsound"
-    tests=$(echo "$tests" | grep -v -x -F -f "$dir/unsound")
-fi
+# What every result depends on; to it come the break, the broken file and the program that caught it.
+stamp=$({ echo "$all"; find tests golden -type f ! -path '*/breaks/*' ! -name 'test_*.c' \
+    ! -name '*.py' ! -name '*.md' -exec cksum {} + | LC_ALL=C sort; } | cksum)
+mkdir -p "$dir/done" "$dir/sound" || exit 1
+code=$({ echo "$stamp"; find Makefile ref -type f -exec cksum {} + | LC_ALL=C sort; } | cksum)
+touch "$dir/unsound"
+
+# A program that fails without any break says nothing about one. Programs are looked at when they first
+# catch something: sound TYPE TEST, in the unbroken tree.
+sound() {
+    mark=$dir/sound/$1.$(echo "$2" | tr / .)
+    mine=$({ echo "$code"; cat "tests/$2.c"; } | cksum)
+    [ "$mine" != "$(cat "$mark" 2>/dev/null)" ] || return 0
+    ! needs_program "$2" || make_tree "$out/mole" "$out/mole-f64" || return 1
+    make_tree "$out/$1/tests/$2" || return 1
+    test=$2
+    [ -z "$(run_one "$1")" ] || return 1
+    echo "$mine" >"$mark"
+}
 
 # ---- the breaks ----------------------------------------------------------------------------------
 
@@ -144,16 +157,15 @@ ordered() { # ordered ROOM TEST...
         echo "$tests" | grep "^$room/" | grep -v -e "$slow"
         echo "$tests" | grep -v -e "$slow"
         echo "$tests"
-    } | awk '!seen[$0]++'
+    } | awk -v quick="$room_only" -v hints=$# -v room="$room/" \
+        '(!quick || NR <= hints || index($0, room) == 1) && !seen[$0]++'
 }
 
 ask() { # ask: the tests one by one; lines "TYPE TEST CASE" go to $dir/caught
     : >"$dir/caught"
     wanted=$types
     for test in $order; do
-        case $test in
-            cli/*) make_tree "$out/mole" "$out/mole-f64" || return 1 ;;
-        esac
+        ! needs_program "$test" || make_tree "$out/mole" "$out/mole-f64" || return 1
         targets=''
         for type in $wanted; do targets="$targets $out/$type/tests/$test"; done
         # shellcheck disable=SC2086 # lists
@@ -168,27 +180,26 @@ ask() { # ask: the tests one by one; lines "TYPE TEST CASE" go to $dir/caught
     done
 }
 
-# What was found out about the same break of the same code by the same tests is not asked again.
-mkdir -p "$dir/done"
-results=$dir/results
-: >"$results"
-survived=0 number=0 total=$(echo "$list" | wc -l)
-begin=$(date +%s)
-while read -r name room file only hints; do
-    number=$((number + 1))
-    key=$({ echo "$stamp $all $hints"; breaks apply -v name="$name" -v source="$file"; } | cksum)
-    if [ "$key" = "$(head -n 1 "$dir/done/$name" 2>/dev/null)" ]; then
-        sed "1d; s|^|$name |" "$dir/done/$name" >>"$results"
-        continue
-    fi
-    echo "$file" >"$dir/broken"
-    for type in f32 f64; do cp -p "$tree/$out/$type/${file%.c}.o" "$dir/$type.o"; done
-    breaks apply -v name="$name" -v source="$file" >"$tree/$file" || exit 1
-    types='f32 f64'
-    [ "$only" = both ] || types=$only
-    place=${file#ref/}
+# The key of a result: the break, the broken file, the programs that caught it.
+key_of() { # key_of NAME FILE <"TYPE TEST CASE" lines
+    {
+        echo "$stamp"
+        breaks apply -v name="$1" -v source="$2"
+        awk '!seen[$2]++ { print $2 }' | while read -r test; do cksum <"tests/$test.c"; done
+    } | cksum
+}
+is_known() { # is_known NAME FILE
+    [ $fresh = 0 ] && [ -f "$dir/done/$1" ] || return 1
+    sed 1d "$dir/done/$1" >"$dir/known"
+    [ "$(head -n 1 "$dir/done/$1")" = "$(key_of "$1" "$2" <"$dir/known" 2>/dev/null)" ]
+}
+break_it() { # break_it NAME FILE TYPES HINTS: verdict
+    types=$3
+    place=${2#ref/}
     # shellcheck disable=SC2086 # a list of tests
-    order=$(ordered "${place%%/*}" $hints | grep -v -x -F -f "$dir/unsound")
+    order=$(ordered "${place%%/*}" $4 | grep -v -x -F -f "$dir/unsound")
+    echo "$2" >"$dir/broken"
+    breaks apply -v name="$1" -v source="$2" >"$tree/$2" || exit 1
     if ask; then
         missed=''
         for type in $types; do grep -q "^$type " "$dir/caught" || missed="$missed $type"; done
@@ -198,16 +209,52 @@ while read -r name room file only hints; do
         verdict='DOES NOT COMPILE'
         tail -n 20 "$dir/make.log"
     fi
+    cp -p "$2" "$tree/$2"
+    for type in f32 f64; do
+        cp "$dir/$type.o" "$tree/$out/$type/${2%.c}.o"
+    done
+    rm -f "$dir/broken"
+}
+
+: >"$dir/unsound"
+results=$dir/results
+: >"$results"
+survived=0 number=0 unknown=0 total=$(echo "$list" | wc -l)
+begin=$(date +%s)
+while read -r name room file only hints; do
+    number=$((number + 1))
+    if is_known "$name" "$file"; then
+        sed "s|^|$name |" "$dir/known" >>"$results"
+        continue
+    fi
+    if [ $ask = 0 ]; then
+        unknown=$((unknown + 1))
+        continue
+    fi
+    types='f32 f64'
+    [ "$only" = both ] || types=$only
+    targets=''
+    for type in f32 f64; do targets="$targets $out/$type/${file%.c}.o"; done
+    # shellcheck disable=SC2086 # a list
+    make_tree $targets || { tail -n 20 "$dir/make.log"; exit 1; }
+    for type in f32 f64; do cp -p "$tree/$out/$type/${file%.c}.o" "$dir/$type.o"; done
+    while :; do
+        break_it "$name" "$file" "$types" "$hints"
+        [ "$verdict" = caught ] || break
+        fails=''
+        while read -r type by _; do
+            sound "$type" "$by" || { fails=$by; echo "$by" >>"$dir/unsound"; }
+        done <<UNTIL
+$(cat "$dir/caught")
+UNTIL
+        [ -n "$fails" ] || break
+        echo "not asked, because it fails without any break: $fails"
+    done
     if [ "$verdict" = caught ]; then
-        { echo "$key"; cat "$dir/caught"; } >"$dir/done/$name"
+        { key_of "$name" "$file" <"$dir/caught"; cat "$dir/caught"; } >"$dir/done/$name"
     else
         survived=$((survived + 1))
     fi
-    cp -p "$file" "$tree/$file"
-    for type in f32 f64; do
-        cp "$dir/$type.o" "$tree/$out/$type/${file%.c}.o"
-    done
-    rm -f "$dir/broken"
     sed "s|^|$name |" "$dir/caught" >>"$results"
     printf '%3d/%d  %-18s %-34s %s\n' "$number" "$total" "$verdict" "$name" \
         "$(awk '{ by = $2 " " $3; if (!(by in t)) order[++n] = by
@@ -217,7 +264,7 @@ while read -r name room file only hints; do
 done <<END
 $list
 END
-echo "$number breaks, $survived not caught, $((($(date +%s) - begin + 59) / 60)) min"
+echo "$number breaks, $survived not caught, $unknown not asked, $((($(date +%s) - begin + 59) / 60)) min"
 
 # ---- the page ------------------------------------------------------------------------------------
 
@@ -237,12 +284,15 @@ if [ -n "$page" ] && [ $survived = 0 ]; then
                     by=$(awk -v name="$name" '$1 == name {
                              by = "`" $3 "` " $4 ($5 ? " " $5 : ""); if (!(by in t)) order[++n] = by; t[by]++ }
                          END { for (i = 1; i <= n; i++) printf "%s%s", (i > 1 ? "; " : ""), order[i] }' \
-                        "$results")
+                         "$results")
+                    # What was not asked now keeps what the page says of the same change.
+                    [ -n "$by" ] || by=$(awk -F ' [|] ' -v name="| $name" -v file="\`${file#ref/}\`" \
+                        '$1 == name && $3 == file { sub(/ [|]$/, "", $4); print $4; exit }' docs/breaks.md)
                     [ "$only" = both ] || about="$about (${only} only: ${why#"$only" })"
                     [ -z "$field" ] || about="$about. Seen: $field"
-                    echo "| $name | $about | \`${file#ref/}\` | $by |"
+                    echo "| $name | $about | \`${file#ref/}\` | ${by:-not asked yet} |"
                 done
         done
     } >"$dir/page" && cp "$dir/page" "$page" && echo "$page"
 fi
-[ $survived = 0 ] && [ -z "$unsound" ]
+[ $survived = 0 ] && [ ! -s "$dir/unsound" ]

@@ -5,20 +5,26 @@
 #include <string.h>
 
 #include "bench/measure.h"
+#include "core/err.h"
+
+struct profile_module {
+    char *name;
+    profile_kind_t kind;
+    double each; /* multiplications for one row (token, pixel) of its output */
+};
 
 static int by_name(const void *a, const void *b) {
-    const module_t *const *x = a, *const *y = b;
-    return strcmp((*x)->name, (*y)->name);
+    const struct profile_module *x = a, *y = b;
+    return strcmp(x->name, y->name);
 }
 
 static int name_is(const void *key, const void *element) {
-    return strcmp(key, (*(const module_t *const *)element)->name);
+    const struct profile_module *m = element;
+    return strcmp(key, m->name);
 }
 
-static const module_t *find(const profile_t *p, const char *name) {
-    const module_t **found =
-        bsearch(name, p->module, p->modules, sizeof *p->module, name_is);
-    return found ? *found : NULL;
+static const struct profile_module *find(const profile_t *p, const char *name) {
+    return bsearch(name, p->module, p->modules, sizeof *p->module, name_is);
 }
 
 static bool ends_with(const char *text, const char *end) {
@@ -35,21 +41,24 @@ static profile_kind_t kind_of(const module_t *m) {
     }
 }
 
-/* Operations of one module whose output is `view`, in 10^9. Norms count for nothing. */
-static double gflop_of(const module_t *m, view_t view) {
-    size_t channels = view.layout == LAYOUT_CHANNELS_LAST ? view.shape.dim[1]
-                                                          : view.shape.dim[view.shape.ndim - 1];
-    double rows = (double)(shape_count(view.shape) / channels), each = 0;
+static double each_of(const module_t *m) {
     if (m->kind == MODULE_CONV) {
         const conv_t *c = m->as.conv;
-        each = (double)(c->in * c->out * c->geometry.kernel_h * c->geometry.kernel_w);
-    } else if (m->kind == MODULE_LINEAR) {
-        const linear_t *l = m->as.linear;
-        each = (double)(l->in * l->out);
-        for (size_t i = 0; l->mole && i < l->mole->experts; i++)
-            each += (double)(l->mole->expert[i].rank * (l->in + l->out));
+        return (double)(c->in * c->out * c->geometry.kernel_h * c->geometry.kernel_w);
     }
-    return 2e-9 * rows * each;
+    if (m->kind != MODULE_LINEAR) return 0;
+    const linear_t *l = m->as.linear;
+    double each = (double)(l->in * l->out);
+    for (size_t i = 0; l->mole && i < l->mole->experts; i++)
+        each += (double)(l->mole->expert[i].rank * (l->in + l->out));
+    return each;
+}
+
+/* Tokens or pixels of an output. */
+static double rows_of(view_t view) {
+    bool image = view.layout == LAYOUT_CHANNELS_LAST;
+    size_t channels = view.shape.dim[image ? 1 : view.shape.ndim - 1];
+    return (double)(shape_count(view.shape) / channels);
 }
 
 /* q, k and v of an attention pass by in this order; with v its size is known. */
@@ -81,13 +90,13 @@ static void note(tap_sink_t *self, const char *full, real_t *x, view_t view) {
         p->row[attends ? PROFILE_ATTENTION : PROFILE_REST].seconds += spent;
         p->inside = find(p, module);
     } else if (p->inside && strcmp(p->inside->name, name) == 0) {
-        profile_row_t *row = &p->row[kind_of(p->inside)];
+        profile_row_t *row = &p->row[p->inside->kind];
         row->seconds += spent;
-        row->gflop += gflop_of(p->inside, view);
+        row->gflop += 2e-9 * p->inside->each * rows_of(view);
         row->calls++;
         p->inside = NULL;
     } else { /* a tap within a MoLE layer, or of a container */
-        p->row[p->inside ? kind_of(p->inside) : PROFILE_REST].seconds += spent;
+        p->row[p->inside ? p->inside->kind : PROFILE_REST].seconds += spent;
     }
     if (!input) see_attention(p, name, view);
     if (p->next && (!input || p->next->inputs)) p->next->tap(p->next, full, x, view);
@@ -100,7 +109,10 @@ void profile_start(profile_t *p, const modules_t *sets, size_t count, tap_sink_t
     p->module = xcalloc(p->modules + 1, sizeof *p->module);
     size_t n = 0;
     for (size_t s = 0; s < count; s++)
-        for (size_t i = 0; i < sets[s].count; i++) p->module[n++] = &sets[s].module[i];
+        for (size_t i = 0; i < sets[s].count; i++) {
+            const module_t *m = &sets[s].module[i];
+            p->module[n++] = (struct profile_module){xstrdup(m->name), kind_of(m), each_of(m)};
+        }
     qsort(p->module, n, sizeof *p->module, by_name);
     p->last = measure_seconds();
 }
@@ -111,6 +123,8 @@ void profile_pass(profile_t *p) {
 }
 
 void profile_free(profile_t *p) {
+    for (size_t i = 0; i < p->modules; i++) free(p->module[i].name);
+    p->modules = 0;
     free(p->module);
     p->module = NULL;
 }

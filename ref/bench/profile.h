@@ -34,9 +34,9 @@ typedef struct {
     tap_sink_t *next; /* also gets every tap that it wants, or NULL */
     profile_row_t row[PROFILE_KINDS];
     /* private */
-    const module_t **module; /* sorted by name */
+    struct profile_module *module; /* sorted by name; copies, since a model may be closed meanwhile */
     size_t modules, tokens, context, width;
-    const module_t *inside;
+    const struct profile_module *inside;
     double last;
 } profile_t;
 

@@ -147,7 +147,8 @@ static int compare_with_trace(const options_t *o, trace_file_t *candidate, err_t
     if (!status) status = compare_traces(reference, candidate, peer, &o->compare, &result, err);
     if (!status) {
         status = write_reports(o, &result, NULL, reference, candidate, err);
-        if (!status) status = compare_differs(&result) ? EXIT_DIFFERS : EXIT_AGREES;
+        bool agrees = !compare_differs(&result) && compare_undecided(&result) == 0;
+        if (!status) status = agrees ? EXIT_AGREES : EXIT_DIFFERS;
         compare_free(&result);
     }
     if (peer) trace_file_close(peer);

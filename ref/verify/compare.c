@@ -9,7 +9,8 @@
  *   dtype                          decides the precision (the majority of compared taps), reported
  *   denormals, -0                  numbers like any other; -0 equals 0
  *   empty tensors                  agree with empty tensors
- *   error beyond a guessed limit   suspicious, up to what is beyond doubt: see guess_limits */
+ *   error beyond a guessed limit   undecided, up to what is beyond doubt: no failure of the tap, and no
+ *                                  agreement of the traces: see guess_limits */
 #include "verify/compare.h"
 
 #include <math.h>
@@ -286,6 +287,16 @@ bool compare_differs(const compare_result_t *r) {
     return r->differing + r->inherited > 0 || (r->complete && r->missing > 0);
 }
 
+bool compare_row_undecided(const compare_row_t *row) {
+    return row->verdict == ROW_SUSPICIOUS && row->decided > 0;
+}
+
+size_t compare_undecided(const compare_result_t *r) {
+    size_t count = 0;
+    for (size_t i = 0; i < r->rows; i++) count += compare_row_undecided(&r->row[i]);
+    return count;
+}
+
 void compare_free(compare_result_t *r) {
     for (size_t i = 0; i < r->extras; i++) free(r->extra[i]);
     for (size_t i = 0; i < r->rows; i++) free((char *)r->row[i].name);
@@ -333,7 +344,9 @@ static int peer_error(trace_file_t *peer, trace_file_t *reference, size_t index,
  * One limit for all is therefore either one that a correct port breaks or one that hides mistakes. So there
  * are two: up to GUESS units a tap agrees; beyond GROSS, more than any of those passes was ever off, or
  * beyond a sixteenth of the tensor (in half precision GROSS units are all of it), it differs; between them
- * it is suspicious, which is said and fails nothing. A --limit that was asked for decides alone. */
+ * it is suspicious: no layer is accused, and the traces are not said to agree either. A trace brings no
+ * weights, so the operation cannot be replayed nor its bound proven. A --limit that was asked for decides
+ * alone. */
 enum { GUESS = 64, GROSS = 2048 };
 
 static void guess_limits(compare_row_t *row, double unit, bool limit_given) {

@@ -35,7 +35,8 @@ const char *budget_name(budget_t budget);
 typedef enum {
     ROW_AGREES,
     ROW_SUSPICIOUS, /* beyond what rounding typically does, and not beyond what it can: within the
-                     * provable bound, or above a guessed limit and below doubt's end */
+                     * provable bound, or (compare_row_undecided) above a guessed limit and below
+                     * doubt's end */
     ROW_DIFFERS,    /* wrong by itself (isolated), or, where that is unknown, wrong */
     ROW_INHERITED,  /* wrong, but right for its inputs: innocent */
     ROW_MISSING,   /* the candidate has no such tap: stated; a failure only when all are demanded */
@@ -106,13 +107,18 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
 
 /* Trace against trace; peer: a third trace whose error is the measure (PyTorch's float32), or NULL: then
  * the measure is a guess, and called one: up to 2^6 u of the tensor's rms a tap agrees, beyond 2^11 u or a
- * sixteenth it differs, and in between it is suspicious. A limit in the options decides alone. */
+ * sixteenth it differs, and in between it is suspicious and undecided: a trace brings no weights, so there
+ * is no operation to replay and no bound to prove. A limit in the options decides alone. */
 int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_t *peer,
                    const compare_options_t *options, compare_result_t *result, err_t *err);
 
 void compare_free(compare_result_t *result);
 /* A failure anywhere: exit code 1. */
 bool compare_differs(const compare_result_t *result);
+/* Nobody can say, for want of a peer, whether this row's error is rounding's. */
+bool compare_row_undecided(const compare_row_t *row);
+/* How many such rows there are. With one of them the result is no agreement: exit code 1 too. */
+size_t compare_undecided(const compare_result_t *result);
 
 /* ---- reports (report_text.c, report_json.c, report_junit.c, report_html.c) --------------------------- */
 

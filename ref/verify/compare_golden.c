@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/trace.h"
 #include "verify/causes.h"
 #include "verify/compare_internal.h"
 #include "verify/execute.h"
@@ -94,6 +95,7 @@ typedef struct {
     compare_result_t *result;
     const size_t *source; /* per row: the candidate's entry */
     const double *peer;   /* per row: PyTorch's float32 error of the module by itself */
+    const ddim_t *ddim;   /* of a pipeline, else NULL */
     size_t next, culprit; /* culprit: whose cause is wanted; SIZE_MAX: none, weigh every row */
     double unit;
     real_t *torch;
@@ -201,12 +203,30 @@ static double *candidate_tap(const void *context, const char *name, shape_t *sha
     return NULL;
 }
 
+/* "step.012/...": 12, and the candidate's same tap one step earlier; else 0 and NULL. */
+static double *step_of(const forcer_t *f, const char *name, shape_t shape, size_t *step) {
+    char earlier[512], prefix[STEP_PREFIX];
+    shape_t found;
+    const char *tap = strchr(name, '/');
+    *step = 0;
+    if (strncmp(name, "step.", 5) != 0 || !tap) return NULL;
+    *step = (size_t)strtoul(name + 5, NULL, 10);
+    if (*step == 0) return NULL;
+    snprintf(earlier, sizeof earlier, "%s%s", trace_step(prefix, *step - 1), tap + 1);
+    double *out = candidate_tap(f, earlier, &found);
+    if (out && shape_equal(shape, found)) return out;
+    free(out);
+    return NULL;
+}
+
 static void explain(forcer_t *f, compare_row_t *row, size_t at, const char *name, view_t view) {
     /* NAME.mole.face.local belongs to NAME, and has its input. */
     char layer[512];
     const char *part = strstr(name, ".mole.");
     snprintf(layer, sizeof layer, "%.*s", part ? (int)(part - name) : (int)strlen(name), name);
     bool known = strcmp(f->input_name, layer) == 0;
+    size_t step;
+    double *previous = step_of(f, name, view.shape, &step);
     culprit_t culprit = {.name = name,
                          .shape = view.shape,
                          .count = shape_count(view.shape),
@@ -216,11 +236,15 @@ static void explain(forcer_t *f, compare_row_t *row, size_t at, const char *name
                          .input = known ? f->input : NULL,
                          .input_shape = f->input_shape,
                          .rounding = compare_scale(f->peer[at], row->isolated.truth_rms, f->unit),
+                         .previous = previous,
                          .tap = candidate_tap,
-                         .context = f};
+                         .context = f,
+                         .ddim = f->ddim,
+                         .step = step};
     run_t run = *f->run;
     run.sink = NULL;
     causes_find(&run, &culprit, row);
+    free(previous);
 }
 
 static void force(tap_sink_t *self, const char *name, real_t *x, view_t view) {
@@ -265,7 +289,9 @@ static int isolate(const run_t *run, const golden_case_t *golden, trace_file_t *
                    compare_result_t *r, double limit, const double *peer, const size_t *source,
                    err_t *err) {
     pipeline_t pipeline;
+    ddim_t ddim;
     if (golden_open_model(golden, &pipeline, err)) return -1;
+    int planned = golden_schedule(golden, &pipeline, &ddim, err);
     forcer_t f = {.sink = {force, true},
                   .run = run,
                   .golden = golden,
@@ -274,9 +300,10 @@ static int isolate(const run_t *run, const golden_case_t *golden, trace_file_t *
                   .result = r,
                   .peer = peer,
                   .source = source,
+                  .ddim = planned > 0 ? &ddim : NULL,
                   .unit = budget_unit(r->budget),
                   .err = err};
-    int status = run_forced(&f, run, SIZE_MAX);
+    int status = planned < 0 ? -1 : run_forced(&f, run, SIZE_MAX);
     if (!status) compare_judge(r, limit);
     if (!status && r->culprit != SIZE_MAX && r->row[r->culprit].verdict == ROW_DIFFERS)
         status = run_forced(&f, run, r->culprit);
@@ -284,6 +311,7 @@ static int isolate(const run_t *run, const golden_case_t *golden, trace_file_t *
     free(f.expected);
     free(f.found);
     free(f.input);
+    if (planned > 0) ddim_free(&ddim);
     pipeline_close(&pipeline);
     return status;
 }

@@ -178,6 +178,18 @@ static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline
     return pipeline_generate(run, p, &text, &image, pixels, err);
 }
 
+int golden_schedule(const golden_case_t *g, const pipeline_t *p, ddim_t *ddim, err_t *err) {
+    json_node_t settings;
+    ddim_config_t config;
+    int64_t steps;
+    if (strcmp(g->component, "pipeline") != 0) return 0;
+    if (json_get_object(g->root, "settings", &settings, err) ||
+        json_get_int(settings, "num_inference_steps", 1, 1000, &steps, err) ||
+        read_scheduler(settings, p, &config, err) || ddim_plan(ddim, &config, (size_t)steps, err))
+        return -1;
+    return 1;
+}
+
 int golden_open_model(const golden_case_t *g, pipeline_t *p, err_t *err) {
     json_node_t model;
     *p = (pipeline_t){0};

@@ -140,6 +140,7 @@ json_t *report_json_value(const compare_result_t *result) {
     json_object_set_new(o, "candidate", text(result->candidate));
     json_object_set_new(o, "budget", budget);
     json_object_set_new(o, "differs", json_boolean(compare_differs(result)));
+    json_object_set_new(o, "undecided", size(compare_undecided(result)));
     json_object_set_new(o, "complete", json_boolean(result->complete));
     json_object_set_new(o, "compared", size(result->compared));
     json_object_set_new(o, "counts", counts_value(result));

@@ -85,7 +85,8 @@ static member_t *members_of(const compare_result_t *result) {
 /* ---- cases ----------------------------------------------------------------------------------- */
 
 static bool is_skipped(const compare_result_t *result, const compare_row_t *row) {
-    return row->verdict == ROW_INHERITED || (row->verdict == ROW_MISSING && !result->complete);
+    return row->verdict == ROW_INHERITED || compare_row_undecided(row) ||
+           (row->verdict == ROW_MISSING && !result->complete);
 }
 
 static void put_details(FILE *to, const compare_row_t *row) {
@@ -197,7 +198,8 @@ int report_junit(const compare_result_t *result, const char *path, err_t *err) {
         failures += report_fails(result, &result->row[i]);
         skipped += is_skipped(result, &result->row[i]);
     }
-    bool silent_failure = failures == 0 && compare_differs(result);
+    bool failed = compare_differs(result) || compare_undecided(result) > 0;
+    bool silent_failure = failures == 0 && failed;
     fprintf(file.to,
             "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"mole compare\""
             " tests=\"%zu\" failures=\"%zu\" errors=\"0\" skipped=\"%zu\" time=\"0\">\n",

@@ -185,13 +185,15 @@ static void put_owned(FILE *to, const char *label, char *text) {
 
 static char *verdict_text(const compare_result_t *result) {
     size_t n[VERDICTS];
+    const char *verdict = compare_differs(result)     ? "DIFFERS"
+                          : compare_undecided(result) ? "UNDECIDED"
+                                                      : "agrees";
     report_count(result, n);
     return xasprintf(
         "%s: %zu of %zu taps compared; %zu differ, %zu not finite, %zu of another shape; "
         "%zu inherited, %zu suspicious, %zu agree",
-        compare_differs(result) ? "DIFFERS" : "agrees", result->compared, result->rows,
-        n[ROW_DIFFERS], n[ROW_NOT_FINITE], n[ROW_SHAPE], n[ROW_INHERITED], n[ROW_SUSPICIOUS],
-        n[ROW_AGREES]);
+        verdict, result->compared, result->rows, n[ROW_DIFFERS], n[ROW_NOT_FINITE], n[ROW_SHAPE],
+        n[ROW_INHERITED], n[ROW_SUSPICIOUS], n[ROW_AGREES]);
 }
 
 static void put_error(FILE *to, const char *label, const diff_t *diff, double ratio,
@@ -228,14 +230,11 @@ static void put_culprit(FILE *to, const compare_result_t *result) {
 
 /* Between a guessed limit and what is beyond doubt (compare.c, guess_limits). */
 static void put_undecided(FILE *to, const compare_result_t *result) {
-    size_t count = 0;
-    for (size_t i = 0; i < result->rows; i++)
-        count += result->row[i].verdict == ROW_SUSPICIOUS && result->row[i].decided > 0;
+    size_t count = compare_undecided(result);
     if (count)
         fprintf(to,
-                "%-11s%zu of the taps: above the guessed limit and not beyond doubt; --peer or a "
-                "golden "
-                "case decides, or --limit\n",
+                "%-11s%zu of the taps: above the guessed limit and not beyond doubt, so exit code "
+                "1; --peer or a golden case decides, or --limit\n",
                 "undecided", count);
 }
 
@@ -312,6 +311,7 @@ int report_text(const compare_result_t *result, bool all, FILE *to) {
         fputc('\n', to);
         put_legend(to, budget_name(result->budget));
     }
+    if (count) put_undecided(to, result); /* again, where a long table ends */
     free(index);
     return ferror(to) ? -1 : 0;
 }

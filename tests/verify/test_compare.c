@@ -440,8 +440,11 @@ static void a_guess_leaves_doubt(void **state) {
     char options[400];
     make(reference, (made_t){0});
     make(candidate, (made_t){.edit = between, .dtype = DTYPE_F32});
-    expect(0, "1 suspicious", reference, "");
-    expect(0, "undecided  1 of the taps", reference, "");
+    expect(1, "UNDECIDED", reference, ""); /* no layer is accused, nothing agrees */
+    expect(1, "0 differ, ", reference, "");
+    expect(1, "1 suspicious", reference, "");
+    expect(1, "undecided  1 of the taps", reference, "");
+    expect(0, "agrees", reference, "--limit 160");
     expect(1, TAP, reference, "--limit 16"); /* asked for: decides alone */
     snprintf(options, sizeof options, "--peer %s", peer);
     make(peer, (made_t){.dtype = DTYPE_F32});

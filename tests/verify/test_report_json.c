@@ -204,6 +204,11 @@ static void not_numbers(void **state) {
     o = written(&r);
     assert_no(o, "culprit");
     assert_true(json_is_false(at(o, "differs")));
+    assert_number(o, "undecided", 0);
+    json_decref(o);
+    r.row[SAMPLE_SUSPICIOUS].decided = r.row[SAMPLE_CONV_IN].decided = 500; /* one of them agrees */
+    o = written(&r);
+    assert_number(o, "undecided", 1);
     json_decref(o);
     compare_free(&r);
 }

@@ -282,6 +282,14 @@ static void never_greener_than_the_verdict(void **state) {
     check_counts(&x);
     assert_null(child_of(&x, "compared", "failure"));
     assert_int_equal(number(&x.node[0], "failures"), 0);
+    report_done(&x, NULL);
+    /* What nobody can decide is skipped, and no agreement. */
+    r.row[SAMPLE_SUSPICIOUS].verdict = ROW_SUSPICIOUS;
+    r.row[SAMPLE_SUSPICIOUS].decided = 500;
+    x = report_of(&r);
+    check_counts(&x);
+    assert_non_null(child_of(&x, r.row[SAMPLE_SUSPICIOUS].name, "skipped"));
+    assert_non_null(child_of(&x, "compared", "failure"));
     report_done(&x, &r);
 }
 

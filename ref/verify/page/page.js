@@ -49,12 +49,12 @@ const shape = (s) => (s ? "(" + s.join(", ") + ")" : "–");
 
 // ---- head -----------------------------------------------------------------------------------------------
 
-function badge(verdict) {
-  return make("span", {class: "badge " + verdict}, SIGNS[verdict] + " " + verdict);
+function badge(verdict, kind = verdict) {
+  return make("span", {class: "badge " + kind}, SIGNS[kind] + " " + verdict);
 }
 function drawHead() {
-  const verdict = report.differs ? "differs" : "agrees";
-  $("verdict").append(badge(verdict));
+  const verdict = report.differs ? "differs" : report.undecided ? "undecided" : "agrees";
+  $("verdict").append(badge(verdict, verdict === "undecided" ? "suspicious" : verdict));
   document.title = verdict + ": " + shown(report.candidate);
   $("subject").append(nameOf(report.candidate), " against ", nameOf(report.reference),
       ", weighed at the precision of ", report.budget.name);
