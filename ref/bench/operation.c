@@ -161,12 +161,10 @@ void operation_run(operation_t *o) {
                (conv2d_way_t)list[o->index].how, how);
         break;
     case ATTENTION:
-        attention(o->out, o->x, o->y, o->z, IMAGES, a, b, c, d, 1 / sqrt((double)d), false,
-                  o->work, how);
+        attention(o->out, o->x, o->y, o->z, IMAGES, a, b, c, d, 1 / sqrt((double)d), false, o->work,
+                  how);
         break;
-    case GROUP_NORM:
-        group_norm(o->out, o->x, o->y, o->y, IMAGES, b, a, GROUPS, 1e-5);
-        break;
+    case GROUP_NORM: group_norm(o->out, o->x, o->y, o->y, IMAGES, b, a, GROUPS, 1e-5); break;
     case LAYER_NORM: layer_norm(o->out, o->x, o->y, o->y, a, b, 1e-5); break;
     case GEGLU: geglu(o->out, o->x, a, b); break;
     case SILU: silu(o->out, o->x, a * b); break;

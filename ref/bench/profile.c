@@ -132,7 +132,7 @@ void profile_free(profile_t *p) {
 const char *profile_kind_name(profile_kind_t kind) {
     static const char *const name[PROFILE_KINDS] = {
         "conv 3x3",   "linear, conv 1x1", "linear with experts", "attention",
-        "group_norm", "layer_norm",       "activations, sums"};
+        "group_norm", "layer_norm",       "activations and rest"};
     return name[kind];
 }
 

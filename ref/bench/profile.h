@@ -30,11 +30,12 @@ typedef struct {
 } profile_row_t;
 
 typedef struct {
-    tap_sink_t sink; /* hand on &profile.sink */
+    tap_sink_t sink;  /* hand on &profile.sink */
     tap_sink_t *next; /* also gets every tap that it wants, or NULL */
     profile_row_t row[PROFILE_KINDS];
     /* private */
-    struct profile_module *module; /* sorted by name; copies, since a model may be closed meanwhile */
+    struct profile_module
+        *module; /* sorted by name; copies, since a model may be closed meanwhile */
     size_t modules, tokens, context, width;
     const struct profile_module *inside;
     double last;

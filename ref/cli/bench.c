@@ -15,21 +15,26 @@
 static const char command[] = "bench";
 
 static void print_help(void) {
-    printf("usage: mole bench [OPTIONS]\n\n"
-           "Measure components and operations. In every round each runs once, and so does a product of\n"
-           "2048 x 2048 matrices, the yardstick; rounds in which that was slow do not count.\n\n%s\n"
-           "  --only GLOB          of text_encoder, unet, unet_mole, vae_decoder, op.* (all)\n"
-           "  --rounds N           counted rounds, after one that warms up (5)\n"
-           "  --batch B            rows of the UNet (2: guidance)\n"
-           "  --width N --height N pixels (512)\n"
-           "  --json FILE          all figures, also those of single rounds\n"
-           "  --serve NAME         load one, say \"ready GFLOP BYTES_OF_WEIGHTS\", and run it for each line\n"
-           "                       \"go\": answers seconds, page faults, peak resident bytes. \"yardstick\"\n"
-           "                       answers GFLOP/s\n\n%s\n"
-           "Without --model it is synth:sd15, without experts unet_mole has two of rank 256. A UNet's first\n"
-           "run also computes the keys and values of cross-attention; counted ones find them.\n\n"
-           "example:\n  mole bench --model synth:sd15-tiny --only 'unet*' --rounds 3\n",
-           cli_model_help, cli_run_help(CLI_COMMON_DEFAULTS));
+    printf(
+        "usage: mole bench [OPTIONS]\n\n"
+        "Measure components and operations. In every round each runs once, and so does a product "
+        "of\n"
+        "2048 x 2048 matrices, the yardstick; rounds in which that was slow do not count.\n\n%s\n"
+        "  --only GLOB          of text_encoder, unet, unet_mole, vae_decoder, op.* (all)\n"
+        "  --rounds N           counted rounds, after one that warms up (5)\n"
+        "  --batch B            rows of the UNet (2: guidance)\n"
+        "  --width N --height N pixels (512)\n"
+        "  --json FILE          all figures, also those of single rounds\n"
+        "  --serve NAME         load one, say \"ready GFLOP BYTES_OF_WEIGHTS\", and run it for "
+        "each line\n"
+        "                       \"go\": answers seconds, page faults, peak resident bytes. "
+        "\"yardstick\"\n"
+        "                       answers GFLOP/s\n\n%s\n"
+        "Without --model it is synth:sd15, without experts unet_mole has two of rank 256. A UNet's "
+        "first\n"
+        "run also computes the keys and values of cross-attention; counted ones find them.\n\n"
+        "example:\n  mole bench --model synth:sd15-tiny --only 'unet*' --rounds 3\n",
+        cli_model_help, cli_run_help(CLI_COMMON_DEFAULTS));
 }
 
 typedef struct {
@@ -183,8 +188,8 @@ static int serve(const options_t *o) {
             double seconds = run_subject(&s);
             printf("%.6f %zu %zu\n", seconds, measure_faults() - before, measure_peak_bytes());
         } else {
-            status = cli_usage_error(command, "--serve: expected \"go\" or \"yardstick\", found '%s'",
-                                     line);
+            status = cli_usage_error(command,
+                                     "--serve: expected \"go\" or \"yardstick\", found '%s'", line);
         }
         fflush(stdout);
     }
@@ -291,13 +296,13 @@ static json_t *results(const report_t *r) {
     for (size_t i = 0; i < r->subjects; i++) {
         const subject_t *s = &r->subject[i];
         spread_t share, t = steady_seconds(r, s, &share);
-        json_array_append_new(
-            array, json_pack("{s:s, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:I}", "name", s->name,
-                             "gflop", s->gflop, "seconds", numbers(s->seconds, rounds),
-                             "yardstick_gflops", numbers(r->yardstick, rounds), "median_s",
-                             t.median, "min_s", t.min, "max_s", t.max, "gflops",
-                             s->gflop / t.median, "share", share.median, "faults",
-                             (json_int_t)s->faults));
+        json_array_append_new(array, json_pack("{s:s, s:f, s:o, s:o, s:f, s:f, s:f, s:f, s:f, s:I}",
+                                               "name", s->name, "gflop", s->gflop, "seconds",
+                                               numbers(s->seconds, rounds), "yardstick_gflops",
+                                               numbers(r->yardstick, rounds), "median_s", t.median,
+                                               "min_s", t.min, "max_s", t.max, "gflops",
+                                               s->gflop / t.median, "share", share.median, "faults",
+                                               (json_int_t)s->faults));
     }
     return array;
 }
@@ -313,9 +318,9 @@ static int write_json(const report_t *r, err_t *err) {
         "s:I, s:I, s:o}",
         "format", "mole bench 1", "machine", "cpu", measure_cpu(cpu, sizeof cpu), "cores",
         omp_get_num_procs(), "blas", matmul_library(), "kernel", matmul_kernel(), "compiler",
-        __VERSION__, "threads", omp_get_max_threads(), "settings", "model",
-        o->common.files.folder, "width", (json_int_t)o->width, "height", (json_int_t)o->height,
-        "batch", (json_int_t)o->batch, "precision", REAL_NAME, "matmul",
+        __VERSION__, "threads", omp_get_max_threads(), "settings", "model", o->common.files.folder,
+        "width", (json_int_t)o->width, "height", (json_int_t)o->height, "batch",
+        (json_int_t)o->batch, "precision", REAL_NAME, "matmul",
         o->common.matmul == MATMUL_BLAS ? "blas" : "plain", "conv", conv[o->common.conv], "mole",
         o->common.form == MOLE_DIRECT ? "direct" : "stacked", "rounds", (json_int_t)o->rounds,
         "weights_bytes", (json_int_t)bytes, "peak_rss_bytes", (json_int_t)measure_peak_bytes(),
@@ -325,7 +330,8 @@ static int write_json(const report_t *r, err_t *err) {
     out_file_t out;
     int status = out_file_open(&out, o->json, "", err);
     if (!status) {
-        status = out_file_write(&out, text, strlen(text), err) || out_file_write(&out, "\n", 1, err);
+        status =
+            out_file_write(&out, text, strlen(text), err) || out_file_write(&out, "\n", 1, err);
         if (status)
             out_file_abort(&out);
         else

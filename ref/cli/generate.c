@@ -5,6 +5,7 @@
 #include "cli/cli.h"
 #include "cli/generate_job.h"
 #include "cli/generate_note.h"
+#include "cli/profile.h"
 #include "io/png.h"
 
 /* Texts are encoded ahead up to so many bytes, less than the text encoder of v1.5 takes. */
@@ -202,12 +203,20 @@ static int open_sinks(job_t *job, run_t *run, err_t *err) {
         trace_metadata(job->trace, "negative_prompt", o->list.prompt[0].negative);
         run->sink = trace_sink(job->trace);
     }
-    if (!o->gates_png) return 0;
-    size_t unit = pipeline_size_unit(&job->pipeline);
-    const prompt_settings_t *set = &o->list.prompt[0].set;
-    job->maps =
-        gate_maps_new(&o->common.files.mole, set->height / unit, set->width / unit, run->sink);
-    run->sink = gate_maps_sink(job->maps);
+    if (o->gates_png) {
+        size_t unit = pipeline_size_unit(&job->pipeline);
+        const prompt_settings_t *set = &o->list.prompt[0].set;
+        job->maps =
+            gate_maps_new(&o->common.files.mole, set->height / unit, set->width / unit, run->sink);
+        run->sink = gate_maps_sink(job->maps);
+    }
+    if (o->profile || o->profile_json) {
+        const pipeline_t *p = &job->pipeline;
+        modules_t sets[] = {text_encoder_modules(p->text_encoder), unet_modules(p->unet),
+                            vae_modules(p->vae)};
+        profile_start(&job->profile, sets, sizeof sets / sizeof *sets, run->sink);
+        run->sink = &job->profile.sink;
+    }
     return 0;
 }
 
@@ -223,6 +232,9 @@ static int close_sinks(job_t *job, int status, err_t *err) {
             printf("%s/  gate maps of %zu experts\n", o->gates_png, o->common.files.mole.experts);
     }
     gate_maps_free(job->maps);
+    if (!status && o->profile) cli_print_profile(&job->profile);
+    if (!status && o->profile_json) status = cli_write_profile(&job->profile, o->profile_json, err);
+    profile_free(&job->profile);
     return status;
 }
 

@@ -2,6 +2,7 @@
 #ifndef MOLE_CLI_GENERATE_JOB_H
 #define MOLE_CLI_GENERATE_JOB_H
 
+#include "bench/profile.h"
 #include "cli/generate_options.h"
 #include "io/trace.h"
 #include "pipeline/gate_maps.h"
@@ -19,6 +20,7 @@ typedef struct {
     progress_list_t list;
     trace_t *trace;
     gate_maps_t *maps;
+    profile_t profile; /* with --profile; started when its sink is set */
 } job_t;
 
 /* One of the pictures, numbered from 1 over all prompts. */

@@ -37,6 +37,8 @@ static void print_help(void) {
         "  --trace FILE         every intermediate tensor, safetensors (one prompt, one picture)\n"
         "  --trace-inputs       the trace also holds NAME.in, what goes into each module with "
         "weights\n"
+        "  --profile            where the time went, by kinds of operations, after the run\n"
+        "  --profile-json FILE  the same as JSON\n"
         "  --gates-png FOLDER   pictures of how strong each expert was, where\n"
         "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
         "  --overwrite          make every picture of a list anew. Without it, a picture that is "
@@ -81,7 +83,9 @@ enum {
     OPT_LATENTS,
     OPT_TRACE,
     OPT_TRACE_INPUTS,
-    OPT_GATES_PNG
+    OPT_GATES_PNG,
+    OPT_PROFILE,
+    OPT_PROFILE_JSON
 };
 
 static const struct option long_options[] = {
@@ -108,6 +112,8 @@ static const struct option long_options[] = {
     {"trace", required_argument, NULL, OPT_TRACE},
     {"trace-inputs", no_argument, NULL, OPT_TRACE_INPUTS},
     {"gates-png", required_argument, NULL, OPT_GATES_PNG},
+    {"profile", no_argument, NULL, OPT_PROFILE},
+    {"profile-json", required_argument, NULL, OPT_PROFILE_JSON},
     {"output", required_argument, NULL, 'o'},
     {"quiet", no_argument, NULL, 'q'},
     CLI_HELP_OPTION};
@@ -193,6 +199,8 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     case OPT_OVERWRITE: o->overwrite = true; return 0;
     case OPT_TRACE_INPUTS: o->trace_inputs = true; return 0;
     case OPT_GATES_PNG: o->gates_png = value; return 0;
+    case OPT_PROFILE: o->profile = true; return 0;
+    case OPT_PROFILE_JSON: o->profile_json = value; return 0;
     case 'o': o->output = value; return 0;
     case 'q': o->quiet = true; return 0;
     default: return set_number(o, option, value);

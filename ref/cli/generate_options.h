@@ -13,11 +13,11 @@ typedef struct {
     size_t images;         /* per prompt */
     size_t shard, shards;  /* --shard shard/shards, from 1 */
     double eta;
-    const char *scheduler, *latents, *trace, *gates_png, *output;
+    const char *scheduler, *latents, *trace, *gates_png, *profile_json, *output;
     noise_source_t noise;
     prompt_syntax_t syntax;
     size_t max_chunks;
-    bool quiet, trace_inputs, overwrite;
+    bool quiet, trace_inputs, overwrite, profile;
 } generate_options_t;
 
 /* Returns -1 and the options (generate_options_free is due), or the exit code to leave with. */

@@ -15,23 +15,22 @@ static const char command[] = "verify";
 static const char one_case[] = "--json, --junit and --html report on one case: name one folder";
 
 static void print_help(void) {
-    printf(
-        "usage: mole verify [OPTIONS] FOLDER...\n\n"
-        "Run golden cases (docs/golden-format.md, kinds \"run\", \"fingerprint\" and "
-        "\"calls\"), or all\n"
-        "those below a folder, and compare every tap with the float64 truth. error: worst\n"
-        "|difference| / max |truth|. ratio: our float32 error in units of PyTorch's.\n"
-        "Exit code 0: all taps within bounds, 1: not, 3: a case cannot be run.\n\n%s"
-        "  --forced             put the truth in place of every output: each module on its own\n"
-        "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no "
-        "bound)\n"
-        "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
-        "taps of at\n"
-        "                       least 16 numbers; smaller ones are judged together\n"
-        "  --all                every tap, not only the worst ten of a case\n"
-        "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
-        "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
-        cli_run_help(CLI_DIRECT_DEFAULTS));
+    printf("usage: mole verify [OPTIONS] FOLDER...\n\n"
+           "Run golden cases (docs/golden-format.md, kinds \"run\", \"fingerprint\" and "
+           "\"calls\"), or all\n"
+           "those below a folder, and compare every tap with the float64 truth. error: worst\n"
+           "|difference| / max |truth|. ratio: our float32 error in units of PyTorch's.\n"
+           "Exit code 0: all taps within bounds, 1: not, 3: a case cannot be run.\n\n%s"
+           "  --forced             put the truth in place of every output: each module on its own\n"
+           "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no "
+           "bound)\n"
+           "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
+           "taps of at\n"
+           "                       least 16 numbers; smaller ones are judged together\n"
+           "  --all                every tap, not only the worst ten of a case\n"
+           "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
+           "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
+           cli_run_help(CLI_DIRECT_DEFAULTS));
 }
 
 typedef struct {
