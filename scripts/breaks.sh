@@ -40,7 +40,7 @@ while getopts aj:d:no:rfp option; do
 done
 shift $((OPTIND - 1))
 [ $# -gt 0 ] || [ -n "$page" ] || page=docs/breaks.md
-[ $ask = 1 ] || fresh=0
+[ $ask = 1 ] || fresh=0 # what is known is all there is
 
 unset MAKEFLAGS MAKELEVEL
 breaks() { # breaks MODE [-v NAME=VALUE]...: see scripts/breaks.awk
@@ -77,6 +77,7 @@ make_tree() { # make_tree TARGET...
     make -C "$tree" --no-print-directory -j "$jobs" "$@" >"$dir/make.log" 2>&1
 }
 for entry in * .ci .clang*; do
+    [ $ask = 1 ] || break
     case $entry in
         golden) ln -sfn "$PWD/golden" "$tree/golden" ;;
         build | out) ;;
@@ -87,7 +88,7 @@ for entry in * .ci .clang*; do
     esac
 done
 # shellcheck disable=SC2016 # for make
-out=$(printf 'include Makefile\nwhere:\n\t@echo $(OUT)\n' | make -s -C "$tree" -f - where) || exit 1
+[ $ask = 0 ] || out=$(printf 'include Makefile\nwhere:\n\t@echo $(OUT)\n' | make -s -C "$tree" -f - where) || exit 1
 
 # What an interrupted run has broken is compiled anew.
 clean_objects() { # clean_objects FILE

@@ -27,7 +27,8 @@ static void print_help(void) {
         "an\n"
         "                       inherited error then looks like one that was made\n"
         "  --peer TRACE         trace against trace: whose error is the unit (PyTorch's float32, "
-        "say)\n"
+        "say); without\n"
+        "                       it an error of 64 to 2048 units is UNDECIDED, exit code 1\n"
         "  --json FILE --junit FILE --html FILE  reports beside the text\n\n"
         "example:\n"
         "  mole compare golden/runs/vae-decode golden/runs/vae-decode/tensors.safetensors\n");

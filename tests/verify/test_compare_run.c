@@ -1,5 +1,5 @@
-/* What is known of a whole run reaches the causes: the sampler's settings, and the step before. Candidates are
- * the truth of golden/runs/run-5-plain with one tap of one step changed. */
+/* What is known of a whole run reaches the causes: the sampler's settings, and the step before.
+ * Candidates are the truth of golden/runs/run-5-plain with one tap of one step changed. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -59,8 +59,8 @@ static void expect(const char *name, const double *x, const char *text) {
         fail_msg("'%s' or exit code 1 is not in:\n%s", text, output);
 }
 
-/* The last step of the authors' schedule (t = 1 of 1000, epsilon) that ends at alphas_cumprod[0] in place of 1:
- * equation (12) of the DDIM paper with eta = 0. */
+/* The last step of the authors' schedule (t = 1 of 1000, epsilon) that ends at alphas_cumprod[0] in
+ * place of 1: equation (12) of the DDIM paper with eta = 0. */
 static void setting_is_named(void **state) {
     (void)state;
     err_t err;
