@@ -169,7 +169,8 @@ def the_machine(stored):
     row("memory", f"{m['memory_bytes'] / GIB:.1f} GiB" if m.get("memory_bytes") else "")
     row("system", m.get("system"))
     row("matrix products", ", ".join(x for x in (bench.get("blas"), bench.get("kernel")) if x))
-    row("compiler", bench.get("compiler"))
+    compiler = bench.get("compiler", "")
+    row("compiler", f"gcc {compiler}" if compiler[:1].isdigit() else compiler)
     row("threads", str(settings.get("threads", bench.get("threads", ""))))
     if v:
         parts = (
@@ -405,7 +406,7 @@ weights included.
   best one's was disturbed and does not count. Ratios are taken within a round.
 * Programs are given the same work. One part of it mole does once per prompt, in the first step:
   keys and values of the text, which PyTorch makes in every step. That is what a run of many steps
-  does; it is less than 1 % of the FLOP of a step, with experts too.
+  does; it is less than 1 % of the FLOP of a step, with experts too, and is not counted in mole's.
 * PyTorch with experts is the authors' formulation, layer by layer: `base(x) + sum D G E`, with `E`
   from two thin products, a sigmoid of a linear map for each gate, the global one on the mean of `E`
   over tokens.
