@@ -225,21 +225,25 @@ def pairs(results, this, other):
 
 def operations(stored):
     results = stored.get("bench", {}).get("results", [])
+    names = {
+        "unet": f"UNet step, batch {stored.get('bench', {}).get('settings', {}).get('batch', '?')}"
+    }
+    names["unet_mole"] = names["unet"].replace("step", "step with experts")
+    names = {**NAMES, **names}
     rows = [
         [
-            f"`{r['name']}`",
+            names.get(r["name"], f"`{r['name']}`"),
             figure(r["gflop"]) if r["gflop"] else "-",
             *(figure(1000 * r[k]) for k in ("median_s", "min_s", "max_s")),
             figure(r["gflops"]) if r["gflop"] else "-",
             f"{r['share']:.2f}" if r["gflop"] else "-",
         ]
         for r in results
-        if r["name"].startswith("op.")
     ]
     if not rows:
         return ["Not measured."]
     lines = table(
-        ["operation", "GFLOP", "median, ms", "min", "max", "GFLOP/s", "of the matrix product"], rows
+        ["", "GFLOP", "median, ms", "min", "max", "GFLOP/s", "of the matrix product"], rows
     )
     for this, other, title in (
         ("winograd", "tiles", "A 3x3 convolution by Winograd's products, against tiles:"),
@@ -372,9 +376,10 @@ it comes.
 
 {torch}
 
-## Operations
+## Components and operations
 
-At the shapes of the UNet.
+`mole bench`, all in turns in one program; operations at the shapes that the UNet has at 512 x 512
+with guidance.
 
 {operations}
 
