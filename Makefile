@@ -251,6 +251,11 @@ test-html: ## the HTML report in a real browser (installs Chromium)
 test-full: all ## the full-size model against PyTorch's fingerprints (minutes, 16 GiB)
 	@scripts/test_full.sh '$(OUT)'
 
+# Numbers into docs/performance.json, the page from them; BENCH="--only page": options of scripts/bench.sh.
+.PHONY: bench
+bench: all ## measure, also against PyTorch where it is (half an hour, 24 GiB): docs/performance.md
+	@scripts/bench.sh --mole '$(OUT)/mole' $(BENCH)
+
 # The mutants need NumPy; without it the matrix is skipped, and says so.
 .PHONY: gallery
 gallery: all ## every wrong port of tests/port: is the right layer named? (needs NumPy)

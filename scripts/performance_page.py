@@ -169,7 +169,8 @@ def the_machine(stored):
     row("memory", f"{m['memory_bytes'] / GIB:.1f} GiB" if m.get("memory_bytes") else "")
     row("system", m.get("system"))
     row("matrix products", ", ".join(x for x in (bench.get("blas"), bench.get("kernel")) if x))
-    row("compiler", bench.get("compiler"))
+    compiler = bench.get("compiler", "")
+    row("compiler", f"gcc {compiler}" if compiler[:1].isdigit() else compiler)
     row("threads", str(settings.get("threads", bench.get("threads", ""))))
     if v:
         parts = (
@@ -224,21 +225,25 @@ def pairs(results, this, other):
 
 def operations(stored):
     results = stored.get("bench", {}).get("results", [])
+    names = {
+        "unet": f"UNet step, batch {stored.get('bench', {}).get('settings', {}).get('batch', '?')}"
+    }
+    names["unet_mole"] = names["unet"].replace("step", "step with experts")
+    names = {**NAMES, **names}
     rows = [
         [
-            f"`{r['name']}`",
+            names.get(r["name"], f"`{r['name']}`"),
             figure(r["gflop"]) if r["gflop"] else "-",
             *(figure(1000 * r[k]) for k in ("median_s", "min_s", "max_s")),
             figure(r["gflops"]) if r["gflop"] else "-",
             f"{r['share']:.2f}" if r["gflop"] else "-",
         ]
         for r in results
-        if r["name"].startswith("op.")
     ]
     if not rows:
         return ["Not measured."]
     lines = table(
-        ["operation", "GFLOP", "median, ms", "min", "max", "GFLOP/s", "of the matrix product"], rows
+        ["", "GFLOP", "median, ms", "min", "max", "GFLOP/s", "of the matrix product"], rows
     )
     for this, other, title in (
         ("winograd", "tiles", "A 3x3 convolution by Winograd's products, against tiles:"),
@@ -371,9 +376,10 @@ it comes.
 
 {torch}
 
-## Operations
+## Components and operations
 
-At the shapes of the UNet.
+`mole bench`, all in turns in one program; operations at the shapes that the UNet has at 512 x 512
+with guidance.
 
 {operations}
 
@@ -405,7 +411,7 @@ weights included.
   best one's was disturbed and does not count. Ratios are taken within a round.
 * Programs are given the same work. One part of it mole does once per prompt, in the first step:
   keys and values of the text, which PyTorch makes in every step. That is what a run of many steps
-  does; it is less than 1 % of the FLOP of a step, with experts too.
+  does; it is less than 1 % of the FLOP of a step, with experts too, and is not counted in mole's.
 * PyTorch with experts is the authors' formulation, layer by layer: `base(x) + sum D G E`, with `E`
   from two thin products, a sigmoid of a linear map for each gate, the global one on the mean of `E`
   over tokens.
