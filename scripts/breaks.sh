@@ -88,7 +88,8 @@ for entry in * .ci .clang*; do
     esac
 done
 # shellcheck disable=SC2016 # for make
-[ $ask = 0 ] || out=$(printf 'include Makefile\nwhere:\n\t@echo $(OUT)\n' | make -s -C "$tree" -f - where) || exit 1
+[ $ask = 0 ] || out=$(printf 'include Makefile\nwhere:\n\t@echo $(OUT)\n' |
+    make -s -C "$tree" -f - where) || exit 1
 
 # What an interrupted run has broken is compiled anew.
 clean_objects() { # clean_objects FILE
