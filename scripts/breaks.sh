@@ -88,6 +88,7 @@ for entry in * .ci .clang*; do
     esac
 done
 # shellcheck disable=SC2016 # for make
+out=''
 [ $ask = 0 ] || out=$(printf 'include Makefile\nwhere:\n\t@echo $(OUT)\n' |
     make -s -C "$tree" -f - where) || exit 1
 
@@ -95,7 +96,7 @@ done
 clean_objects() { # clean_objects FILE
     for type in f32 f64; do rm -f "$tree/$out/$type/${1%.c}.o"; done
 }
-[ ! -f "$dir/broken" ] || clean_objects "$(cat "$dir/broken")"
+[ $ask = 0 ] || [ ! -f "$dir/broken" ] || clean_objects "$(cat "$dir/broken")"
 
 # tests/api looks at what is installed, which is not rebuilt for every break.
 tests=$(cd tests && find . -name 'test_*.c' ! -path './api/*' | sed 's/^\.\///; s/\.c$//' | LC_ALL=C sort)
