@@ -87,8 +87,8 @@ for entry in * .ci .clang*; do
             ;;
     esac
 done
-# shellcheck disable=SC2016 # for make
 out=''
+# shellcheck disable=SC2016 # for make
 [ $ask = 0 ] || out=$(printf 'include Makefile\nwhere:\n\t@echo $(OUT)\n' |
     make -s -C "$tree" -f - where) || exit 1
 
