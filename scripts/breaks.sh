@@ -87,14 +87,16 @@ for entry in * .ci .clang*; do
             ;;
     esac
 done
+out=''
 # shellcheck disable=SC2016 # for make
-[ $ask = 0 ] || out=$(printf 'include Makefile\nwhere:\n\t@echo $(OUT)\n' | make -s -C "$tree" -f - where) || exit 1
+[ $ask = 0 ] || out=$(printf 'include Makefile\nwhere:\n\t@echo $(OUT)\n' |
+    make -s -C "$tree" -f - where) || exit 1
 
 # What an interrupted run has broken is compiled anew.
 clean_objects() { # clean_objects FILE
     for type in f32 f64; do rm -f "$tree/$out/$type/${1%.c}.o"; done
 }
-[ ! -f "$dir/broken" ] || clean_objects "$(cat "$dir/broken")"
+[ $ask = 0 ] || [ ! -f "$dir/broken" ] || clean_objects "$(cat "$dir/broken")"
 
 # tests/api looks at what is installed, which is not rebuilt for every break.
 tests=$(cd tests && find . -name 'test_*.c' ! -path './api/*' | sed 's/^\.\///; s/\.c$//' | LC_ALL=C sort)

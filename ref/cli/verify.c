@@ -191,8 +191,9 @@ static int visible(const struct dirent *entry) {
     return entry->d_name[0] != '.';
 }
 
-/* A folder with a manifest is a case; else every one below it, in the order of names. Those that `mole verify`
- * does not run are said, unless the folder was named itself: then the case's own error says so. */
+/* A folder with a manifest is a case; else every one below it, in the order of names. Those that
+ * `mole verify` does not run are said, unless the folder was named itself: then the case's own error
+ * says so. */
 static int find_cases(cases_t *cases, const char *folder, int depth, err_t *err) {
     char *manifest = file_join(folder, "manifest.json"), reason[GOLDEN_REASON] = "";
     bool is_case = file_exists(manifest);

@@ -1,4 +1,4 @@
-/* compare_internal.h - what compare.c and compare_golden.c share; besides them only their test includes it. */
+/* compare_internal.h - what compare.c and compare_golden.c share; besides them only tests include it. */
 #ifndef MOLE_VERIFY_COMPARE_INTERNAL_H
 #define MOLE_VERIFY_COMPARE_INTERNAL_H
 

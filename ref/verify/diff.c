@@ -71,8 +71,8 @@ static scales_t find_scales(diff_t *diff, const double *candidate, const double 
     return scale;
 }
 
-/* The power of two that brings `scale` to [1/2, 1); of the smallest and the largest numbers near it, as far as
- * a double reaches. Multiplying is what makes the second pass as fast as memory. */
+/* The power of two that brings `scale` to [1/2, 1); of the smallest and the largest numbers near it,
+ * as far as a double reaches. Multiplying is what makes the second pass as fast as memory. */
 static double power_for(double scale) {
     int exponent = 0;
     if (isfinite(scale)) frexp(scale, &exponent);

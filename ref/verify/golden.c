@@ -106,7 +106,7 @@ static int read_tap(golden_case_t *g, golden_tap_t *t, json_node_t node, err_t *
     return 0;
 }
 
-/* ---- the two kinds: taps of a run; outputs of calls, as taps ID.NAME ------------------------------------ */
+/* ---- the two kinds: taps of a run; outputs of calls, as taps ID.NAME --------------------------------- */
 
 static int read_run(golden_case_t *g, err_t *err) {
     json_node_t node;
