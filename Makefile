@@ -281,10 +281,6 @@ lint: ## static analysis, layout of the code, rules of the house
 	@$(MAKE) $(PARALLEL) all
 	@scripts/lint.sh -j $(JOBS) -l $(OUT)/libmole-f32.a -- $(FLAGS)
 
-.PHONY: bench
-bench: all ## measure, and write docs/performance.md (half an hour, nothing else running)
-	@scripts/bench.sh --mole $(OUT)/mole
-
 .PHONY: breaks
 breaks: ## break the code on purpose and see every break caught (docs/breaks.md)
 	@scripts/setup.sh --test
