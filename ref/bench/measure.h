@@ -12,8 +12,8 @@ size_t measure_faults(void);
 /* The most memory that this process ever had resident, in bytes. */
 size_t measure_peak_bytes(void);
 
-/* GFLOP/s of OpenBLAS itself on this machine, now: a product of 2048 x 2048 matrices of real_t, on all threads,
- * without the tiles and pieces of ops/matmul.c. */
+/* GFLOP/s of OpenBLAS itself on this machine, now: a product of 2048 x 2048 matrices of real_t, on
+ * all threads, without the tiles and pieces of ops/matmul.c. */
 double measure_yardstick(void);
 
 /* "AMD EPYC ..." of /proc/cpuinfo, or "unknown". */

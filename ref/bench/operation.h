@@ -1,5 +1,5 @@
-/* operation.h - single operations at the shapes that they have in the UNet of SD v1.5 at 512 x 512 pixels with
- * guidance (two rows), to be run again and again on made-up numbers. */
+/* operation.h - single operations at the shapes that they have in the UNet of SD v1.5 at 512 x 512
+ * pixels with guidance (two rows), to be run again and again on made-up numbers. */
 #ifndef MOLE_BENCH_OPERATION_H
 #define MOLE_BENCH_OPERATION_H
 

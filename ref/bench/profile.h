@@ -4,9 +4,9 @@
  * what passes from one module to the next belongs to the operations between them: attention, when the next is
  * to_out, else activations, sums and copies. So nothing in the network knows that it is measured.
  *
- * Operations are counted as the definition has them: a multiplication and an addition are two; a convolution
- * directly, whatever way it goes; an expert as its two factors. Keys and values of cross-attention count in the
- * step that computes them. */
+ * Operations are counted as the definition has them: a multiplication and an addition are two; a
+ * convolution directly, whatever way it goes; an expert as its two factors. Keys and values of
+ * cross-attention count in the step that computes them. */
 #ifndef MOLE_BENCH_PROFILE_H
 #define MOLE_BENCH_PROFILE_H
 

@@ -75,8 +75,8 @@ enum {
 #define CLI_RUN_OPTIONS                                                                            \
     {"precision", required_argument, NULL, OPT_PRECISION},                                         \
         {"matmul", required_argument, NULL, OPT_MATMUL},                                           \
-        {"conv", required_argument, NULL, OPT_CONV},                                               \
-        {"mole", required_argument, NULL, OPT_MOLE}, {                                             \
+        {"conv", required_argument, NULL, OPT_CONV}, {"mole", required_argument, NULL, OPT_MOLE},  \
+    {                                                                                              \
         "threads", required_argument, NULL, OPT_THREADS                                            \
     }
 #define CLI_HELP_OPTION                                                                            \
