@@ -91,7 +91,7 @@ static int add_encoder_resnet(const output_t *o, const char *at, size_t in, size
 }
 
 static int add_encoder_level(const output_t *o, const vae_config_t *c, size_t level, err_t *err) {
-    char at[64];
+    char at[96];
     size_t out = c->block_out_channels[level], in = c->block_out_channels[level ? level - 1 : 0];
     for (size_t i = 0; i < c->layers_per_block; i++) {
         snprintf(at, sizeof at, "encoder.down_blocks.%zu.resnets.%zu", level, i);
