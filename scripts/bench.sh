@@ -81,6 +81,15 @@ if wanted growth; then
 fi
 if wanted runs; then
     python3 scripts/bench_runs.py "${common[@]}" || failed runs
+    folder=$(mktemp -d) || exit 3
+    if "$mole" generate --model synth:sd15 --face synth:rank=256,alpha=64 \
+        --hand synth:rank=256,alpha=128 --gates synth: --prompt hands --steps 4 --threads "$threads" -q \
+        --profile-json "$folder/profile.json" -o "$folder/picture.png" >&2; then
+        python3 scripts/bench_common.py "$json" profile "$folder/profile.json" || failed profile
+    else
+        failed profile
+    fi
+    rm -rf "$folder"
 fi
 if wanted torch; then
     python=

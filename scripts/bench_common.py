@@ -6,10 +6,11 @@ docs/performance.json has one section per script; each replaces its own section 
     torch      the same shapes in PyTorch      (scripts/bench_torch.py)
     growth     how cost grows                  (scripts/growth.py)
     runs       whole runs of `mole generate`   (scripts/bench_runs.py)
+    profile    `mole generate --profile-json`  (scripts/bench.sh)
     machine    what it was measured on         (each of them)
 
 Only the standard library is used. As a program: `bench_common.py FILE bench PART` puts the JSON file
-PART into FILE as its section `bench`.
+PART into FILE as its section `bench`, likewise `profile`.
 """
 
 import json
@@ -203,13 +204,14 @@ def store(path, section, value):
 
 
 def main():
-    if len(sys.argv) != 4 or sys.argv[2] != "bench":
-        say("usage: bench_common.py FILE bench PART")
+    if len(sys.argv) != 4 or sys.argv[2] not in ("bench", "profile"):
+        say("usage: bench_common.py FILE bench|profile PART")
         return 2
+    wanted = f"mole {sys.argv[2]} 1"
     try:
         part = json.loads(Path(sys.argv[3]).read_text())
-        if not isinstance(part, dict) or part.get("format") != "mole bench 1":
-            raise Failed(f"{sys.argv[3]}: expected format 'mole bench 1'")
+        if not isinstance(part, dict) or part.get("format") != wanted:
+            raise Failed(f"{sys.argv[3]}: expected format '{wanted}'")
         store(sys.argv[1], sys.argv[2], part)
     except (Failed, OSError, ValueError) as error:
         say(f"bench_common.py: {error}")
