@@ -26,7 +26,7 @@ OUT       := $(BUILD)/$(VARIANT)
 # What the numbers depend on stands after CFLAGS and wins: no contraction into fused operations, and
 # none of the licences of fast-math.
 WARN  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
-         -Wmissing-prototypes -Wno-sign-conversion $(if $(call on,$(WERROR)),-Werror)
+         -Wmissing-prototypes -Wno-sign-conversion -Wno-pass-failed $(if $(call on,$(WERROR)),-Werror)
 SANITIZER := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
 # Every object can go into the shared library; there only what ref/api/mole.h declares can be seen.
 FLAGS := $(CFLAGS) -fPIC -fvisibility=hidden -std=c11 -fopenmp -fno-fast-math -ffp-contract=off \

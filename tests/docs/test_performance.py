@@ -28,10 +28,10 @@ import performance_page  # noqa: E402
 MOLE = """#!/bin/sh
 [ -z "${OPENBLAS_CORETYPE:-}" ] || { echo "mole: OPENBLAS_CORETYPE is set" >&2; exit 3; }
 command=$1; shift
-name= json= model= width=512 batch=1
+name= json= profile= model= width=512 batch=1
 while [ $# -gt 0 ]; do
     case $1 in
-        --serve) name=$2 ;; --json) json=$2 ;; --width) width=$2 ;; --batch) batch=$2 ;;
+        --serve) name=$2 ;; --json) json=$2 ;; --profile-json) profile=$2 ;; --width) width=$2 ;; --batch) batch=$2 ;;
         -o) echo picture >"$2" ;;
         --model) model=$2; [ "$2" != synth:none ] || { echo "mole: no model synth:none" >&2; exit 3; } ;;
     esac
@@ -39,7 +39,9 @@ while [ $# -gt 0 ]; do
 done
 case $command in
 inspect) printf 'unet\\n  parameters    1000000\\nvae_decoder\\n  parameters  500000\\n' ;;
-generate) [ "$model" != synth:large ] || { echo "mole: no memory" >&2; exit 3; } ;;
+generate)
+    [ "$model" != synth:large ] || { echo "mole: no memory" >&2; exit 3; }
+    [ -z "$profile" ] || echo '{"format": "mole profile 1", "kinds": []}' >"$profile" ;;
 bench)
     if [ -n "$json" ]; then cat "${0%/*}/bench.json" >"$json"; exit; fi
     echo "ready $((width * width * batch / 1000)) 3000000000"
