@@ -41,10 +41,13 @@ static int make_packed(real_t *out, const synth_tensor_t *tensor, size_t Co, siz
                        size_t taps) {
     size_t filter = Ci * taps;
     int failed = 0;
-#pragma omp parallel reduction(| : failed) if (Co * filter > 65536)
+#pragma omp parallel if (Co * filter > 65536)
     {
         real_t *row = malloc(filter * sizeof *row);
-        if (!row) failed = 1;
+        if (!row) {
+#pragma omp atomic write
+            failed = 1;
+        }
 #pragma omp for schedule(static)
         for (size_t o = 0; o < Co; o++) {
             if (!row) continue;
