@@ -22,7 +22,21 @@ size_t measure_faults(void) {
     return (size_t)usage.ru_minflt;
 }
 
+/* Linux: VmHWM, not ru_maxrss. The latter also counts what the process was before exec, so that a small
+ * program started by a large one would report the large one's memory. 0 where there is no such file. */
+static size_t peak_of_proc(void) {
+    FILE *file = fopen("/proc/self/status", "r");
+    char line[256];
+    size_t kib = 0;
+    while (file && fgets(line, sizeof line, file))
+        if (strncmp(line, "VmHWM:", 6) == 0) kib = strtoull(line + 6, NULL, 10);
+    if (file) fclose(file);
+    return kib << 10;
+}
+
 size_t measure_peak_bytes(void) {
+    size_t bytes = peak_of_proc();
+    if (bytes) return bytes;
     struct rusage usage;
     getrusage(RUSAGE_SELF, &usage);
 #ifdef __APPLE__
