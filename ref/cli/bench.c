@@ -10,7 +10,6 @@
 #include "bench/measure.h"
 #include "bench/operation.h"
 #include "cli/cli.h"
-#include "io/file.h"
 
 static const char command[] = "bench";
 
@@ -325,21 +324,7 @@ static int write_json(const report_t *r, err_t *err) {
         o->common.form == MOLE_DIRECT ? "direct" : "stacked", "rounds", (json_int_t)o->rounds,
         "weights_bytes", (json_int_t)bytes, "peak_rss_bytes", (json_int_t)measure_peak_bytes(),
         "results", results(r));
-    REQUIRE(root, "bench: the report is no JSON");
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    out_file_t out;
-    int status = out_file_open(&out, o->json, "", err);
-    if (!status) {
-        status =
-            out_file_write(&out, text, strlen(text), err) || out_file_write(&out, "\n", 1, err);
-        if (status)
-            out_file_abort(&out);
-        else
-            status = out_file_commit(&out, err);
-    }
-    free(text);
-    json_decref(root);
-    return status ? -1 : 0;
+    return cli_write_json(o->json, root, err);
 }
 
 int cli_bench(int argc, char **argv) {

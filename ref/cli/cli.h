@@ -26,6 +26,10 @@ int cli_synth(int argc, char **argv);
 /* mole inspect --ranges: of a trace; returns the exit code. */
 int cli_inspect_ranges(const char *path, bool as_json);
 
+/* The value, whose reference is taken over, to a file. Returns 0, or -1 and err. */
+struct json_t;
+int cli_write_json(const char *path, struct json_t *value, err_t *err);
+
 /* "mole generate: MESSAGE" on stderr; returns EXIT_INPUT. */
 int cli_input_error(const char *command, const err_t *err);
 /* "mole generate: ... (see mole generate --help)"; returns EXIT_USAGE. */

@@ -1,12 +1,9 @@
 /* profile.c - where the time of a run went, as a table and as JSON. */
 #include <jansson.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/profile.h"
-#include "io/file.h"
 
 void cli_print_profile(const profile_t *p) {
     profile_row_t total = profile_total(p);
@@ -33,18 +30,5 @@ int cli_write_profile(const profile_t *p, const char *path, err_t *err) {
                                         "seconds", p->row[k].seconds, "gflop", p->row[k].gflop,
                                         "calls", (json_int_t)p->row[k].calls));
     json_t *root = json_pack("{s:s, s:o}", "format", "mole profile 1", "kinds", kinds);
-    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
-    out_file_t out;
-    int status = out_file_open(&out, path, "", err);
-    if (!status) {
-        status =
-            out_file_write(&out, text, strlen(text), err) || out_file_write(&out, "\n", 1, err);
-        if (status)
-            out_file_abort(&out);
-        else
-            status = out_file_commit(&out, err);
-    }
-    free(text);
-    json_decref(root);
-    return status ? -1 : 0;
+    return cli_write_json(path, root, err);
 }

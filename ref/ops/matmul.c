@@ -247,69 +247,52 @@ static void check_rows(const product_t *p, size_t N, matmul_t how) {
             p->K, p->ld_out, p->lda, p->ldb);
 }
 
+static product_t product_of(real_t *out, size_t ld_out, const real_t *a, size_t lda,
+                            const real_t *b, size_t ldb, size_t K) {
+    return (product_t){.out = out,
+                       .a = a,
+                       .b = b,
+                       .scale = 1,
+                       .ld_out = ld_out,
+                       .lda = lda,
+                       .ldb = ldb,
+                       .K = K,
+                       .count = 1};
+}
+
 void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b, size_t ldb,
             bool b_transposed, bool accumulate, size_t M, size_t N, size_t K, matmul_t how) {
-    product_t p = {.out = out,
-                   .a = a,
-                   .b = b,
-                   .scale = 1,
-                   .ld_out = ld_out,
-                   .lda = lda,
-                   .ldb = ldb,
-                   .K = K,
-                   .b_transposed = b_transposed,
-                   .accumulate = accumulate,
-                   .count = 1};
+    product_t p = product_of(out, ld_out, a, lda, b, ldb, K);
+    p.b_transposed = b_transposed;
+    p.accumulate = accumulate;
     check_rows(&p, N, how);
     products(&p, M, N, how);
 }
 
 void matmul_scaled(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
                    size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_t how) {
-    product_t p = {.out = out,
-                   .a = a,
-                   .b = b,
-                   .scale = scale,
-                   .ld_out = ld_out,
-                   .lda = lda,
-                   .ldb = ldb,
-                   .K = K,
-                   .count = 1};
+    product_t p = product_of(out, ld_out, a, lda, b, ldb, K);
+    p.scale = scale;
     check_rows(&p, N, how);
     products(&p, M, N, how);
 }
 
 void matmul_here(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
                  size_t ldb, bool b_transposed, size_t M, size_t N, size_t K, matmul_t how) {
-    product_t p = {.out = out,
-                   .a = a,
-                   .b = b,
-                   .scale = 1,
-                   .ld_out = ld_out,
-                   .lda = lda,
-                   .ldb = ldb,
-                   .K = K,
-                   .b_transposed = b_transposed,
-                   .count = 1};
+    product_t p = product_of(out, ld_out, a, lda, b, ldb, K);
+    p.b_transposed = b_transposed;
     check_rows(&p, N, how);
     if (M && N) choose_way(&p, N, how)(&p, 0, M, 0, N);
 }
 
 void matmul_batch(real_t *out, const real_t *a, const real_t *b, size_t count, size_t M, size_t N,
                   size_t K, matmul_t how) {
-    product_t p = {.out = out,
-                   .a = a,
-                   .b = b,
-                   .scale = 1,
-                   .ld_out = N,
-                   .lda = K,
-                   .ldb = K,
-                   .K = K,
-                   .b_transposed = true,
-                   .count = count,
-                   .step_out = M * N,
-                   .step_a = M * K,
-                   .step_b = N * K};
+    product_t p = product_of(out, N, a, K, b, K, K);
+    p.b_transposed = true;
+    p.count = count;
+    p.step_out = M * N;
+    p.step_a = M * K;
+    p.step_b = N * K;
     check_rows(&p, N, how);
     products(&p, M, N, how);
 }
@@ -336,17 +319,10 @@ static void linear_of(real_t *out, const real_t *x, const real_t *weight, const 
                       double scale, size_t M, size_t K, size_t N, matmul_t how, const char *name) {
     REQUIRE(how == MATMUL_PLAIN || (K <= INT_MAX && N <= INT_MAX),
             "%s: K=%zu, N=%zu: too long for BLAS, which counts in int", name, K, N);
-    product_t p = {.out = out,
-                   .a = x,
-                   .b = weight,
-                   .bias = bias,
-                   .scale = scale,
-                   .ld_out = N,
-                   .lda = K,
-                   .ldb = K,
-                   .K = K,
-                   .b_transposed = true,
-                   .count = 1};
+    product_t p = product_of(out, N, x, K, weight, K, K);
+    p.b_transposed = true;
+    p.bias = bias;
+    p.scale = scale;
     products(&p, M, N, how);
 }
 

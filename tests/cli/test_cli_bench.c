@@ -1,7 +1,5 @@
 /* mole bench and --profile: what they print and write, and what they refuse. No time is judged. */
 #include <jansson.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "../scratch.h"
@@ -50,40 +48,6 @@ static void table_and_json(void **state) {
     json_decref(root);
 }
 
-/* The next word of a line, as a number above 0. */
-static double word(char **line) {
-    char *end;
-    double value = strtod(*line, &end);
-    assert_true(end != *line && value > 0);
-    *line = end;
-    return value;
-}
-
-/* The line protocol that scripts/bench_torch.py speaks. */
-static void serves(void **state) {
-    (void)state;
-    char command[512], line[256], *at = line + strlen("ready");
-    snprintf(command, sizeof command,
-             "printf 'go\\nyardstick\\ngo\\n' | '%s' " TINY "--batch 1 --serve unet",
-             program_path());
-    FILE *pipe = popen(command, "r");
-    assert_true(fgets(line, sizeof line, pipe) && strncmp(line, "ready ", 6) == 0);
-    word(&at);
-    double weights = word(&at);
-    assert_non_null(fgets(line, sizeof line, pipe));
-    at = line;
-    word(&at);
-    strtod(at, &at); /* page faults: 0 is welcome */
-    assert_true(word(&at) > weights);
-    for (int i = 0; i < 2; i++) { /* the yardstick, and another run */
-        assert_non_null(fgets(line, sizeof line, pipe));
-        at = line;
-        word(&at);
-    }
-    assert_null(fgets(line, sizeof line, pipe));
-    assert_int_equal(pclose(pipe), 0);
-}
-
 static void profile(void **state) {
     (void)state;
     const char *path = program_file("profile.json");
@@ -118,7 +82,6 @@ static void refusals(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(table_and_json),
-        fixture_test(serves),
         fixture_test(profile),
         fixture_test(refusals),
     };
