@@ -12,7 +12,6 @@
 #include "verify/verify.h"
 
 static const char command[] = "verify";
-static const char one_case[] = "--json, --junit and --html report on one case: name one folder";
 
 static void print_help(void) {
     printf("usage: mole verify [OPTIONS] FOLDER...\n\n"
@@ -28,24 +27,27 @@ static void print_help(void) {
            "taps of at\n"
            "                       least 16 numbers; smaller ones are judged together\n"
            "  --all                every tap, not only the worst ten of a case\n"
-           "  --json FILE --junit FILE --html FILE  a report beside the text (one case)\n\n"
-           "example:\n  mole verify --precision f64 golden/runs/unet-step\n",
+           "  --json FILE --junit FILE --html FILE  a report beside the text; of several cases\n"
+           "                       one report, in which taps are named FOLDER/TAP\n\n"
+           "examples:\n  mole verify --precision f64 golden/runs/unet-step\n"
+           "  mole verify --junit golden.xml golden/ops golden/runs\n",
            cli_run_help(CLI_DIRECT_DEFAULTS));
 }
 
 typedef struct {
     cli_common_t common;
-    verify_mode_t mode;
-    double bound, bound_ratio; /* 0: none */
-    bool all, own_ratio;       /* own_ratio: --bound-ratio was given */
+    verify_bounds_t bounds;
+    bool all;
     const char *json, *junit, *html;
 } options_t;
 
 /* The bounds that this project holds itself to (docs/numbers.md). */
 static void default_bounds(options_t *o, bool bound_given, bool ratio_given) {
     bool f64 = sizeof(real_t) == sizeof(double);
-    if (!bound_given && f64) o->bound = o->mode == VERIFY_FORCED ? 1e-12 : 1e-11;
-    if (!ratio_given && !f64) o->bound_ratio = o->common.matmul == MATMUL_PLAIN ? 1 : 2;
+    verify_bounds_t *b = &o->bounds;
+    if (!bound_given && f64) b->error = b->mode == VERIFY_FORCED ? 1e-12 : 1e-11;
+    if (!ratio_given && !f64) b->ratio = o->common.matmul == MATMUL_PLAIN ? 1 : 2;
+    b->form = o->common.form;
 }
 
 /* Returns -1 and the options, first folder at argv[optind], or the exit code to leave with. */
@@ -68,25 +70,25 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"junit", required_argument, NULL, OPT_JUNIT},
                                           {"html", required_argument, NULL, OPT_HTML},
                                           CLI_HELP_OPTION};
-    *o = (options_t){.common = CLI_DIRECT_DEFAULTS, .mode = VERIFY_FREE};
+    *o = (options_t){.common = CLI_DIRECT_DEFAULTS};
     bool bound_given = false, ratio_given = false;
     int option, status = 0;
     while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
         switch (option) {
         case OPT_HELP: return print_help(), 0;
         case '?': return EXIT_USAGE;
-        case OPT_FORCED: o->mode = VERIFY_FORCED; break;
+        case OPT_FORCED: o->bounds.mode = VERIFY_FORCED; break;
         case OPT_ALL: o->all = true; break;
         case OPT_JSON: o->json = optarg; break;
         case OPT_JUNIT: o->junit = optarg; break;
         case OPT_HTML: o->html = optarg; break;
         case OPT_BOUND:
-            bound_given = cli_parse_double(optarg, 0, 1e300, &o->bound);
+            bound_given = cli_parse_double(optarg, 0, 1e300, &o->bounds.error);
             if (!bound_given)
                 return cli_usage_error(command, "--bound takes a number, not '%s'", optarg);
             break;
         case OPT_BOUND_RATIO:
-            ratio_given = cli_parse_double(optarg, 0, 1e300, &o->bound_ratio);
+            ratio_given = cli_parse_double(optarg, 0, 1e300, &o->bounds.ratio);
             if (!ratio_given)
                 return cli_usage_error(command, "--bound-ratio takes a number, not '%s'", optarg);
             break;
@@ -96,8 +98,6 @@ static int parse(options_t *o, int argc, char **argv) {
     if (!status) status = cli_check_precision(&o->common, command);
     if (status) return status;
     if (optind == argc) return cli_usage_error(command, "name at least one golden folder");
-    if ((o->json || o->junit || o->html) && optind + 1 != argc)
-        return cli_usage_error(command, one_case);
     default_bounds(o, bound_given, ratio_given);
     return -1;
 }
@@ -128,23 +128,14 @@ static void print_rows(const verify_result_t *result, bool all) {
     free(row);
 }
 
-/* In the stacked form the inner taps of the direct one do not exist. */
-static bool excused(const options_t *o, const verify_row_t *row) {
-    return !row->seen && o->common.form == MOLE_STACKED && strstr(row->tap->name, ".mole.");
-}
-
-/* Prints the case; true when it is within bounds. */
-static bool judge(const options_t *o, const golden_case_t *golden, const verify_result_t *result) {
+/* Prints the case. Returns 0, 1 when it is not within bounds, or -1 and err. */
+static int judge(const options_t *o, const golden_case_t *golden, const verify_result_t *result,
+                 const compare_result_t *report, err_t *err) {
     verify_summary_t s = verify_summarise(result);
-    size_t missing = 0;
-    for (size_t i = 0; i < result->rows; i++)
-        missing += !result->row[i].seen && !excused(o, &result->row[i]);
-    bool good = !missing && !s.misshapen && s.seen > 0;
-    if (o->bound > 0) good = good && s.error <= o->bound;
-    if (o->bound_ratio > 0)
-        good = good && s.ratio <= o->bound_ratio && s.small_ratio <= o->bound_ratio;
+    if (report->rows == 0) return err_set(err, "%s: no tap that this form has", golden->folder);
+    bool good = !compare_differs(report);
     printf("%-6s %s: %zu taps", good ? "agrees" : "DIFFERS", golden->name, s.seen);
-    if (missing) printf(", %zu never came by", missing);
+    if (report->missing) printf(", %zu never came by", report->missing);
     if (s.misshapen) printf(", %zu of another shape", s.misshapen);
     if (s.worst_error) printf("; worst error %.2e (%s)", s.error, s.worst_error->tap->name);
     if (sizeof(real_t) == sizeof(float)) {
@@ -154,18 +145,14 @@ static bool judge(const options_t *o, const golden_case_t *golden, const verify_
     }
     printf("\n");
     if (o->all || !good) print_rows(result, o->all);
-    return good;
+    return good ? EXIT_AGREES : EXIT_DIFFERS;
 }
 
-static int write_reports(const options_t *o, const golden_case_t *golden,
-                         const verify_result_t *result, err_t *err) {
-    compare_result_t report;
-    verify_report(result, golden, o->mode, o->bound, o->bound_ratio, &report);
-    int status = (o->json && report_json(&report, o->json, err)) ||
-                 (o->junit && report_junit(&report, o->junit, err)) ||
-                 (o->html && report_html(&report, golden, NULL, NULL, o->html, err));
-    compare_free(&report);
-    return status ? -1 : 0;
+static int write_reports(const options_t *o, const compare_result_t *report, err_t *err) {
+    if (o->json && report_json(report, o->json, err)) return -1;
+    if (o->junit && report_junit(report, o->junit, err)) return -1;
+    if (o->html && report_html(report, NULL, NULL, NULL, o->html, err)) return -1;
+    return 0;
 }
 
 /* ---- which cases ------------------------------------------------------------------------------------- */
@@ -234,47 +221,68 @@ static int find_all_cases(cases_t *cases, int argc, char **argv, err_t *err) {
     return 0;
 }
 
-/* The exit code of one case. */
-static int verify_case(const options_t *o, const run_t *run, const char *folder) {
+/* Of several cases the taps of each begin with its folder. */
+static void add_to_report(compare_result_t *all, compare_result_t *one, const char *folder,
+                          size_t cases) {
+    char *prefix = cases > 1 ? xasprintf("%s/", folder) : xstrdup("");
+    if (cases > 1)
+        snprintf(all->reference, sizeof all->reference, "%zu golden cases", cases);
+    else
+        memcpy(all->reference, one->reference, sizeof all->reference);
+    compare_join(all, one, prefix);
+    free(prefix);
+}
+
+/* 0, 1 when the case is not within bounds, or -1 and err. */
+static int verify_case(const options_t *o, const run_t *run, const char *folder, size_t cases,
+                       compare_result_t *all, err_t *err) {
     golden_case_t golden;
     verify_result_t result;
-    err_t err;
-    int verdict = EXIT_AGREES, status = golden_case_open(&golden, folder, &err);
-    if (!status) {
-        status = verify_run(run, &golden, o->mode, &result, &err);
-        if (!status) {
-            if (!judge(o, &golden, &result)) verdict = EXIT_DIFFERS;
-            status = write_reports(o, &golden, &result, &err);
-            verify_result_free(&result);
-        }
-        golden_case_close(&golden);
+    compare_result_t one;
+    if (golden_case_open(&golden, folder, err)) return -1;
+    int verdict = verify_run(run, &golden, o->bounds.mode, &result, err);
+    if (!verdict) {
+        verify_report(&result, &golden, &o->bounds, &one);
+        verdict = judge(o, &golden, &result, &one, err);
+        add_to_report(all, &one, folder, cases);
+        verify_result_free(&result);
     }
-    return status ? cli_input_error(command, &err) : verdict;
+    golden_case_close(&golden);
+    return verdict;
+}
+
+static int verify_cases(const options_t *o, const run_t *run, const cases_t *cases, err_t *err) {
+    compare_result_t all = {0};
+    int verdict = EXIT_AGREES;
+    printf("%s, matmul %s, mole %s, %s\n", REAL_NAME, run->matmul == MATMUL_BLAS ? "blas" : "plain",
+           run->form == MOLE_DIRECT ? "direct" : "stacked",
+           o->bounds.mode == VERIFY_FORCED ? "each module on true inputs" : "free running");
+    for (size_t i = 0; i < cases->count && verdict >= 0; i++) {
+        int code = verify_case(o, run, cases->folder[i], cases->count, &all, err);
+        verdict = code < 0 ? code : code > verdict ? code : verdict;
+    }
+    if (verdict >= 0 && write_reports(o, &all, err)) verdict = -1;
+    compare_free(&all);
+    return verdict;
 }
 
 int cli_verify(int argc, char **argv) {
     options_t o;
-    int usage = parse(&o, argc, argv), verdict = EXIT_AGREES;
+    int usage = parse(&o, argc, argv);
     if (usage >= 0) return usage;
     err_t err;
     cases_t cases = {0};
     arena_t *arena = NULL;
-    if (find_all_cases(&cases, argc, argv, &err) || arena_create(&arena, 0, &err))
-        verdict = cli_input_error(command, &err);
-    else if ((o.json || o.junit || o.html) && cases.count != 1)
-        verdict = cli_usage_error(command, one_case);
-    run_t run = {
-        .arena = arena, .matmul = o.common.matmul, .conv = o.common.conv, .form = o.common.form};
-    if (!verdict)
-        printf("%s, matmul %s, mole %s, %s\n", REAL_NAME,
-               run.matmul == MATMUL_BLAS ? "blas" : "plain",
-               run.form == MOLE_DIRECT ? "direct" : "stacked",
-               o.mode == VERIFY_FORCED ? "each module on true inputs" : "free running");
-    for (size_t i = 0; i < cases.count && verdict < EXIT_USAGE; i++) {
-        int code = verify_case(&o, &run, cases.folder[i]);
-        if (code > verdict) verdict = code;
+    int verdict =
+        find_all_cases(&cases, argc, argv, &err) || arena_create(&arena, 0, &err) ? -1 : 0;
+    if (!verdict) {
+        run_t run = {.arena = arena,
+                     .matmul = o.common.matmul,
+                     .conv = o.common.conv,
+                     .form = o.common.form};
+        verdict = verify_cases(&o, &run, &cases, &err);
+        arena_destroy(arena);
     }
-    if (arena) arena_destroy(arena);
     free_cases(&cases);
-    return verdict;
+    return verdict < 0 ? cli_input_error(command, &err) : verdict;
 }

@@ -260,13 +260,13 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-void compare_judge(compare_result_t *r, double limit) {
+void compare_count(compare_result_t *r) {
     double *ratios = xcalloc(r->rows + 1, sizeof *ratios);
     size_t judged = 0;
     r->culprit = SIZE_MAX;
+    r->agreeing = r->suspicious = r->differing = r->inherited = r->missing = 0;
     for (size_t i = 0; i < r->rows; i++) {
-        compare_row_t *row = &r->row[i];
-        judge(row, limit);
+        const compare_row_t *row = &r->row[i];
         bool wrong = row->verdict == ROW_DIFFERS || row->verdict == ROW_SHAPE ||
                      row->verdict == ROW_NOT_FINITE;
         r->agreeing += row->verdict == ROW_AGREES;
@@ -281,6 +281,30 @@ void compare_judge(compare_result_t *r, double limit) {
     r->median_ratio = judged ? ratios[judged / 2] : 0;
     r->worst_ratio = judged ? ratios[judged - 1] : 0;
     free(ratios);
+}
+
+void compare_judge(compare_result_t *r, double limit) {
+    for (size_t i = 0; i < r->rows; i++) judge(&r->row[i], limit);
+    compare_count(r);
+}
+
+void compare_join(compare_result_t *whole, compare_result_t *part, const char *prefix) {
+    whole->row = xrealloc(whole->row, (whole->rows + part->rows + 1) * sizeof *whole->row);
+    for (size_t i = 0; i < part->rows; i++) {
+        compare_row_t row = part->row[i];
+        char *name = xasprintf("%s%s", prefix, row.name);
+        if (row.candidate_name) row.candidate_name = name;
+        row.name = name;
+        whole->row[whole->rows++] = row;
+    }
+    double worst = fmax(whole->worst_ratio, part->worst_ratio);
+    whole->compared += part->compared;
+    whole->complete = part->complete;
+    whole->budget = part->budget;
+    memcpy(whole->candidate, part->candidate, sizeof whole->candidate);
+    compare_count(whole);
+    whole->worst_ratio = worst;
+    compare_free(part);
 }
 
 bool compare_differs(const compare_result_t *r) {

@@ -113,6 +113,10 @@ int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_
                    const compare_options_t *options, compare_result_t *result, err_t *err);
 
 void compare_free(compare_result_t *result);
+/* Rows of `part` after those of `whole`, under prefix + name ("unet-step/"), for one report on several
+ * comparisons; the candidate is known by the reference's names then. part is freed. `whole` begins as
+ * {0}; its reference is the caller's to say. */
+void compare_join(compare_result_t *whole, compare_result_t *part, const char *prefix);
 /* A failure anywhere: exit code 1. */
 bool compare_differs(const compare_result_t *result);
 /* Nobody can say, for want of a peer, whether this row's error is rounding's. */

@@ -1,4 +1,4 @@
-/* compare_internal.h - what compare.c and compare_golden.c share; besides them only tests include it. */
+/* compare_internal.h - what compare.c, compare_golden.c and verify.c share; else only tests include it. */
 #ifndef MOLE_VERIFY_COMPARE_INTERNAL_H
 #define MOLE_VERIFY_COMPARE_INTERNAL_H
 
@@ -29,6 +29,8 @@ double compare_ratio(const diff_t *diff, double scale);
 
 /* Verdicts, culprit, counts. */
 void compare_judge(compare_result_t *result, double limit);
+/* Culprit, counts, median and worst ratio, of rows that have their verdicts. */
+void compare_count(compare_result_t *result);
 
 /* out = |W||x| + |b| of a linear map on x, in the shape of its output; returns K, or 0 when it has none. */
 size_t compare_bound_magnitudes(const module_t *module, double *out, const double *x,

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "verify/compare_internal.h"
 #include "verify/execute.h"
 #include "verify/fingerprint.h"
 
@@ -107,11 +108,6 @@ static int by_value(const void *a, const void *b) {
     return (x > y) - (x < y);
 }
 
-/* Greater, where NaN is greater than everything. */
-static bool worse(double a, double b) {
-    return !(a <= b);
-}
-
 verify_summary_t verify_summarise(const verify_result_t *result) {
     verify_summary_t s = {0};
     double *ratios = xcalloc(result->rows + 1, sizeof *ratios), ours = 0, theirs = 0;
@@ -123,9 +119,9 @@ verify_summary_t verify_summarise(const verify_result_t *result) {
         if (!row->seen || row->misshapen) continue;
         double error = diff_relative(d), ratio = verify_row_ratio(row);
         ratios[s.seen++] = ratio;
-        if (!s.worst_error || worse(error, s.error)) s.worst_error = row, s.error = error;
+        if (!s.worst_error || error > s.error) s.worst_error = row, s.error = error;
         if (d->count >= VERIFY_SMALL) {
-            if (!s.worst_ratio || worse(ratio, s.ratio)) s.worst_ratio = row, s.ratio = ratio;
+            if (!s.worst_ratio || ratio > s.ratio) s.worst_ratio = row, s.ratio = ratio;
         } else if (d->truth_rms > 0) {
             double peer = fmax(row->tap->strict_rms, d->storage_floor) / d->truth_rms;
             double own = d->rms / d->truth_rms;
@@ -143,32 +139,36 @@ verify_summary_t verify_summarise(const verify_result_t *result) {
 
 /* ---- as a comparison ------------------------------------------------------------------------------ */
 
-static row_verdict_t verdict_of(const verify_row_t *row, double bound, double limit) {
+static bool is_small(const verify_row_t *row) {
+    return row->diff.count < VERIFY_SMALL;
+}
+
+static row_verdict_t verdict_of(const verify_row_t *row, const verify_bounds_t *bounds) {
     const diff_t *d = &row->diff;
     if (!row->seen) return ROW_MISSING;
     if (row->misshapen) return ROW_SHAPE;
     if (d->nan_candidate || d->nan_truth || d->inf_mismatch) return ROW_NOT_FINITE;
-    bool beyond = (bound > 0 && worse(diff_relative(d), bound)) ||
-                  (limit > 0 && d->count >= VERIFY_SMALL && worse(verify_row_ratio(row), limit));
+    bool beyond = (bounds->error > 0 && diff_relative(d) > bounds->error) ||
+                  (bounds->ratio > 0 && !is_small(row) && verify_row_ratio(row) > bounds->ratio);
     return beyond ? ROW_DIFFERS : ROW_AGREES;
 }
 
-static compare_row_t report_row(const verify_row_t *row, verify_mode_t mode, double bound,
-                                double limit) {
-    compare_row_t out = {.name = xstrdup(row->tap->name),
-                         .candidate_name = row->seen ? row->tap->name : NULL,
+static compare_row_t report_row(const verify_row_t *row, const verify_bounds_t *bounds) {
+    char *name = xstrdup(row->tap->name);
+    compare_row_t out = {.name = name,
+                         .candidate_name = row->seen ? name : NULL,
                          .shape = row->tap->shape,
                          .candidate_shape = row->tap->shape,
                          .candidate_dtype = dtype_real(),
-                         .verdict = verdict_of(row, bound, limit),
+                         .verdict = verdict_of(row, bounds),
                          .cumulative = row->diff,
                          .peer_rms = row->tap->strict_rms,
                          .ratio = verify_row_ratio(row),
-                         .limit = limit > 0 ? limit : bound};
+                         .limit = bounds->ratio > 0 ? bounds->ratio : bounds->error};
     snprintf(out.origin, sizeof out.origin, "%s",
-             limit > 0 ? "times PyTorch's own float32 error, measured"
-                       : "of the tensor's scale, float64 (docs/numbers.md)");
-    if (mode == VERIFY_FORCED) {
+             bounds->ratio > 0 ? "times PyTorch's own float32 error, measured"
+                               : "of the tensor's scale, float64 (docs/numbers.md)");
+    if (bounds->mode == VERIFY_FORCED) {
         out.has_isolated = true;
         out.isolated = row->diff;
         out.isolated_ratio = out.ratio;
@@ -176,24 +176,39 @@ static compare_row_t report_row(const verify_row_t *row, verify_mode_t mode, dou
     return out;
 }
 
-void verify_report(const verify_result_t *result, const golden_case_t *golden, verify_mode_t mode,
-                   double bound, double limit, compare_result_t *r) {
+/* Of small taps that are together beyond the bound the worst one is accused. */
+static void accuse_small(compare_result_t *r, const verify_bounds_t *bounds,
+                         const verify_summary_t *s) {
+    compare_row_t *worst = NULL;
+    if (!(bounds->ratio > 0) || !(s->small_ratio > bounds->ratio)) return;
+    for (size_t i = 0; i < r->rows; i++) {
+        compare_row_t *row = &r->row[i];
+        if (row->verdict == ROW_AGREES && row->cumulative.count < VERIFY_SMALL &&
+            (!worst || row->ratio > worst->ratio))
+            worst = row;
+    }
+    if (!worst) return;
+    worst->verdict = ROW_DIFFERS;
+    snprintf(worst->origin, sizeof worst->origin,
+             "times PyTorch's own float32 error; %zu small taps are %.3g times together", s->small,
+             s->small_ratio);
+}
+
+void verify_report(const verify_result_t *result, const golden_case_t *golden,
+                   const verify_bounds_t *bounds, compare_result_t *r) {
     verify_summary_t s = verify_summarise(result);
-    *r = (compare_result_t){.rows = result->rows,
-                            .culprit = SIZE_MAX,
-                            .budget = sizeof(real_t) == sizeof(double) ? BUDGET_F64 : BUDGET_F32,
-                            .median_ratio = s.median_ratio,
-                            .worst_ratio = s.ratio,
-                            .compared = s.seen,
-                            .missing = s.unseen};
+    *r = (compare_result_t){.budget = sizeof(real_t) == sizeof(double) ? BUDGET_F64 : BUDGET_F32,
+                            .compared = s.seen + s.misshapen,
+                            .complete = true};
     snprintf(r->reference, sizeof r->reference, "%s", golden->folder);
     snprintf(r->candidate, sizeof r->candidate, "this program, %s", REAL_NAME);
     r->row = xcalloc(result->rows + 1, sizeof *r->row);
     for (size_t i = 0; i < result->rows; i++) {
-        r->row[i] = report_row(&result->row[i], mode, bound, limit);
-        bool wrong = r->row[i].verdict != ROW_AGREES && r->row[i].verdict != ROW_MISSING;
-        r->agreeing += r->row[i].verdict == ROW_AGREES;
-        r->differing += wrong;
-        if (wrong && r->culprit == SIZE_MAX) r->culprit = i;
+        const verify_row_t *row = &result->row[i];
+        bool not_there = bounds->form == MOLE_STACKED && strstr(row->tap->name, ".mole.");
+        if (row->seen || !not_there) r->row[r->rows++] = report_row(row, bounds);
     }
+    accuse_small(r, bounds, &s);
+    compare_count(r);
+    r->worst_ratio = s.ratio;
 }

@@ -54,10 +54,19 @@ typedef struct {
 verify_summary_t verify_summarise(const verify_result_t *result);
 double verify_row_ratio(const verify_row_t *row);
 
-/* The result in the form of a comparison, for the reports: this program as the candidate. A forced run's
- * errors are isolated ones. limit: ratio above which a tap differs (float32), bound: error above which it
- * does (0: none of that kind). compare_free is due; the golden case must outlive it. */
-void verify_report(const verify_result_t *result, const golden_case_t *golden, verify_mode_t mode,
-                   double bound, double limit, compare_result_t *report);
+/* What a case is held against. */
+typedef struct {
+    verify_mode_t mode;
+    mole_form_t form;    /* stacked: taps inside a MoLE layer exist in the direct form alone */
+    double error, ratio; /* the largest allowed, each; 0: any */
+} verify_bounds_t;
+
+/* The verdict, in the form of a comparison for the reports: this program as the candidate, and every tap
+ * demanded that its form has. compare_differs(report) is the verdict of the case. Taps beyond the error's
+ * bound differ, so do those beyond the ratio's that are not small; of small taps that are beyond it
+ * together the worst one does. A forced run's errors are isolated ones. Names are copies. compare_free is
+ * due. */
+void verify_report(const verify_result_t *result, const golden_case_t *golden,
+                   const verify_bounds_t *bounds, compare_result_t *report);
 
 #endif

@@ -281,6 +281,10 @@ static void filter_chooses(void **state) {
     expect(0, NULL, CASE, "--filter 'vae.decoder.up_blocks.**' --no-isolate");
     expect(1, TAP, CASE, "--filter 'vae.decoder.mid_block.**'");
     expect(3, "filter", CASE, "--filter 'nothing.*'");
+    make(reference, (made_t){0});
+    expect(0, NULL, reference, "--filter 'vae.decoder.up_blocks.**'");
+    expect(1, TAP, reference, "--filter 'vae.decoder.mid_block.**'");
+    expect(3, "filter", reference, "--filter 'nothing.*'");
 }
 
 static void limit_and_budget_decide(void **state) {
@@ -298,6 +302,7 @@ static void limit_and_budget_decide(void **state) {
     expect(0, "f16", CASE, "--budget f16 --limit 1");
     expect(2, "budget", CASE, "--budget f8");
     expect(2, "limit", CASE, "--limit -1");
+    expect(2, "limit", CASE, "--limit 0"); /* not the default in disguise */
 }
 
 /* ---- trace against trace -------------------------------------------------- */
@@ -413,7 +418,33 @@ static void a_guess_leaves_doubt(void **state) {
     make(candidate, (made_t){.edit = beyond_doubt, .dtype = DTYPE_F32});
     expect(1, TAP, reference, "");
     make(candidate, (made_t){.edit = by_a_tenth});
-    expect(1, TAP, reference, "--budget f16");
+    expect(1, "1 differ, ", reference, "--budget f16");
+}
+
+/* A trace of one tensor that is read in several pieces, `wrong` its number that is off by 1. */
+static void make_large(const char *path, size_t wrong) {
+    enum { MANY = 300000 };
+    err_t err;
+    st_writer_t *w;
+    double *x = fixture_random(MANY, 1, 1);
+    if (wrong < MANY) x[wrong] += 1;
+    assert_int_equal(st_writer_open(&w, path, &err), 0);
+    put(w, "large", DTYPE_F64, SHAPE2(3, MANY / 3), x);
+    assert_int_equal(st_writer_finish(w, &err), 0);
+    fixture_free(NULL);
+}
+
+static void every_piece_counts(void **state) {
+    (void)state;
+    make_large(reference, SIZE_MAX);
+    make_large(candidate, SIZE_MAX);
+    expect(0, NULL, reference, "");
+    make_large(candidate, 1);
+    expect(1, "[0,1]", reference, "");
+    make_large(candidate, 150000);
+    expect(1, "[1,50000]", reference, "");
+    make_large(candidate, 299999);
+    expect(1, "[2,99999]", reference, "");
 }
 
 /* A peer of another shape, or without the tap, says nothing about it. */
@@ -459,6 +490,7 @@ int main(void) {
         fixture_test(a_guess_leaves_doubt),
         fixture_test(dtype_is_the_precision),
         fixture_test(empty_reference_is_no_verdict),
+        fixture_test(every_piece_counts),
         fixture_test(peer_of_another_shape_is_none),
         fixture_test(unreadable_input_is_no_verdict),
     };

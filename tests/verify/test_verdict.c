@@ -166,12 +166,75 @@ static void small_taps_together(void **state) {
     assert_string_equal(v.worst_ratio->tap->name, "e");
 }
 
+/* ---- the verdict ------------------------------------------------------------------------------------- */
+
+/* Whether the case agrees, and in `accused` the name of its culprit, "" for none. */
+static bool agrees(const subject_t *s, verify_bounds_t bounds, char accused[64]) {
+    compare_result_t report;
+    const golden_case_t golden = {.folder = (char *)"case"};
+    verify_report(&s->result, &golden, &bounds, &report);
+    bool good = !compare_differs(&report);
+    accused[0] = '\0';
+    if (report.culprit < report.rows) snprintf(accused, 64, "%s", report.row[report.culprit].name);
+    compare_free(&report);
+    return good;
+}
+
+static void expect(const subject_t *s, verify_bounds_t bounds, bool good, const char *culprit) {
+    char accused[64];
+    assert_int_equal(agrees(s, bounds, accused), good);
+    assert_string_equal(accused, culprit);
+}
+
+static void bounds_are_the_verdict(void **state) {
+    (void)state;
+    subject_t s;
+    fill(&s, 0.0005);
+    s.tap[2].strict_rms = 0.0001;
+    expect(&s, (verify_bounds_t){.ratio = 5.1}, true, "");
+    expect(&s, (verify_bounds_t){.ratio = 4.9}, false, "c");
+    expect(&s, (verify_bounds_t){.error = 0.00051}, true, "");
+    expect(&s, (verify_bounds_t){.error = 0.00049}, false, "a");
+    expect(&s, (verify_bounds_t){0}, true, "");
+    s.row[1].misshapen = true;
+    expect(&s, (verify_bounds_t){0}, false, "b");
+    fill(&s, 0);
+    s.row[3].diff.nan_candidate = 1;
+    expect(&s, (verify_bounds_t){0}, false, "d");
+}
+
+/* A tap that never came by is a failure, unless only the direct form has it. */
+static void absence_is_the_verdict(void **state) {
+    (void)state;
+    subject_t s;
+    fill(&s, 0);
+    s.tap[1].name = "to_q.mole.face.local";
+    s.row[1].seen = 0;
+    expect(&s, (verify_bounds_t){.form = MOLE_DIRECT}, false, "");
+    expect(&s, (verify_bounds_t){.form = MOLE_STACKED}, true, "");
+    s.row[0].seen = 0;
+    expect(&s, (verify_bounds_t){.form = MOLE_STACKED}, false, "");
+}
+
+/* Small taps may each be beyond the ratio; together they may not, and the worst of them is accused. */
+static void small_taps_are_the_verdict(void **state) {
+    (void)state;
+    subject_t s;
+    double truth[2] = {1, 1}, far[2] = {1.004, 1.004}, near[2] = {1.001, 1.001};
+    fill(&s, 0.0005);
+    for (size_t i = 0; i < 4; i++) s.row[i].diff = diff_tensors(i == 2 ? far : near, truth, 2);
+    /* 4, 1, 1 and 1 times: 2.18 together */
+    expect(&s, (verify_bounds_t){.ratio = 2.2}, true, "");
+    expect(&s, (verify_bounds_t){.ratio = 2.1}, false, "c");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(untouched_case_opens),     cmocka_unit_test(changed_tensors_are_refused),
         cmocka_unit_test(changed_model_is_refused), cmocka_unit_test(taps_are_counted),
         cmocka_unit_test(worst_rows_are_named),     cmocka_unit_test(nan_is_the_worst),
-        cmocka_unit_test(small_taps_together),
+        cmocka_unit_test(small_taps_together),      cmocka_unit_test(bounds_are_the_verdict),
+        cmocka_unit_test(absence_is_the_verdict),   cmocka_unit_test(small_taps_are_the_verdict),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
