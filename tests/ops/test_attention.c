@@ -17,7 +17,8 @@ static const case_t cases[] = {
     {2, 33, 33, 2, 3, true, 0},   {1, 77, 77, 5, 8, true, 0},   {1, 63, 20, 1, 8, false, 0},
     {1, 64, 64, 1, 4, true, 0},   {1, 65, 65, 2, 4, true, 0},   {2, 65, 30, 1, 7, false, 0},
     {1, 129, 40, 1, 8, false, 0}, {1, 130, 130, 1, 4, true, 0}, {1, 5, 6, 2, 8, false, -1},
-    {1, 20, 20, 1, 64, false, 3}, /* sharp: nearly one-hot */
+    {1, 20, 20, 1, 64, false, 3},                               /* sharp: nearly one-hot */
+    {1, 257, 30, 1, 4, false, 0}, {2, 300, 300, 2, 3, true, 0}, /* two blocks of queries */
 };
 enum { CASES = sizeof cases / sizeof *cases };
 

@@ -72,9 +72,10 @@ static void conv2d_equals_slow(void **state) {
  * roundings of the sum and a dozen of the transforms. */
 static void winograd_equals_slow(void **state) {
     static const case_t shapes[] = {
-        {1, 1, 1, 1, 1, 3, 3, 1, {1, 1, 1, 1}}, {2, 3, 7, 5, 8, 3, 3, 1, {1, 1, 1, 1}},
-        {1, 5, 8, 6, 2, 3, 3, 1, {1, 1, 1, 1}}, {2, 8, 5, 7, 3, 3, 3, 1, {0, 0, 0, 0}},
-        {1, 2, 5, 6, 3, 3, 3, 1, {3, 0, 1, 2}}, {3, 70, 9, 11, 65, 3, 3, 1, {1, 1, 1, 1}},
+        {1, 1, 1, 1, 1, 3, 3, 1, {1, 1, 1, 1}},      {2, 3, 7, 5, 8, 3, 3, 1, {1, 1, 1, 1}},
+        {1, 5, 8, 6, 2, 3, 3, 1, {1, 1, 1, 1}},      {2, 8, 5, 7, 3, 3, 3, 1, {0, 0, 0, 0}},
+        {1, 2, 5, 6, 3, 3, 3, 1, {3, 0, 1, 2}},      {3, 70, 9, 11, 65, 3, 3, 1, {1, 1, 1, 1}},
+        {1, 1600, 2, 3, 700, 3, 3, 1, {1, 1, 1, 1}}, /* two shares of the output channels */
     };
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes * 2; i++) {
         const case_t *c = &shapes[i / 2];

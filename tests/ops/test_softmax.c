@@ -38,6 +38,19 @@ static void softmax_equals_slow(void **state) {
     }
 }
 
+/* A sum of so many equal numbers drifts in float; one number stands out, so that nothing cancels. */
+static void long_sums_are_in_double(void **state) {
+    (void)state;
+    enum { N = 300000 };
+    double *x = fixture_bytes(N * sizeof *x);
+    for (size_t i = 0; i < N; i++) x[i] = i == 7 ? 0 : -1.25;
+    real_t *out = fixture_reals(x, N);
+    double sum = 1 + (N - 1) * exp(-1.25);
+    softmax(out, out, 1, N);
+    assert_true(fabs((double)out[7] * sum - 1) <= 8 * UNIT + N / 16 * UNIT64);
+    assert_true(fabs((double)out[8] * sum / exp(-1.25) - 1) <= 8 * UNIT + N / 16 * UNIT64);
+}
+
 static void infinities_are_torchs(void **state) {
     (void)state;
     const real_t far = (real_t)-INFINITY;
@@ -62,6 +75,7 @@ static void broken_contracts_abort(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(softmax_equals_slow),
+        fixture_test(long_sums_are_in_double),
         fixture_test(infinities_are_torchs),
         fixture_test(broken_contracts_abort),
     };

@@ -253,6 +253,7 @@ static void cpu_noise(void **state) {
     (void)state;
     settings_t s = usual();
     s.image.eta = 1;
+    s.image.scheduler.set_alpha_to_one = false; /* else the last step's noise counts nothing */
     watch_t *w = watched(&s);
     noise_t generator;
     float drawn[N];
@@ -274,6 +275,7 @@ static void cuda_noise(void **state) {
     (void)state;
     settings_t s = usual();
     s.image.eta = 0.5;
+    s.image.scheduler.set_alpha_to_one = false;
     s.image.noise = NOISE_CUDA;
     watch_t *w = watched(&s);
     err_t err;

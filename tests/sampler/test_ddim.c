@@ -200,6 +200,24 @@ static void where_a_step_ends(void **state) {
     ddim_free(&ddim);
 }
 
+/* diffusers' previous timestep is timestep - num_train_timesteps // steps, whatever the list has next: trailing's
+ * 3 steps are at 999, 666 and 332, linspace's 5 at 999, 749, 500, 250 and 0. */
+static void steps_end_beside_the_list(void **state) {
+    (void)state;
+    ddim_config_t config = ddim_config_authors;
+    config.steps_offset = 0;
+    config.timestep_spacing = SPACING_TRAILING;
+    ddim_t ddim = plan(&config, 3);
+    assert_int_equal(ddim.timesteps[2], 332);
+    assert_true(ddim_coefficients(&ddim, 1, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[333]);
+    ddim_free(&ddim);
+    config.timestep_spacing = SPACING_LINSPACE;
+    ddim = plan(&config, 5);
+    assert_int_equal(ddim.timesteps[1], 749);
+    assert_true(ddim_coefficients(&ddim, 0, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[799]);
+    ddim_free(&ddim);
+}
+
 /* With zero terminal SNR the last level is 0 and the first is kept. */
 static void zero_snr(void **state) {
     ddim_config_t config = ddim_config_authors;
@@ -464,11 +482,17 @@ static void guidance_combines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_tables),     cmocka_unit_test(timestep_corners),
-        cmocka_unit_test(authors),           cmocka_unit_test(where_a_step_ends),
-        cmocka_unit_test(zero_snr),          cmocka_unit_test(golden_steps),
-        cmocka_unit_test(exact_model),       cmocka_unit_test(eta),
-        cmocka_unit_test(plans_refused),     cmocka_unit_test(nan_passes),
+        cmocka_unit_test(golden_tables),
+        cmocka_unit_test(timestep_corners),
+        cmocka_unit_test(authors),
+        cmocka_unit_test(where_a_step_ends),
+        cmocka_unit_test(steps_end_beside_the_list),
+        cmocka_unit_test(zero_snr),
+        cmocka_unit_test(golden_steps),
+        cmocka_unit_test(exact_model),
+        cmocka_unit_test(eta),
+        cmocka_unit_test(plans_refused),
+        cmocka_unit_test(nan_passes),
         cmocka_unit_test(guidance_combines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
