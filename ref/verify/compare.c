@@ -72,18 +72,19 @@ static void add_extra(compare_result_t *r, const char *name) {
 }
 
 /* Each candidate tap to its row; two to one row is an error. source[row] = candidate's index. */
-static int match(compare_result_t *r, trace_file_t *candidate, const name_map_t *map,
+static int match(compare_result_t *r, trace_file_t *candidate, const compare_options_t *options,
                  size_t *source, err_t *err) {
     named_t *keys = sorted_keys(r);
     int status = 0;
     for (size_t i = 0; i < r->rows; i++) source[i] = SIZE_MAX;
     for (size_t i = 0; !status && i < trace_file_count(candidate); i++) {
         const trace_entry_t *entry = trace_file_at(candidate, i);
-        char *mapped = name_map_apply(map, entry->name);
+        char *mapped = name_map_apply(options->map, entry->name);
         named_t wanted = {mapped, 0};
         named_t *found = bsearch(&wanted, keys, r->rows, sizeof *keys, by_name);
         if (!found) {
-            if (!ends_with(mapped, ".in")) add_extra(r, entry->name);
+            bool asked = !options->filter || name_matches(options->filter, mapped);
+            if (asked && !ends_with(mapped, ".in")) add_extra(r, entry->name);
         } else if (source[found->row] != SIZE_MAX) {
             status =
                 err_set(err, "%s: '%s' and '%s' both stand for '%s'", trace_file_path(candidate),
@@ -143,7 +144,7 @@ static budget_t resolve_budget(const compare_result_t *r, budget_t wanted) {
 
 int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_options_t *options,
                   size_t *source, err_t *err) {
-    if (match(r, candidate, options->map, source, err)) return -1;
+    if (match(r, candidate, options, source, err)) return -1;
     if (r->compared == 0) return nothing_in_common(r, candidate, err);
     r->budget = resolve_budget(r, options->budget);
     r->complete = options->complete;
@@ -323,8 +324,10 @@ size_t compare_undecided(const compare_result_t *r) {
 
 void compare_free(compare_result_t *r) {
     for (size_t i = 0; i < r->extras; i++) free(r->extra[i]);
+    for (size_t i = 0; i < r->notes; i++) free(r->note[i]);
     for (size_t i = 0; i < r->rows; i++) free((char *)r->row[i].name);
     free(r->extra);
+    free(r->note);
     free(r->row);
     *r = (compare_result_t){0};
 }
@@ -421,7 +424,10 @@ int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_
     if (!status)
         status =
             weigh_traces(r, reference, candidate, peer, index, source, options->limit > 0, err);
-    if (!status) compare_judge(r, options->limit > 0 ? options->limit : COMPARE_LIMIT);
+    if (!status) {
+        compare_judge(r, options->limit > 0 ? options->limit : COMPARE_LIMIT);
+        compare_notes(r, trace_file_path(reference), trace_file_path(candidate), options);
+    }
     free(index);
     free(source);
     if (status) compare_free(r);

@@ -83,6 +83,8 @@ typedef struct {
     double median_ratio, worst_ratio;
     char **extra; /* candidate's taps that the reference has not: (extras), owned names */
     size_t extras;
+    char **note; /* (notes), owned: what the two look like as wholes, see compare_notes.c */
+    size_t notes;
     bool complete;   /* missing taps were a failure */
     budget_t budget; /* resolved: never AUTO */
     char reference[256], candidate[256];

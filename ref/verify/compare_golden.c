@@ -333,6 +333,7 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
         status = isolate(run, golden, candidate, r, limit, peer, source, err);
     else if (!status)
         compare_judge(r, limit);
+    if (!status) compare_notes(r, golden->folder, trace_file_path(candidate), options);
     free(index);
     free(source);
     free(peer);

@@ -32,6 +32,10 @@ void compare_judge(compare_result_t *result, double limit);
 /* Culprit, counts, median and worst ratio, of rows that have their verdicts. */
 void compare_count(compare_result_t *result);
 
+/* Say what two judged traces look like as wholes; paths of the files they came from. */
+void compare_notes(compare_result_t *result, const char *reference, const char *candidate,
+                   const compare_options_t *options);
+
 /* out = |W||x| + |b| of a linear map on x, in the shape of its output; returns K, or 0 when it has none. */
 size_t compare_bound_magnitudes(const module_t *module, double *out, const double *x,
                                 shape_t shape);

@@ -127,11 +127,13 @@ static json_t *counts_value(const compare_result_t *result) {
 }
 
 json_t *report_json_value(const compare_result_t *result) {
-    json_t *o = json_object(), *budget = json_object(), *extra = json_array(), *rows = json_array();
+    json_t *o = json_object(), *budget = json_object(), *extra = json_array();
+    json_t *notes = json_array(), *rows = json_array();
     json_object_set_new(budget, "name", json_string(budget_name(result->budget)));
     json_object_set_new(budget, "unit", figure(budget_unit(result->budget)));
     for (size_t i = 0; i < result->extras; i++)
         json_array_append_new(extra, text(result->extra[i]));
+    for (size_t i = 0; i < result->notes; i++) json_array_append_new(notes, text(result->note[i]));
     for (size_t i = 0; i < result->rows; i++)
         json_array_append_new(rows, row_value(&result->row[i], i));
     json_object_set_new(o, "format", json_string("mole-compare"));
@@ -146,6 +148,7 @@ json_t *report_json_value(const compare_result_t *result) {
     json_object_set_new(o, "counts", counts_value(result));
     json_object_set_new(o, "median_ratio", known(true, result->median_ratio));
     json_object_set_new(o, "worst_ratio", known(true, result->worst_ratio));
+    json_object_set_new(o, "notes", notes);
     json_object_set_new(o, "culprit", culprit_value(result));
     json_object_set_new(o, "extra", extra);
     json_object_set_new(o, "rows", rows);

@@ -183,6 +183,10 @@ static void put_overall(FILE *to, const compare_result_t *result, bool silent_fa
     if (silent_failure) fputs("<failure type=\"differs\" message=\"the comparison failed\"/>", to);
     fprintf(to, "<system-out>%zu of %zu taps compared, %zu extra", result->compared, result->rows,
             result->extras);
+    for (size_t i = 0; i < result->notes; i++) {
+        fputs("\nnote: ", to);
+        put_xml(to, result->note[i]);
+    }
     for (size_t i = 0; i < result->extras; i++) {
         fputs("\nextra: ", to);
         put_xml(to, result->extra[i]);

@@ -273,6 +273,7 @@ static void put_summary(FILE *to, const compare_result_t *result, bool all) {
         fprintf(to, "%-11smedian %s, worst %s of the rounding error expected\n", "ratio",
                 report_ratio(median, result->median_ratio),
                 report_ratio(worst, result->worst_ratio));
+    for (size_t i = 0; i < result->notes; i++) put_line(to, "note", result->note[i]);
     if (result->culprit < result->rows) put_culprit(to, result);
     put_undecided(to, result);
     put_missing(to, result, all);

@@ -372,6 +372,8 @@ class Tests:
         check(self.browser.run("return document.scripts.length") == 2, "scripts")
         odd = self.browser.run("return [...document.querySelectorAll('img, injected, b, iframe, object, [onerror], [onmouseover]')].map((e) => e.outerHTML)")
         check(not odd, "elements out of names", odd)
+        notes = self.browser.run("return document.querySelector('#notes').textContent")
+        check(notes == "".join("Note: " + shown_name(n) for n in self.report["notes"]), "notes", notes)
         extra = self.browser.run("return [...document.querySelectorAll('#extra .name')].map((e) => e.textContent)")
         check(extra == [shown_name(n) for n in self.report["extra"]], "extra", extra)
         turning = self.browser.run("return /[\\u202a-\\u202e\\u2066-\\u2069]/.test(document.body.innerText)")

@@ -124,6 +124,9 @@ void report_sample(compare_result_t *result, size_t agreeing) {
     }
     result->extra = xcalloc(result->extras, sizeof *result->extra);
     for (size_t i = 0; i < result->extras; i++) result->extra[i] = xasprintf("port.extra.%zu", i);
+    result->notes = 1;
+    result->note = xcalloc(1, sizeof *result->note);
+    result->note[0] = xstrdup("runs of 3 & 2 steps");
 }
 
 void report_sample_name(compare_result_t *result, size_t row, const char *name) {

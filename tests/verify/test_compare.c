@@ -447,6 +447,55 @@ static void every_piece_counts(void **state) {
     expect(1, "[2,99999]", reference, "");
 }
 
+/* What the two look like as wholes is said, and changes no verdict. */
+static void wholes_are_noted(void **state) {
+    (void)state;
+    make(candidate, (made_t){0});
+    expect(0, "the same file", candidate, "");
+    make(reference, (made_t){0});
+    expect(0, NULL, reference, "");
+    assert_null(strstr(output, "\nnote"));
+    make(candidate, (made_t){.edit = flat});
+    expect(1, NULL, reference, "");
+    assert_null(strstr(output, "\nnote")); /* one other shape is a mistake in a layer */
+    expect(1, "1 of the 1 taps compared have another shape", reference, "--filter " TAP);
+}
+
+static void make_steps(const char *path, size_t steps) {
+    err_t err;
+    st_writer_t *w;
+    double x[2] = {1, 2};
+    assert_int_equal(st_writer_open(&w, path, &err), 0);
+    put(w, "prompt_embeds", DTYPE_F32, SHAPE1(2), x);
+    for (size_t k = 0; k < steps; k++) {
+        char name[64];
+        snprintf(name, sizeof name, "step.%03zu/latents", k);
+        put(w, name, DTYPE_F64, SHAPE1(2), x);
+    }
+    assert_int_equal(st_writer_finish(w, &err), 0);
+    fixture_free(NULL);
+}
+
+static void runs_of_other_lengths_are_noted(void **state) {
+    (void)state;
+    make_steps(reference, 3);
+    make_steps(candidate, 4);
+    expect(0, "the candidate has 4 steps, the reference 3: a run of another", reference, "");
+    expect(0, "several types (3 as F64, 1 as F32) and all weighed as f64", reference, "");
+    make_steps(candidate, 2);
+    expect(0, "the candidate has 2 steps, the reference 3: a part of", reference, "--budget f64");
+    assert_null(strstr(output, "several types"));
+    make_steps(candidate, 3);
+    expect(0, NULL, reference, "--budget f64");
+    assert_null(strstr(output, "\nnote"));
+    expect(0, NULL, reference, "--budget f64 --filter 'step.000/**'");
+    assert_null(strstr(output, "\nnote"));
+    assert_null(strstr(output, "\nextra")); /* what was not asked for is not extra */
+    make_steps(candidate, 0);               /* no run at all: what is missing is said */
+    expect(0, "missing    3", reference, "");
+    assert_null(strstr(output, "\nnote"));
+}
+
 /* A peer of another shape, or without the tap, says nothing about it. */
 static void peer_of_another_shape_is_none(void **state) {
     (void)state;
@@ -491,6 +540,8 @@ int main(void) {
         fixture_test(dtype_is_the_precision),
         fixture_test(empty_reference_is_no_verdict),
         fixture_test(every_piece_counts),
+        fixture_test(wholes_are_noted),
+        fixture_test(runs_of_other_lengths_are_noted),
         fixture_test(peer_of_another_shape_is_none),
         fixture_test(unreadable_input_is_no_verdict),
     };

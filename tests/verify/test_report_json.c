@@ -101,6 +101,8 @@ static void head(void **state) {
     assert_number(o, "culprit.after.unknown", 2);
     assert_number(o, "culprit.after.inherited", 1);
     assert_int_equal(json_array_size(at(o, "extra")), 7);
+    assert_string_equal(json_string_value(json_array_get(at(o, "notes"), 0)),
+                        "runs of 3 & 2 steps");
     assert_text(o, "extra.6", "port.extra.6");
     assert_int_equal(json_array_size(at(o, "rows")), SAMPLE_ROWS + 2);
     json_decref(o);

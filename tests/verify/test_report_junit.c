@@ -275,6 +275,7 @@ static void never_greener_than_the_verdict(void **state) {
     xml_t x = report_of(&r);
     check_counts(&x);
     assert_non_null(child_of(&x, "compared", "failure"));
+    assert_non_null(strstr(file_text, "note: runs of 3 &amp; 2 steps"));
     report_done(&x, NULL);
     for (size_t i = 0; i < r.rows; i++) r.row[i].verdict = ROW_AGREES;
     r.differing = r.inherited = 0;

@@ -84,6 +84,7 @@ static void summary(void **state) {
         "verdict    DIFFERS: 9 of 10 taps compared; 2 differ, 1 not finite, 1 of another shape; "
         "1 inherited, 1 suspicious, 3 agree\n"
         "ratio      median 2.2x, worst inf of the rounding error expected\n"
+        "note       runs of 3 & 2 steps\n"
         "culprit    #1 unet.down_blocks.0.resnets.0.norm1 (2, 4)\n"
         "  because  rms error is 59x the rounding error expected here, the worst 0.001 of the "
         "tensor's largest number, for its own inputs; limit 16\n"

@@ -63,6 +63,7 @@ function drawHead() {
   $("counts").append(make("span", {}, `${report.compared} of ${rows.length} taps compared:`), ...counts);
   if (known(report.median_ratio))
     $("counts").append(make("span", {class: "soft"}, `median ratio ${ratio(report.median_ratio)}, worst ${ratio(report.worst_ratio)}`));
+  for (const note of report.notes) $("notes").append(make("p", {}, "Note: ", shown(note)));
   if (!report.culprit) return;
   const row = rows[report.culprit.index], box = $("culprit");
   box.hidden = false;
