@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 /* The same tensor with other channels. */
 static view_t with_channels(view_t view, size_t channels) {
@@ -90,11 +91,27 @@ static void bind_parameter(binder_t *b, const real_t **tensor, shape_t shape, co
 }
 
 static void remember(binder_t *b, module_t module) {
-    if (b->module_count == b->module_room) {
+    modules_t *m = &b->modules;
+    if (m->count == b->module_room) {
         b->module_room = b->module_room ? 2 * b->module_room : 128;
-        b->modules = xrealloc(b->modules, b->module_room * sizeof *b->modules);
+        m->module = xrealloc(m->module, b->module_room * sizeof *m->module);
     }
-    b->modules[b->module_count++] = module;
+    m->module[m->count++] = module;
+}
+
+void bind_container(binder_t *b, block_t block) {
+    modules_t *m = &b->modules;
+    if (m->blocks == b->block_room) {
+        b->block_room = b->block_room ? 2 * b->block_room : 32;
+        m->block = xrealloc(m->block, b->block_room * sizeof *m->block);
+    }
+    m->block[m->blocks++] = block;
+}
+
+void modules_free(modules_t *modules) {
+    free(modules->module);
+    free(modules->block);
+    *modules = (modules_t){0};
 }
 
 void bind_linear(binder_t *b, linear_t *layer, size_t in, size_t out, bool bias, const char *name) {

@@ -80,10 +80,19 @@ typedef struct {
     } as;
 } module_t;
 
+/* A container by its name: resnet.h, transformer.h. */
+typedef struct {
+    const char *name;            /* "unet.down_blocks.0.resnets.0" */
+    const struct resnet *resnet; /* one of the two, the other NULL */
+    const struct transformer *transformer;
+} block_t;
+
 /* The parts of one model, in the order they were bound; owned by the model. */
 typedef struct {
     module_t *module;
     size_t count;
+    block_t *block;
+    size_t blocks;
 } modules_t;
 
 /* A Linear or 1x1 Conv2d that MoLE wraps: every one inside a UNet's transformer containers. */
@@ -100,8 +109,8 @@ typedef struct {
     int failed;
     mole_site_t *sites; /* filled when not NULL */
     size_t site_count, site_room;
-    module_t *modules; /* every layer that was bound; the model takes them over */
-    size_t module_count, module_room;
+    modules_t modules; /* every part that was bound; the model takes them over */
+    size_t module_room, block_room;
 } binder_t;
 
 /* Names are relative to the component, as in its checkpoint, and end up in the layer's pool. */
@@ -114,6 +123,10 @@ void bind_conv(binder_t *b, conv_t *conv, size_t in, size_t out, size_t kernel, 
 void bind_norm(binder_t *b, norm_t *norm, size_t channels, size_t groups, double eps,
                const char *name);
 void bind_tensor(binder_t *b, const real_t **tensor, shape_t shape, const char *name);
+/* Remember a container, whose layers are bound, under its name. */
+void bind_container(binder_t *b, block_t block);
+/* Both arrays. */
+void modules_free(modules_t *modules);
 /* Remember `layer` as one that experts may join. */
 void bind_mole_site(binder_t *b, linear_t *layer, bool conv);
 /* "a.b.%d" in the binder's pool. */

@@ -18,6 +18,7 @@ void bind_resnet(binder_t *b, resnet_t *r, size_t in, size_t out, size_t time_ch
     if (r->has_shortcut)
         bind_projection(b, &r->conv_shortcut, in, out, true,
                         bind_name(b, "%s.conv_shortcut", name));
+    bind_container(b, (block_t){r->name, r, NULL});
 }
 
 void resnet_forward(const run_t *run, const resnet_t *r, real_t *out, const real_t *x,

@@ -9,7 +9,7 @@
 
 #include "model/layers.h"
 
-typedef struct {
+typedef struct resnet {
     const char *name;
     size_t in, out;
     norm_t norm1, norm2;

@@ -79,7 +79,7 @@ int text_encoder_open(text_encoder_t **encoder, const char *folder, bool allow_u
     e->layer = pool_alloc(&e->pool, c->num_hidden_layers, sizeof *e->layer);
     for (size_t i = 0; i < c->num_hidden_layers; i++) bind_layer(&b, &e->layer[i], c, i);
     bind_norm(&b, &e->final_layer_norm, D, 0, c->layer_norm_eps, "text_model.final_layer_norm");
-    e->modules = (modules_t){b.modules, b.module_count};
+    e->modules = b.modules;
     if (b.failed || weights_finish(e->weights, allow_unused, err)) goto fail;
     return 0;
 fail:
@@ -92,7 +92,7 @@ void text_encoder_close(text_encoder_t *encoder) {
     if (!encoder) return;
     weights_close(encoder->weights);
     pool_free(&encoder->pool);
-    free(encoder->modules.module);
+    modules_free(&encoder->modules);
     free(encoder);
 }
 

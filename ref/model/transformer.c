@@ -56,6 +56,7 @@ void bind_transformer(binder_t *b, transformer_t *t, transformer_config_t c, siz
     bind_projection(b, &t->proj_out, c.channels, c.channels, conv,
                     bind_name(b, "%s.proj_out", name));
     bind_mole_site(b, &t->proj_out, conv);
+    bind_container(b, (block_t){t->name, NULL, t});
 }
 
 /* out = to_out(attention(q, k, v)) */

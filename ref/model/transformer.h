@@ -25,7 +25,7 @@ typedef struct {
     size_t kv;                /* which slot of the context attn2 uses */
 } transformer_block_t;
 
-typedef struct {
+typedef struct transformer {
     const char *name;
     size_t channels;
     norm_t norm;

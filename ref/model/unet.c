@@ -154,7 +154,7 @@ int unet_open(unet_t **unet, const char *folder, bool allow_unused, err_t *err) 
         goto fail;
     binder_t b = {.weights = u->weights, .component = "unet", .pool = &u->pool, .err = err};
     bind_all(&b, u);
-    u->modules = (modules_t){b.modules, b.module_count};
+    u->modules = b.modules;
     u->sites = b.sites;
     u->site_count = b.site_count;
     if (b.failed || weights_finish(u->weights, allow_unused, err)) goto fail;
@@ -169,7 +169,7 @@ void unet_close(unet_t *unet) {
     if (!unet) return;
     weights_close(unet->weights);
     pool_free(&unet->pool);
-    free(unet->modules.module);
+    modules_free(&unet->modules);
     free(unet->attn2_channels);
     free(unet->sites);
     free(unet);

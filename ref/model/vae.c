@@ -134,7 +134,7 @@ int vae_open(vae_t **vae, const char *folder, bool allow_unused, err_t *err) {
     know_old_names(v->weights);
     binder_t b = {.weights = v->weights, .component = "vae", .pool = &v->pool, .err = err};
     bind_all(&b, v);
-    v->modules = (modules_t){b.modules, b.module_count};
+    v->modules = b.modules;
     if (b.failed || weights_finish(v->weights, allow_unused, err)) goto fail;
     return 0;
 fail:
@@ -147,7 +147,7 @@ void vae_close(vae_t *vae) {
     if (!vae) return;
     weights_close(vae->weights);
     pool_free(&vae->pool);
-    free(vae->modules.module);
+    modules_free(&vae->modules);
     free(vae);
 }
 

@@ -50,6 +50,8 @@ size_t pipeline_size_unit(const pipeline_t *pipeline);
 
 /* A part of the model by the name of its tap, "step.000/" passed over; NULL when none with weights has it. */
 const module_t *pipeline_module(const pipeline_t *pipeline, const char *name);
+/* The same for a ResnetBlock2D or Transformer2DModel; no step before the name. */
+const block_t *pipeline_block(const pipeline_t *pipeline, const char *name);
 
 /* ---- one prompt ----------------------------------------------------------------------------------- */
 

@@ -143,6 +143,14 @@ size_t pipeline_default_size(const pipeline_t *p) {
     return unet_config(p->unet)->sample_size * vae_scale(p->vae);
 }
 
+const block_t *pipeline_block(const pipeline_t *p, const char *name) {
+    modules_t sets[] = {unet_modules(p->unet), vae_modules(p->vae)};
+    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
+        for (size_t i = 0; i < sets[s].blocks; i++)
+            if (strcmp(sets[s].block[i].name, name) == 0) return &sets[s].block[i];
+    return NULL;
+}
+
 const module_t *pipeline_module(const pipeline_t *p, const char *name) {
     modules_t sets[] = {text_encoder_modules(p->text_encoder), unet_modules(p->unet),
                         vae_modules(p->vae)};

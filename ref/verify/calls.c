@@ -7,18 +7,19 @@
 
 #include "mole/mole.h"
 #include "ops/ops.h"
+#include "verify/golden.h"
 
 typedef struct {
     const run_t *run;
-    const golden_case_t *golden;
+    const call_tensors_t *tensors;
     json_node_t call, attrs, inputs;
     const char *id, *op;
     err_t *err;
 } call_t;
 
 typedef struct {
-    real_t *x; /* NULL where the input is null */
-    const st_tensor_t *stored;
+    real_t *x;       /* NULL where the input is null */
+    double *numbers; /* the same, as they were stored */
     shape_t shape;
     size_t count;
 } input_t;
@@ -31,14 +32,20 @@ static int refuse(const call_t *c, const char *what) {
 
 static int read_key(const call_t *c, json_node_t node, const char *key, const char *name,
                     input_t *in) {
-    in->stored = st_find(c->golden->tensors, name);
-    if (!in->stored) return json_node_error(node, key, c->err, "no tensor '%s'", name);
-    if (in->stored->dtype == DTYPE_I64 || !shape_count_checked(in->stored->shape, &in->count) ||
-        in->count == 0)
-        return json_node_error(node, key, c->err, "'%s' is no tensor of floating numbers", name);
-    in->shape = in->stored->shape;
-    in->x = arena_reals(c->run->arena, in->count);
-    dtype_to_real(in->x, in->stored->data, in->stored->dtype, in->count);
+    err_t why;
+    tensor_file_t stored = {0};
+    if (c->tensors->read(c->tensors->who, name, &stored, &why))
+        return json_node_error(node, key, c->err, "%s", why.text);
+    in->shape = stored.shape;
+    in->count = shape_count(stored.shape);
+    if (in->count > 0) {
+        in->x = arena_reals(c->run->arena, in->count);
+        in->numbers = arena_bytes(c->run->arena, in->count * sizeof *in->numbers);
+        memcpy(in->numbers, stored.data, in->count * sizeof *in->numbers);
+        for (size_t i = 0; i < in->count; i++) in->x[i] = (real_t)stored.data[i];
+    }
+    tensor_file_free(&stored);
+    if (in->count == 0) return json_node_error(node, key, c->err, "'%s' holds no numbers", name);
     return 0;
 }
 
@@ -46,7 +53,10 @@ static int read_key(const call_t *c, json_node_t node, const char *key, const ch
 static int take(const call_t *c, const char *key, int least, int most, input_t *in) {
     const char *name;
     *in = (input_t){0};
-    if (least == 0 && !json_node_has(c->inputs, key)) return 0;
+    if (!json_node_has(c->inputs, key))
+        return least == 0
+                   ? 0
+                   : json_node_error(c->inputs, key, c->err, "is missing: the name of a tensor");
     if (json_get_string(c->inputs, key, &name, c->err) || read_key(c, c->inputs, key, name, in))
         return -1;
     if (in->shape.ndim < least || in->shape.ndim > most)
@@ -244,24 +254,19 @@ static int call_attention(const call_t *c) {
 }
 
 static int call_embedding(const call_t *c) {
-    input_t weight;
-    const char *name;
-    if (take(c, "weight", 2, 2, &weight) || json_get_string(c->inputs, "ids", &name, c->err))
-        return -1;
-    const st_tensor_t *ids = st_find(c->golden->tensors, name);
-    if (!ids || ids->dtype != DTYPE_I64 || ids->shape.ndim < 1 || ids->shape.ndim >= SHAPE_DIMS)
-        return json_node_error(c->inputs, "ids", c->err, "'%s' is no tensor of I64", name);
-    size_t count = shape_count(ids->shape), V = weight.shape.dim[0], C = weight.shape.dim[1];
-    int32_t *id = arena_bytes(c->run->arena, (count + 1) * sizeof *id);
-    for (size_t i = 0; i < count; i++) {
-        int64_t value;
-        memcpy(&value, (const char *)ids->data + i * sizeof value, sizeof value);
-        if (value < 0 || (uint64_t)value >= V) return refuse(c, "an id is no row of the table");
-        id[i] = (int32_t)value;
+    input_t weight, ids;
+    if (take(c, "weight", 2, 2, &weight) || take(c, "ids", 1, SHAPE_DIMS - 1, &ids)) return -1;
+    size_t V = weight.shape.dim[0], C = weight.shape.dim[1];
+    int32_t *id = arena_bytes(c->run->arena, ids.count * sizeof *id);
+    for (size_t i = 0; i < ids.count; i++) {
+        double row = ids.numbers[i];
+        if (!(row >= 0 && row < (double)V && row == floor(row)))
+            return refuse(c, "an id is no row of the table");
+        id[i] = (int32_t)row;
     }
-    real_t *out = room(c, count * C);
-    embedding(out, id, weight.x, count, V, C);
-    shape_t shape = ids->shape;
+    real_t *out = room(c, ids.count * C);
+    embedding(out, id, weight.x, ids.count, V, C);
+    shape_t shape = ids.shape;
     shape.dim[shape.ndim++] = C;
     return show(c, out, shape, LAYOUT_TORCH);
 }
@@ -280,10 +285,8 @@ static int call_timestep_embedding(const call_t *c) {
         return -1;
     if (!(period > 0) || (double)(dim / 2) == shift)
         return refuse(c, "max_period or freq_shift make no frequencies");
-    double *steps = arena_bytes(c->run->arena, t.count * sizeof *steps);
-    dtype_to_double(steps, t.stored->data, t.stored->dtype, t.count);
     real_t *out = room(c, t.count * (size_t)dim);
-    timestep_embedding(out, steps, t.count, (size_t)dim, flip, shift, period,
+    timestep_embedding(out, t.numbers, t.count, (size_t)dim, flip, shift, period,
                        strcmp(angles, "f32") == 0 ? ANGLES_F32 : ANGLES_EXACT);
     return show(c, out, SHAPE2(t.count, dim), LAYOUT_TORCH);
 }
@@ -404,26 +407,39 @@ static int call_mole(const call_t *c) {
 
 /* ---- the table --------------------------------------------------------------------------------------- */
 
-static const struct {
+/* An operation, the keys of its attrs and of its inputs. */
+typedef struct {
     const char *op;
     int (*call)(const call_t *c);
-} table[] = {{"attention", call_attention},
-             {"concat", call_concat},
-             {"conv2d", call_conv2d},
-             {"embedding", call_embedding},
-             {"geglu", call_geglu},
-             {"gelu", call_gelu},
-             {"group_norm", call_group_norm},
-             {"layer_norm", call_layer_norm},
-             {"linear", call_linear},
-             {"matmul", call_matmul},
-             {"mole", call_mole},
-             {"quick_gelu", call_quick_gelu},
-             {"sigmoid", call_sigmoid},
-             {"silu", call_silu},
-             {"softmax", call_softmax},
-             {"timestep_embedding", call_timestep_embedding},
-             {"upsample_nearest", call_upsample_nearest}};
+    const char *attrs, *inputs;
+} operation_t;
+
+static const operation_t table[] = {
+    {"attention", call_attention, "heads scale causal", "q k v"},
+    {"concat", call_concat, "", "x"},
+    {"conv2d", call_conv2d, "stride padding", "x weight bias"},
+    {"embedding", call_embedding, "", "ids weight"},
+    {"geglu", call_geglu, "", "x"},
+    {"gelu", call_gelu, "", "x"},
+    {"group_norm", call_group_norm, "groups eps", "x weight bias"},
+    {"layer_norm", call_layer_norm, "eps", "x weight bias"},
+    {"linear", call_linear, "", "x weight bias"},
+    {"matmul", call_matmul, "transpose_b", "a b"},
+    {"mole", call_mole, "", "x weight bias gate.Phi.weight gate.Phi.bias"},
+    {"quick_gelu", call_quick_gelu, "", "x"},
+    {"sigmoid", call_sigmoid, "", "x"},
+    {"silu", call_silu, "", "x"},
+    {"softmax", call_softmax, "", "x"},
+    {"timestep_embedding", call_timestep_embedding,
+     "dim flip_sin_to_cos freq_shift max_period angles", "timesteps"},
+    {"upsample_nearest", call_upsample_nearest, "size", "x"}};
+enum { OPERATIONS = sizeof table / sizeof *table };
+
+static const operation_t *operation_of(const char *op) {
+    for (size_t i = 0; i < OPERATIONS; i++)
+        if (strcmp(table[i].op, op) == 0) return &table[i];
+    return NULL;
+}
 
 bool calls_apply(json_node_t call) {
     if (sizeof(real_t) == sizeof(float)) return true;
@@ -432,22 +448,47 @@ bool calls_apply(json_node_t call) {
     return !angles || strcmp(angles, "f32") != 0;
 }
 
-bool calls_know(const char *op) {
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcmp(table[i].op, op) == 0) return true;
+const char *calls_inputs(const char *op) {
+    const operation_t *operation = operation_of(op);
+    return operation ? operation->inputs : NULL;
+}
+
+const char *calls_at(size_t index) {
+    return index < OPERATIONS ? table[index].op : NULL;
+}
+
+static bool among(const char *key, const char *keys) {
+    size_t length = strlen(key);
+    for (const char *at = keys; (at = strstr(at, key)); at += length)
+        if (length > 0 && (at == keys || at[-1] == ' ') && (!at[length] || at[length] == ' '))
+            return true;
     return false;
 }
 
-int calls_execute(const run_t *run, const golden_case_t *golden, size_t index, err_t *err) {
-    call_t c = {.run = run, .golden = golden, .err = err};
-    if (json_get_item(golden->root, "calls", index, &c.call, err) ||
-        json_get_string(c.call, "id", &c.id, err) || json_get_string(c.call, "op", &c.op, err) ||
+/* Every key is one that the operation takes: a misspelt one would be no mistake that anyone sees. */
+static int check_keys(const call_t *c, json_node_t node, const char *keys) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(node.value, key, value) {
+        if (!among(key, keys))
+            return json_node_error(node, key, c->err, "%s takes %s%s", c->op,
+                                   *keys ? "only: " : "none", keys);
+    }
+    return 0;
+}
+
+int calls_execute(const run_t *run, const call_tensors_t *tensors, json_node_t call, err_t *err) {
+    call_t c = {.run = run, .tensors = tensors, .call = call, .err = err};
+    if (json_get_string(c.call, "id", &c.id, err) || json_get_string(c.call, "op", &c.op, err) ||
         json_get_object(c.call, "attrs", &c.attrs, err) ||
         json_get_object(c.call, "inputs", &c.inputs, err))
         return -1;
     if (!calls_apply(c.call)) return 0;
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcmp(table[i].op, c.op) == 0) return table[i].call(&c);
-    return json_node_error(c.call, "op", err,
-                           "no operation '%s' that a case of kind calls can name", c.op);
+    const operation_t *operation = operation_of(c.op);
+    if (!operation)
+        return json_node_error(c.call, "op", err,
+                               "no operation '%s' that a case of kind calls can name", c.op);
+    if (check_keys(&c, c.attrs, operation->attrs) || check_keys(&c, c.inputs, operation->inputs))
+        return -1;
+    return operation->call(&c);
 }

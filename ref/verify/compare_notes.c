@@ -1,6 +1,6 @@
 /* compare_notes.c - what the two look like as wholes: the same file, runs of other lengths, another model. A
  * note changes no verdict; it keeps a reader from looking for a mistake in a layer. */
-#include <stdarg.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,10 +21,10 @@ static bool same_file(const char *a, const char *b) {
 
 /* "step.012/...": 13; anything else 0. */
 static size_t step_count(const char *name) {
-    unsigned long step;
-    int end = 0;
-    if (sscanf(name, "step.%lu%n", &step, &end) != 1 || name[end] != '/') return 0;
-    return (size_t)step + 1;
+    char *end;
+    if (strncmp(name, "step.", 5) != 0) return 0;
+    unsigned long step = strtoul(name + 5, &end, 10);
+    return end > name + 5 && *end == '/' && step < SIZE_MAX ? (size_t)step + 1 : 0;
 }
 
 static size_t larger(size_t a, size_t b) {

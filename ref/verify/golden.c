@@ -209,7 +209,7 @@ int golden_case_peek(const char *folder, char reason[GOLDEN_REASON], err_t *err)
     if (!status && strcmp(kind, "calls") == 0) {
         status =
             json_get_item(root, "calls", 0, &call, err) || json_get_string(call, "op", &op, err);
-        if (!status && !calls_know(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
+        if (!status && !calls_inputs(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
     } else if (!status && strcmp(kind, "fingerprint") == 0) {
         snprintf(reason, GOLDEN_REASON, "a full-size fingerprint: name the folder itself");
     } else if (!status && strcmp(kind, "run") != 0) {

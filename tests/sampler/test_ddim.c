@@ -200,8 +200,8 @@ static void where_a_step_ends(void **state) {
     ddim_free(&ddim);
 }
 
-/* diffusers' previous timestep is timestep - num_train_timesteps // steps, whatever the list has next: trailing's
- * 3 steps are at 999, 666 and 332, linspace's 5 at 999, 749, 500, 250 and 0. */
+/* diffusers' previous timestep is timestep - num_train_timesteps // steps, whatever the list has next:
+ * trailing's 3 steps are at 999, 666 and 332, linspace's 5 at 999, 749, 500, 250 and 0. */
 static void steps_end_beside_the_list(void **state) {
     (void)state;
     ddim_config_t config = ddim_config_authors;

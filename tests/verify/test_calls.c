@@ -68,13 +68,16 @@ static void wrong_calls_are_refused(void **state) {
         {"ops/layer_norm", "calls", "/weight\"", "/x\"", "weight"},
         {"ops/attention", "calls", "\"heads\": 2", "\"heads\": 3", "heads"},
         {"ops/attention", "calls", "\"self/v\"", "\"nothing\"", "nothing"},
-        {"ops/embedding", "calls", "\"usual/ids\"", "\"usual/weight\"", "I64"},
+        {"ops/embedding", "calls", "\"usual/ids\"", "\"usual/weight\"", "no row of the table"},
         {"ops/upsample_nearest", "calls", "\"size\": [6, 8]", "\"size\": [0, 8]", "size"},
         {"ops/concat", "calls", "\"two/x.1\"", "7", "list of keys"},
         {"ops/mole", "calls", "\"fixture-linear/face.lora_up\"", "\"fixture-linear/x\"", "lora_up"},
         {"ops/mole", "calls", "\"gate.Phi.bias\": \"fixture-linear/gate.Phi.bias\"",
          "\"gate.Phi.bias\": \"fixture-linear/x\"", "Phi.bias"},
         {"ops/timestep_embedding", "calls", "\"dim\": 320", "\"dim\": 0", "dim"},
+        {"ops/attention", "calls", "\"heads\"", "\"hedas\"", "takes only: heads scale causal"},
+        {"ops/linear", "calls", "\"attrs\": {}", "\"attrs\": {\"scale\": 2}", "takes none"},
+        {"ops/linear", "calls", "\"x\":", "\"input\":", "takes only: x weight bias"},
     };
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         err_t err = {.text = ""};
