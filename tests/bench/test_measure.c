@@ -59,7 +59,7 @@ static void profile_counts(void **state) {
                        {"unet.conv", MODULE_CONV, {.conv = &conv}},
                        {"unet.without", MODULE_LINEAR, {.linear = &without}},
                        {"unet.norm", MODULE_GROUP_NORM, {.norm = &norm}}};
-    modules_t set = {list, 4};
+    modules_t set = {.module = list, .count = 4};
     real_t x[1] = {0};
     profile_t p;
     profile_start(&p, &set, 1, NULL);

@@ -15,26 +15,27 @@
 #define OPS(op) "--inputs golden/ops/" op "/tensors.safetensors"
 
 static void expect(int status, const char *says, const char *arguments) {
-    char words[2048];
     run_how_t plain = {.program = program_mole()};
-    snprintf(words, sizeof words, "replay %s", arguments);
+    char *words = xasprintf("replay %s", arguments);
     if (status > 1) {
         program_refuses(status, says, words);
+        free(words);
         return;
     }
     ran_t ran = program_run(&plain, words);
     if (ran.status != status || !strstr(ran.out, says))
         fail_msg("%s: exit code %d, expected %d and '%s':\n%s%s", words, ran.status, status, says,
                  ran.out, ran.err);
+    free(words);
 }
 
 /* Every one in both precisions; the outputs are PyTorch's, within 1e-12 of their scale in float64. */
 static void expect_agreement(const char *arguments) {
     static const char *const precisions[] = {"f32", "f64"};
     for (size_t i = 0; i < 2; i++) {
-        char line[2048];
-        snprintf(line, sizeof line, "%s --precision %s", arguments, precisions[i]);
+        char *line = xasprintf("%s --precision %s", arguments, precisions[i]);
         expect(0, "agrees", line);
+        free(line);
     }
 }
 
