@@ -76,6 +76,20 @@ static int take_shape(const call_t *c, const char *key, bool may_be_null, shape_
                            shape_text(expected, shape), shape_text(found, in->shape));
 }
 
+/* Two inputs whose shapes are each right, but not with each other. */
+static int misfit(const call_t *c, const char *key, const input_t *in, const char *other,
+                  const input_t *to) {
+    char shape[SHAPE_TEXT], other_shape[SHAPE_TEXT];
+    return json_node_error(c->inputs, key, c->err, "shape %s does not fit %s's %s",
+                           shape_text(shape, in->shape), other, shape_text(other_shape, to->shape));
+}
+
+static int take_eps(const call_t *c, double *eps) {
+    if (json_get_double(c->attrs, "eps", eps, c->err)) return -1;
+    if (*eps > 0) return 0;
+    return json_node_error(c->attrs, "eps", c->err, "expected a number above 0, found %g", *eps);
+}
+
 static size_t last(const input_t *in) {
     return in->shape.dim[in->shape.ndim - 1];
 }
@@ -119,7 +133,7 @@ static int call_matmul(const call_t *c) {
         json_get_bool(c->attrs, "transpose_b", &transposed, c->err))
         return -1;
     size_t M = a.shape.dim[0], K = a.shape.dim[1], N = b.shape.dim[transposed ? 0 : 1];
-    if (b.shape.dim[transposed ? 1 : 0] != K) return refuse(c, "a and b do not fit each other");
+    if (b.shape.dim[transposed ? 1 : 0] != K) return misfit(c, "b", &b, "a", &a);
     real_t *out = room(c, M * N);
     matmul(out, N, a.x, K, b.x, last(&b), transposed, false, M, N, K, c->run->matmul);
     return show(c, out, SHAPE2(M, N), LAYOUT_TORCH);
@@ -129,7 +143,7 @@ static int call_linear(const call_t *c) {
     input_t x, weight, bias;
     if (take(c, "x", 1, SHAPE_DIMS, &x) || take(c, "weight", 2, 2, &weight)) return -1;
     size_t K = last(&x), M = x.count / K, N = weight.shape.dim[0];
-    if (weight.shape.dim[1] != K) return refuse(c, "weight does not fit x");
+    if (weight.shape.dim[1] != K) return misfit(c, "weight", &weight, "x", &x);
     if (take_shape(c, "bias", true, SHAPE1(N), &bias)) return -1;
     real_t *out = room(c, M * N);
     linear(out, x.x, weight.x, bias.x, M, K, N, c->run->matmul);
@@ -150,7 +164,7 @@ static int call_conv2d(const call_t *c) {
     conv2d_t g = {
         kh, kw, (size_t)stride, (size_t)pad[0], (size_t)pad[1], (size_t)pad[2], (size_t)pad[3]};
     if (weight.shape.dim[1] != Ci || H + g.top + g.bottom < kh || W + g.left + g.right < kw)
-        return refuse(c, "weight does not fit x");
+        return misfit(c, "weight", &weight, "x", &x);
     size_t Ho = conv2d_out(H, g.top, g.bottom, kh, g.stride);
     size_t Wo = conv2d_out(W, g.left, g.right, kw, g.stride);
     real_t *packed = room(c, weight.count), *out = room(c, B * Co * Ho * Wo);
@@ -166,13 +180,15 @@ static int call_group_norm(const call_t *c) {
     int64_t groups;
     double eps;
     if (take(c, "x", 2, 5, &x) || json_get_int(c->attrs, "groups", 1, 1 << 20, &groups, c->err) ||
-        json_get_double(c->attrs, "eps", &eps, c->err))
+        take_eps(c, &eps))
         return -1;
     size_t C = x.shape.dim[1];
     if (take_shape(c, "weight", false, SHAPE1(C), &weight) ||
         take_shape(c, "bias", false, SHAPE1(C), &bias))
         return -1;
-    if (C % (size_t)groups || !(eps > 0)) return refuse(c, "groups do not divide x, or eps is 0");
+    if (C % (size_t)groups)
+        return json_node_error(c->attrs, "groups", c->err, "%d do not divide the %zu channels of x",
+                               (int)groups, C);
     real_t *out = room(c, x.count);
     group_norm(out, channels_last(c, &x), weight.x, bias.x, x.shape.dim[0], C, pixels(&x),
                (size_t)groups, eps);
@@ -186,7 +202,6 @@ static int call_layer_norm(const call_t *c) {
         take_shape(c, "weight", false, SHAPE1(last(&x)), &weight) ||
         take_shape(c, "bias", false, SHAPE1(last(&x)), &bias))
         return -1;
-    if (!(eps > 0)) return refuse(c, "eps is not above 0");
     real_t *out = room(c, x.count);
     layer_norm(out, x.x, weight.x, bias.x, x.count / last(&x), last(&x), eps);
     return show(c, out, x.shape, LAYOUT_TORCH);
@@ -244,9 +259,11 @@ static int call_attention(const call_t *c) {
         return -1;
     size_t B = q.shape.dim[0], T = q.shape.dim[1], S = k.shape.dim[1], NH = (size_t)heads;
     size_t D = q.shape.dim[2] / NH;
-    if (q.shape.dim[2] != NH * D || k.shape.dim[0] != B || k.shape.dim[2] != NH * D ||
-        (causal && T != S))
-        return refuse(c, "q, k and heads do not fit each other");
+    if (q.shape.dim[2] != NH * D)
+        return json_node_error(c->attrs, "heads", c->err, "%zu do not divide the %zu channels of q",
+                               NH, q.shape.dim[2]);
+    if (k.shape.dim[0] != B || k.shape.dim[2] != NH * D || (causal && T != S))
+        return misfit(c, "k", &k, causal ? "(causal) q" : "q", &q);
     real_t *out = room(c, q.count);
     attention(out, q.x, k.x, v.x, B, T, S, NH, D, scale, causal,
               room(c, attention_work(B, T, S, NH, D)), c->run->matmul);
@@ -283,6 +300,11 @@ static int call_timestep_embedding(const call_t *c) {
         json_get_double(c->attrs, "max_period", &period, c->err) ||
         json_get_string(c->attrs, "angles", &angles, c->err))
         return -1;
+    if (strcmp(angles, "f32") != 0 && strcmp(angles, "f64") != 0)
+        return json_node_error(c->attrs, "angles", c->err,
+                               "expected \"f32\" or \"f64\", found "
+                               "\"%s\"",
+                               angles);
     if (!(period > 0) || (double)(dim / 2) == shift)
         return refuse(c, "max_period or freq_shift make no frequencies");
     real_t *out = room(c, t.count * (size_t)dim);

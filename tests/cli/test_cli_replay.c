@@ -9,9 +9,12 @@
 #include "io/safetensors.h"
 #include "program.h"
 
-#define MODEL   "--model golden/models/sd15-tiny"
-#define UNET    "--inputs golden/runs/unet-step/tensors.safetensors"
-#define VAE     "--inputs golden/runs/vae-decode/tensors.safetensors"
+#define MODEL "--model golden/models/sd15-tiny"
+#define UNET  "--inputs golden/runs/unet-step/tensors.safetensors"
+#define VAE   "--inputs golden/runs/vae-decode/tensors.safetensors"
+#define GROUP_NORM                                                                                 \
+    " --input x=one-group/x --input weight=one-group/weight --input bias=one-group/bias"           \
+    " --attr groups=1 --expect one-group/out"
 #define OPS(op) "--inputs golden/ops/" op "/tensors.safetensors"
 
 static void expect(int status, const char *says, const char *arguments) {
@@ -29,7 +32,7 @@ static void expect(int status, const char *says, const char *arguments) {
     free(words);
 }
 
-/* Every one in both precisions; the outputs are PyTorch's, within 1e-12 of their scale in float64. */
+/* Every one in both precisions; the outputs are PyTorch's, within 1e-13 of their scale in float64. */
 static void expect_agreement(const char *arguments) {
     static const char *const precisions[] = {"f32", "f64"};
     for (size_t i = 0; i < 2; i++) {
@@ -91,6 +94,8 @@ static void operations_agree(void **state) {
                   " --attr stride=1 --attr padding=[0,0,0,0] --expect 1x1/out");
     expect_agreement("op.embedding " OPS(
         "embedding") " --input ids=usual/ids --input weight=usual/weight --expect usual/out");
+    expect_agreement("op.group_norm " OPS("group_norm") GROUP_NORM " --attr eps=1e-05");
+    expect(1, "DIFFERS", "op.group_norm " OPS("group_norm") GROUP_NORM " --attr eps=0.001");
     expect(1, "DIFFERS",
            "op.attention " OPS(
                "attention") " --input q=self/q --input k=self/k --input v=self/v --attr heads=2"
@@ -159,6 +164,14 @@ static void wrong_lines_are_refused(void **state) {
         {2, "--inputs is missing", "op.softmax"},
         {2, "--attr goes with op.NAME", "unet.conv_in " MODEL " " UNET " --attr heads=2"},
         {2, "takes --inputs alone", "op.softmax " MODEL " " UNET},
+        {2, "takes --inputs alone", "op.softmax --gates x.safetensors " UNET},
+        {3, "inputs.weight: shape (7, 12) does not fit x's",
+         "op.linear " OPS("linear") " --input x=one-in/x --input weight=bias/weight"},
+        {3, "expected \"f32\" or \"f64\", found \"exact\"",
+         "op.timestep_embedding " OPS("timestep_embedding") " --input sd15/timesteps --attr dim=320"
+                                                            " --attr flip_sin_to_cos=true --attr "
+                                                            "freq_shift=0 --attr max_period=10000"
+                                                            " --attr angles=exact"},
         {2, "not 'heads'", "op.attention " UNET " --attr heads"},
         {2, "not 'heads=[1'", "op.attention " UNET " --attr heads=[1"},
         {2, "not '=x'", "op.attention " UNET " --input =x"},
