@@ -7,88 +7,8 @@
 
 #include "mole/mole.h"
 #include "ops/ops.h"
+#include "verify/calls_internal.h"
 #include "verify/golden.h"
-
-typedef struct {
-    const run_t *run;
-    const call_tensors_t *tensors;
-    json_node_t call, attrs, inputs;
-    const char *id, *op;
-    err_t *err;
-} call_t;
-
-typedef struct {
-    real_t *x;       /* NULL where the input is null */
-    double *numbers; /* the same, as they were stored */
-    shape_t shape;
-    size_t count;
-} input_t;
-
-static int refuse(const call_t *c, const char *what) {
-    return json_node_error(c->call, "inputs", c->err, "%s '%s': %s", c->op, c->id, what);
-}
-
-/* ---- inputs ------------------------------------------------------------------------------------------ */
-
-static int read_key(const call_t *c, json_node_t node, const char *key, const char *name,
-                    input_t *in) {
-    err_t why;
-    tensor_file_t stored = {0};
-    if (c->tensors->read(c->tensors->who, name, &stored, &why))
-        return json_node_error(node, key, c->err, "%s", why.text);
-    in->shape = stored.shape;
-    in->count = shape_count(stored.shape);
-    if (in->count > 0) {
-        in->x = arena_reals(c->run->arena, in->count);
-        in->numbers = arena_bytes(c->run->arena, in->count * sizeof *in->numbers);
-        memcpy(in->numbers, stored.data, in->count * sizeof *in->numbers);
-        for (size_t i = 0; i < in->count; i++) in->x[i] = (real_t)stored.data[i];
-    }
-    tensor_file_free(&stored);
-    if (in->count == 0) return json_node_error(node, key, c->err, "'%s' holds no numbers", name);
-    return 0;
-}
-
-/* An input of `least` to `most` dimensions; least 0: it may be null. */
-static int take(const call_t *c, const char *key, int least, int most, input_t *in) {
-    const char *name;
-    *in = (input_t){0};
-    if (!json_node_has(c->inputs, key))
-        return least == 0
-                   ? 0
-                   : json_node_error(c->inputs, key, c->err, "is missing: the name of a tensor");
-    if (json_get_string(c->inputs, key, &name, c->err) || read_key(c, c->inputs, key, name, in))
-        return -1;
-    if (in->shape.ndim < least || in->shape.ndim > most)
-        return json_node_error(c->inputs, key, c->err, "expected %d to %d dimensions, found %d",
-                               least, most, in->shape.ndim);
-    return 0;
-}
-
-/* An input of exactly this shape, or null where that is allowed. */
-static int take_shape(const call_t *c, const char *key, bool may_be_null, shape_t shape,
-                      input_t *in) {
-    char expected[SHAPE_TEXT], found[SHAPE_TEXT];
-    if (may_be_null && !json_node_has(c->inputs, key)) return *in = (input_t){0}, 0;
-    if (take(c, key, 1, SHAPE_DIMS, in)) return -1;
-    if (shape_equal(in->shape, shape)) return 0;
-    return json_node_error(c->inputs, key, c->err, "expected shape %s, found %s",
-                           shape_text(expected, shape), shape_text(found, in->shape));
-}
-
-/* Two inputs whose shapes are each right, but not with each other. */
-static int misfit(const call_t *c, const char *key, const input_t *in, const char *other,
-                  const input_t *to) {
-    char shape[SHAPE_TEXT], other_shape[SHAPE_TEXT];
-    return json_node_error(c->inputs, key, c->err, "shape %s does not fit %s's %s",
-                           shape_text(shape, in->shape), other, shape_text(other_shape, to->shape));
-}
-
-static int take_eps(const call_t *c, double *eps) {
-    if (json_get_double(c->attrs, "eps", eps, c->err)) return -1;
-    if (*eps > 0) return 0;
-    return json_node_error(c->attrs, "eps", c->err, "expected a number above 0, found %g", *eps);
-}
 
 static size_t last(const input_t *in) {
     return in->shape.dim[in->shape.ndim - 1];
@@ -98,6 +18,12 @@ static size_t pixels(const input_t *in) {
     size_t count = 1;
     for (int d = 2; d < in->shape.ndim; d++) count *= in->shape.dim[d];
     return count;
+}
+
+static int take_eps(const call_t *c, double *eps) {
+    if (json_get_double(c->attrs, "eps", eps, c->err)) return -1;
+    if (*eps > 0) return 0;
+    return json_node_error(c->attrs, "eps", c->err, "expected a number above 0, found %g", *eps);
 }
 
 /* (B,C,...) as operations on images want it. */
@@ -129,11 +55,11 @@ static shape_t with_last(shape_t shape, size_t size) {
 static int call_matmul(const call_t *c) {
     input_t a, b;
     bool transposed;
-    if (take(c, "a", 2, 2, &a) || take(c, "b", 2, 2, &b) ||
+    if (call_take(c, "a", 2, 2, &a) || call_take(c, "b", 2, 2, &b) ||
         json_get_bool(c->attrs, "transpose_b", &transposed, c->err))
         return -1;
     size_t M = a.shape.dim[0], K = a.shape.dim[1], N = b.shape.dim[transposed ? 0 : 1];
-    if (b.shape.dim[transposed ? 1 : 0] != K) return misfit(c, "b", &b, "a", &a);
+    if (b.shape.dim[transposed ? 1 : 0] != K) return call_misfit(c, "b", &b, "a", &a);
     real_t *out = room(c, M * N);
     matmul(out, N, a.x, K, b.x, last(&b), transposed, false, M, N, K, c->run->matmul);
     return show(c, out, SHAPE2(M, N), LAYOUT_TORCH);
@@ -141,10 +67,10 @@ static int call_matmul(const call_t *c) {
 
 static int call_linear(const call_t *c) {
     input_t x, weight, bias;
-    if (take(c, "x", 1, SHAPE_DIMS, &x) || take(c, "weight", 2, 2, &weight)) return -1;
+    if (call_take(c, "x", 1, SHAPE_DIMS, &x) || call_take(c, "weight", 2, 2, &weight)) return -1;
     size_t K = last(&x), M = x.count / K, N = weight.shape.dim[0];
-    if (weight.shape.dim[1] != K) return misfit(c, "weight", &weight, "x", &x);
-    if (take_shape(c, "bias", true, SHAPE1(N), &bias)) return -1;
+    if (weight.shape.dim[1] != K) return call_misfit(c, "weight", &weight, "x", &x);
+    if (call_take_shape(c, "bias", true, SHAPE1(N), &bias)) return -1;
     real_t *out = room(c, M * N);
     linear(out, x.x, weight.x, bias.x, M, K, N, c->run->matmul);
     return show(c, out, with_last(x.shape, N), LAYOUT_TORCH);
@@ -154,17 +80,17 @@ static int call_conv2d(const call_t *c) {
     input_t x, weight, bias;
     int64_t pad[4], stride;
     size_t sides;
-    if (take(c, "x", 4, 4, &x) || take(c, "weight", 4, 4, &weight) ||
+    if (call_take(c, "x", 4, 4, &x) || call_take(c, "weight", 4, 4, &weight) ||
         json_get_int(c->attrs, "stride", 1, 1 << 10, &stride, c->err) ||
         json_get_ints(c->attrs, "padding", 0, 1 << 10, 4, 4, pad, &sides, c->err) ||
-        take_shape(c, "bias", true, SHAPE1(weight.shape.dim[0]), &bias))
+        call_take_shape(c, "bias", true, SHAPE1(weight.shape.dim[0]), &bias))
         return -1;
     size_t B = x.shape.dim[0], Ci = x.shape.dim[1], H = x.shape.dim[2], W = x.shape.dim[3];
     size_t Co = weight.shape.dim[0], kh = weight.shape.dim[2], kw = weight.shape.dim[3];
     conv2d_t g = {
         kh, kw, (size_t)stride, (size_t)pad[0], (size_t)pad[1], (size_t)pad[2], (size_t)pad[3]};
     if (weight.shape.dim[1] != Ci || H + g.top + g.bottom < kh || W + g.left + g.right < kw)
-        return misfit(c, "weight", &weight, "x", &x);
+        return call_misfit(c, "weight", &weight, "x", &x);
     size_t Ho = conv2d_out(H, g.top, g.bottom, kh, g.stride);
     size_t Wo = conv2d_out(W, g.left, g.right, kw, g.stride);
     real_t *packed = room(c, weight.count), *out = room(c, B * Co * Ho * Wo);
@@ -179,12 +105,12 @@ static int call_group_norm(const call_t *c) {
     input_t x, weight, bias;
     int64_t groups;
     double eps;
-    if (take(c, "x", 2, 5, &x) || json_get_int(c->attrs, "groups", 1, 1 << 20, &groups, c->err) ||
-        take_eps(c, &eps))
+    if (call_take(c, "x", 2, 5, &x) ||
+        json_get_int(c->attrs, "groups", 1, 1 << 20, &groups, c->err) || take_eps(c, &eps))
         return -1;
     size_t C = x.shape.dim[1];
-    if (take_shape(c, "weight", false, SHAPE1(C), &weight) ||
-        take_shape(c, "bias", false, SHAPE1(C), &bias))
+    if (call_take_shape(c, "weight", false, SHAPE1(C), &weight) ||
+        call_take_shape(c, "bias", false, SHAPE1(C), &bias))
         return -1;
     if (C % (size_t)groups)
         return json_node_error(c->attrs, "groups", c->err, "%d do not divide the %zu channels of x",
@@ -198,9 +124,9 @@ static int call_group_norm(const call_t *c) {
 static int call_layer_norm(const call_t *c) {
     input_t x, weight, bias;
     double eps;
-    if (take(c, "x", 1, SHAPE_DIMS, &x) || json_get_double(c->attrs, "eps", &eps, c->err) ||
-        take_shape(c, "weight", false, SHAPE1(last(&x)), &weight) ||
-        take_shape(c, "bias", false, SHAPE1(last(&x)), &bias))
+    if (call_take(c, "x", 1, SHAPE_DIMS, &x) || json_get_double(c->attrs, "eps", &eps, c->err) ||
+        call_take_shape(c, "weight", false, SHAPE1(last(&x)), &weight) ||
+        call_take_shape(c, "bias", false, SHAPE1(last(&x)), &bias))
         return -1;
     real_t *out = room(c, x.count);
     layer_norm(out, x.x, weight.x, bias.x, x.count / last(&x), last(&x), eps);
@@ -209,7 +135,7 @@ static int call_layer_norm(const call_t *c) {
 
 static int elementwise(const call_t *c, void (*f)(real_t *, const real_t *, size_t)) {
     input_t x;
-    if (take(c, "x", 1, SHAPE_DIMS, &x)) return -1;
+    if (call_take(c, "x", 1, SHAPE_DIMS, &x)) return -1;
     real_t *out = room(c, x.count);
     f(out, x.x, x.count);
     return show(c, out, x.shape, LAYOUT_TORCH);
@@ -230,8 +156,8 @@ static int call_quick_gelu(const call_t *c) {
 
 static int call_geglu(const call_t *c) {
     input_t x;
-    if (take(c, "x", 1, SHAPE_DIMS, &x)) return -1;
-    if (last(&x) % 2) return refuse(c, "x has no two halves");
+    if (call_take(c, "x", 1, SHAPE_DIMS, &x)) return -1;
+    if (last(&x) % 2) return call_refuse(c, "x has no two halves");
     size_t N = last(&x) / 2, M = x.count / (2 * N);
     real_t *out = room(c, M * N);
     geglu(out, x.x, M, N);
@@ -240,7 +166,7 @@ static int call_geglu(const call_t *c) {
 
 static int call_softmax(const call_t *c) {
     input_t x;
-    if (take(c, "x", 1, SHAPE_DIMS, &x)) return -1;
+    if (call_take(c, "x", 1, SHAPE_DIMS, &x)) return -1;
     real_t *out = room(c, x.count);
     softmax(out, x.x, x.count / last(&x), last(&x));
     return show(c, out, x.shape, LAYOUT_TORCH);
@@ -251,8 +177,8 @@ static int call_attention(const call_t *c) {
     int64_t heads;
     double scale;
     bool causal;
-    if (take(c, "q", 3, 3, &q) || take(c, "k", 3, 3, &k) ||
-        take_shape(c, "v", false, k.shape, &v) ||
+    if (call_take(c, "q", 3, 3, &q) || call_take(c, "k", 3, 3, &k) ||
+        call_take_shape(c, "v", false, k.shape, &v) ||
         json_get_int(c->attrs, "heads", 1, 1 << 10, &heads, c->err) ||
         json_get_double(c->attrs, "scale", &scale, c->err) ||
         json_get_bool(c->attrs, "causal", &causal, c->err))
@@ -263,7 +189,7 @@ static int call_attention(const call_t *c) {
         return json_node_error(c->attrs, "heads", c->err, "%zu do not divide the %zu channels of q",
                                NH, q.shape.dim[2]);
     if (k.shape.dim[0] != B || k.shape.dim[2] != NH * D || (causal && T != S))
-        return misfit(c, "k", &k, causal ? "(causal) q" : "q", &q);
+        return call_misfit(c, "k", &k, causal ? "(causal) q" : "q", &q);
     real_t *out = room(c, q.count);
     attention(out, q.x, k.x, v.x, B, T, S, NH, D, scale, causal,
               room(c, attention_work(B, T, S, NH, D)), c->run->matmul);
@@ -272,13 +198,14 @@ static int call_attention(const call_t *c) {
 
 static int call_embedding(const call_t *c) {
     input_t weight, ids;
-    if (take(c, "weight", 2, 2, &weight) || take(c, "ids", 1, SHAPE_DIMS - 1, &ids)) return -1;
+    if (call_take(c, "weight", 2, 2, &weight) || call_take(c, "ids", 1, SHAPE_DIMS - 1, &ids))
+        return -1;
     size_t V = weight.shape.dim[0], C = weight.shape.dim[1];
     int32_t *id = arena_bytes(c->run->arena, ids.count * sizeof *id);
     for (size_t i = 0; i < ids.count; i++) {
         double row = ids.numbers[i];
         if (!(row >= 0 && row < (double)V && row == floor(row)))
-            return refuse(c, "an id is no row of the table");
+            return call_refuse(c, "an id is no row of the table");
         id[i] = (int32_t)row;
     }
     real_t *out = room(c, ids.count * C);
@@ -294,7 +221,8 @@ static int call_timestep_embedding(const call_t *c) {
     double shift, period;
     bool flip;
     const char *angles;
-    if (take(c, "timesteps", 1, 1, &t) || json_get_int(c->attrs, "dim", 1, 1 << 20, &dim, c->err) ||
+    if (call_take(c, "timesteps", 1, 1, &t) ||
+        json_get_int(c->attrs, "dim", 1, 1 << 20, &dim, c->err) ||
         json_get_bool(c->attrs, "flip_sin_to_cos", &flip, c->err) ||
         json_get_double(c->attrs, "freq_shift", &shift, c->err) ||
         json_get_double(c->attrs, "max_period", &period, c->err) ||
@@ -306,7 +234,7 @@ static int call_timestep_embedding(const call_t *c) {
                                "\"%s\"",
                                angles);
     if (!(period > 0) || (double)(dim / 2) == shift)
-        return refuse(c, "max_period or freq_shift make no frequencies");
+        return call_refuse(c, "max_period or freq_shift make no frequencies");
     real_t *out = room(c, t.count * (size_t)dim);
     timestep_embedding(out, t.numbers, t.count, (size_t)dim, flip, shift, period,
                        strcmp(angles, "f32") == 0 ? ANGLES_F32 : ANGLES_EXACT);
@@ -317,7 +245,7 @@ static int call_upsample_nearest(const call_t *c) {
     input_t x;
     int64_t size[2];
     size_t two;
-    if (take(c, "x", 4, 4, &x) ||
+    if (call_take(c, "x", 4, 4, &x) ||
         json_get_ints(c->attrs, "size", 1, 1 << 14, 2, 2, size, &two, c->err))
         return -1;
     size_t B = x.shape.dim[0], C = x.shape.dim[1], Ho = (size_t)size[0], Wo = (size_t)size[1];
@@ -334,13 +262,14 @@ static int call_concat(const call_t *c) {
         const char *name = json_string_value(json_array_get(list, i));
         input_t next;
         if (!name) return json_node_error(c->inputs, "x", c->err, "expected a list of keys");
-        if (read_key(c, c->inputs, "x", name, &next)) return -1;
-        if (next.shape.ndim < 2) return refuse(c, "an input has no channels");
+        if (call_read(c, c->inputs, "x", name, &next)) return -1;
+        if (next.shape.ndim < 2) return call_refuse(c, "an input has no channels");
         real_t *x = channels_last(c, &next);
         if (i > 0) {
             shape_t expected = next.shape;
             expected.dim[1] = sofar.shape.dim[1];
-            if (!shape_equal(expected, sofar.shape)) return refuse(c, "inputs of unlike shape");
+            if (!shape_equal(expected, sofar.shape))
+                return call_refuse(c, "inputs of unlike shape");
             size_t M = next.shape.dim[0] * pixels(&next), more = next.shape.dim[1];
             real_t *out = room(c, sofar.count + next.count);
             concat(out, sofar.x, x, M, sofar.shape.dim[1], more);
@@ -359,13 +288,13 @@ static int call_concat(const call_t *c) {
 
 /* Names become parts of tap names, which have an end. */
 static int check_name(const call_t *c, const char *name) {
-    return strlen(name) <= GOLDEN_NAME_MOST ? 0 : refuse(c, "a name is too long");
+    return strlen(name) <= GOLDEN_NAME_MOST ? 0 : call_refuse(c, "a name is too long");
 }
 
 static int take_factor(const call_t *c, json_node_t expert, const char *key, size_t count,
                        input_t *in) {
     const char *name;
-    if (json_get_string(expert, key, &name, c->err) || read_key(c, expert, key, name, in))
+    if (json_get_string(expert, key, &name, c->err) || call_read(c, expert, key, name, in))
         return -1;
     if (count == 0 || in->count == count) return 0;
     return json_node_error(expert, key, c->err, "expected %zu numbers, found %zu", count,
@@ -383,7 +312,7 @@ static int take_expert(const call_t *c, size_t index, const mole_layer_t *layer,
         take_factor(c, node, "lora_down", 0, &down))
         return -1;
     size_t rank = down.shape.dim[0];
-    if (down.count != rank * layer->d_in) return refuse(c, "lora_down does not fit x");
+    if (down.count != rank * layer->d_in) return call_refuse(c, "lora_down does not fit x");
     if (take_factor(c, node, "lora_up", layer->d_out * rank, &up) ||
         take_factor(c, node, "scale_weight", layer->d_out, &w) ||
         take_factor(c, node, "scale_bias", 1, &bias))
@@ -396,7 +325,7 @@ static int take_expert(const call_t *c, size_t index, const mole_layer_t *layer,
 static int call_mole(const call_t *c) {
     input_t x, weight, bias, phi, phi_bias;
     size_t experts;
-    if (take(c, "x", 3, 4, &x) || take(c, "weight", 2, 4, &weight) ||
+    if (call_take(c, "x", 3, 4, &x) || call_take(c, "weight", 2, 4, &weight) ||
         json_get_length(c->call, "experts", &experts, c->err))
         return -1;
     bool image = x.shape.ndim == 4;
@@ -405,12 +334,12 @@ static int call_mole(const call_t *c) {
                           .d_out = weight.shape.dim[0],
                           .experts = experts};
     if (weight.count != layer.d_in * layer.d_out || experts == 0)
-        return refuse(c, "weight does not fit x, or there is no expert");
-    if (take_shape(c, "bias", true, SHAPE1(layer.d_out), &bias) ||
-        take(c, "gate.Phi.weight", 2, 2, &phi) ||
-        take_shape(c, "gate.Phi.bias", false, SHAPE1(experts), &phi_bias))
+        return call_refuse(c, "weight does not fit x, or there is no expert");
+    if (call_take_shape(c, "bias", true, SHAPE1(layer.d_out), &bias) ||
+        call_take(c, "gate.Phi.weight", 2, 2, &phi) ||
+        call_take_shape(c, "gate.Phi.bias", false, SHAPE1(experts), &phi_bias))
         return -1;
-    if (phi.count != experts * layer.d_in) return refuse(c, "Phi does not fit x and experts");
+    if (phi.count != experts * layer.d_in) return call_refuse(c, "Phi does not fit x and experts");
     layer.local_weight = phi.x;
     layer.local_bias = phi_bias.x;
     layer.expert = arena_bytes(c->run->arena, experts * sizeof *layer.expert);

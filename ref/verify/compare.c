@@ -42,115 +42,6 @@ const char *row_verdict_name(row_verdict_t verdict) {
     return names[verdict];
 }
 
-/* ---- matching -------------------------------------------------------------------------------------- */
-
-static bool ends_with(const char *name, const char *ending) {
-    size_t length = strlen(name), tail = strlen(ending);
-    return length >= tail && strcmp(name + length - tail, ending) == 0;
-}
-
-typedef struct {
-    const char *name;
-    size_t row;
-} named_t;
-
-static int by_name(const void *a, const void *b) {
-    return strcmp(((const named_t *)a)->name, ((const named_t *)b)->name);
-}
-
-/* Rows sorted by name, for matching in n log n. */
-static named_t *sorted_keys(const compare_result_t *r) {
-    named_t *keys = xcalloc(r->rows + 1, sizeof *keys);
-    for (size_t i = 0; i < r->rows; i++) keys[i] = (named_t){r->row[i].name, i};
-    qsort(keys, r->rows, sizeof *keys, by_name);
-    return keys;
-}
-
-static void add_extra(compare_result_t *r, const char *name) {
-    r->extra = xrealloc(r->extra, (r->extras + 1) * sizeof *r->extra);
-    r->extra[r->extras++] = xstrdup(name);
-}
-
-/* Each candidate tap to its row; two to one row is an error. source[row] = candidate's index. */
-static int match(compare_result_t *r, trace_file_t *candidate, const compare_options_t *options,
-                 size_t *source, err_t *err) {
-    named_t *keys = sorted_keys(r);
-    int status = 0;
-    for (size_t i = 0; i < r->rows; i++) source[i] = SIZE_MAX;
-    for (size_t i = 0; !status && i < trace_file_count(candidate); i++) {
-        const trace_entry_t *entry = trace_file_at(candidate, i);
-        char *mapped = name_map_apply(options->map, entry->name);
-        named_t wanted = {mapped, 0};
-        named_t *found = bsearch(&wanted, keys, r->rows, sizeof *keys, by_name);
-        if (!found) {
-            bool asked = !options->filter || name_matches(options->filter, mapped);
-            if (asked && !ends_with(mapped, ".in")) add_extra(r, entry->name);
-        } else if (source[found->row] != SIZE_MAX) {
-            status =
-                err_set(err, "%s: '%s' and '%s' both stand for '%s'", trace_file_path(candidate),
-                        r->row[found->row].candidate_name, entry->name, mapped);
-        } else {
-            compare_row_t *row = &r->row[found->row];
-            source[found->row] = i;
-            row->candidate_name = entry->name;
-            row->candidate_shape = entry->shape;
-            row->candidate_dtype = entry->dtype;
-            r->compared++;
-        }
-        free(mapped);
-    }
-    free(keys);
-    return status;
-}
-
-/* Nothing in common: say what the candidate has, and what it probably means. */
-static int nothing_in_common(const compare_result_t *r, trace_file_t *candidate, err_t *err) {
-    const char *path = trace_file_path(candidate);
-    if (trace_file_count(candidate) == 0) return err_set(err, "%s: the trace is empty", path);
-    const char **names = xcalloc(r->rows + 1, sizeof *names);
-    shape_t *shapes = xcalloc(r->rows + 1, sizeof *shapes);
-    for (size_t i = 0; i < r->rows; i++) {
-        names[i] = r->row[i].name;
-        shapes[i] = r->row[i].shape;
-    }
-    const trace_entry_t *entry = trace_file_at(candidate, 0);
-    const char *meant = name_suggest(entry->name, entry->shape, names, shapes, r->rows);
-    err_set(err,
-            "%s: no tap has a name that the reference knows; the first is '%.120s'%s%.120s%s. Dump "
-            "under the documented names or give --map.",
-            path, entry->name, meant ? ", perhaps '" : "", meant ? meant : "", meant ? "'" : "");
-    free(names);
-    free(shapes);
-    return -1;
-}
-
-static budget_t resolve_budget(const compare_result_t *r, budget_t wanted) {
-    size_t votes[5] = {0};
-    if (wanted != BUDGET_AUTO) return wanted;
-    for (size_t i = 0; i < r->rows; i++) {
-        if (!r->row[i].candidate_name) continue;
-        switch (r->row[i].candidate_dtype) {
-        case DTYPE_F64: votes[BUDGET_F64]++; break;
-        case DTYPE_F16: votes[BUDGET_F16]++; break;
-        case DTYPE_BF16: votes[BUDGET_BF16]++; break;
-        default: votes[BUDGET_F32]++;
-        }
-    }
-    budget_t best = BUDGET_F32;
-    for (budget_t b = BUDGET_F64; b <= BUDGET_BF16; b++)
-        if (votes[b] > votes[best]) best = b;
-    return best;
-}
-
-int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_options_t *options,
-                  size_t *source, err_t *err) {
-    if (match(r, candidate, options, source, err)) return -1;
-    if (r->compared == 0) return nothing_in_common(r, candidate, err);
-    r->budget = resolve_budget(r, options->budget);
-    r->complete = options->complete;
-    return 0;
-}
-
 /* ---- weighing ---------------------------------------------------------------------------------------- */
 
 /* A histogram of distances in units of the last place, sixteen buckets an octave from 2^-8 to 2^56. */
@@ -327,6 +218,7 @@ void compare_free(compare_result_t *r) {
     for (size_t i = 0; i < r->notes; i++) free(r->note[i]);
     for (size_t i = 0; i < r->rows; i++) free((char *)r->row[i].name);
     free(r->extra);
+    free(r->meant);
     free(r->note);
     free(r->row);
     *r = (compare_result_t){0};
@@ -345,7 +237,7 @@ static void rows_of_trace(compare_result_t *r, trace_file_t *reference, const ch
     r->row = xcalloc(trace_file_count(reference) + 1, sizeof *r->row);
     for (size_t i = 0; i < trace_file_count(reference); i++) {
         const trace_entry_t *entry = trace_file_at(reference, i);
-        if (ends_with(entry->name, ".in") || (filter && !name_matches(filter, entry->name)))
+        if (compare_is_input(entry->name) || (filter && !name_matches(filter, entry->name)))
             continue;
         index[r->rows] = i;
         r->row[r->rows++] = (compare_row_t){.name = xstrdup(entry->name), .shape = entry->shape};
@@ -420,7 +312,8 @@ int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_
     int status = r->rows ? 0
                          : err_set(err, "%s: no taps to compare with%s", trace_file_path(reference),
                                    options->filter ? " (--filter)" : ": the trace is empty");
-    if (!status) status = compare_match(r, candidate, options, source, err);
+    truths_t truths = {read_trace, reference, index};
+    if (!status) status = compare_match(r, candidate, options, &truths, source, err);
     if (!status)
         status =
             weigh_traces(r, reference, candidate, peer, index, source, options->limit > 0, err);

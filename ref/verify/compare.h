@@ -75,6 +75,12 @@ typedef struct {
     char cause_kind[32];    /* the keyword of it: "epsilon", "gain", ... */
 } compare_row_t;
 
+/* What a name that only the candidate has perhaps stands for, by its first numbers or by the words in it. */
+typedef struct {
+    const char *name; /* a row's; NULL: nobody knows */
+    bool by_value;
+} compare_meant_t;
+
 typedef struct {
     compare_row_t *row; /* (rows), in the reference's order */
     size_t rows;
@@ -83,6 +89,7 @@ typedef struct {
     double median_ratio, worst_ratio;
     char **extra; /* candidate's taps that the reference has not: (extras), owned names */
     size_t extras;
+    compare_meant_t *meant; /* (extras) */
     char **note; /* (notes), owned: what the two look like as wholes, see compare_notes.c */
     size_t notes;
     bool complete;   /* missing taps were a failure */

@@ -327,7 +327,8 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
     double limit = options->limit > 0 ? options->limit : COMPARE_LIMIT;
     rows_of_golden(r, golden, options->filter, index, peer);
     int status = r->rows ? 0 : err_set(err, "%s: no tap matches --filter", golden->folder);
-    if (!status) status = compare_match(r, candidate, options, source, err);
+    truths_t truths = {read_truth, (void *)golden, index};
+    if (!status) status = compare_match(r, candidate, options, &truths, source, err);
     if (!status) status = weigh_cumulative(r, golden, candidate, index, source, err);
     if (!status && options->isolate)
         status = isolate(run, golden, candidate, r, limit, peer, source, err);

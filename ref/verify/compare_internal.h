@@ -13,10 +13,21 @@ typedef struct {
     size_t index;
 } source_t;
 
-/* Fill candidate_* of the rows, extras, compared and budget. source[row]: the candidate's index, or
- * SIZE_MAX. */
+/* The same of all rows: of row i it is `index[i]`. */
+typedef struct {
+    int (*read)(void *who, size_t index, size_t first, size_t count, double *out, err_t *err);
+    void *who;
+    const size_t *index;
+} truths_t;
+
+/* Whether a tap is what goes into a module, NAME.in, and no row. */
+bool compare_is_input(const char *name);
+
+/* Fill candidate_* of the rows, extras and what they are meant to be, compared and budget. source[row]: the
+ * candidate's index, or SIZE_MAX. */
 int compare_match(compare_result_t *result, trace_file_t *candidate,
-                  const compare_options_t *options, size_t *source, err_t *err);
+                  const compare_options_t *options, const truths_t *truths, size_t *source,
+                  err_t *err);
 
 /* Fill row->cumulative and ulp_p99, in chunks. */
 int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,

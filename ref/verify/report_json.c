@@ -126,13 +126,23 @@ static json_t *counts_value(const compare_result_t *result) {
     return o;
 }
 
+static json_t *meant_value(const compare_meant_t *meant) {
+    if (!meant->name) return json_null();
+    json_t *o = json_object();
+    json_object_set_new(o, "name", text(meant->name));
+    json_object_set_new(o, "by", json_string(meant->by_value ? "value" : "name"));
+    return o;
+}
+
 json_t *report_json_value(const compare_result_t *result) {
     json_t *o = json_object(), *budget = json_object(), *extra = json_array();
-    json_t *notes = json_array(), *rows = json_array();
+    json_t *meant = json_array(), *notes = json_array(), *rows = json_array();
     json_object_set_new(budget, "name", json_string(budget_name(result->budget)));
     json_object_set_new(budget, "unit", figure(budget_unit(result->budget)));
-    for (size_t i = 0; i < result->extras; i++)
+    for (size_t i = 0; i < result->extras; i++) {
         json_array_append_new(extra, text(result->extra[i]));
+        json_array_append_new(meant, meant_value(&result->meant[i]));
+    }
     for (size_t i = 0; i < result->notes; i++) json_array_append_new(notes, text(result->note[i]));
     for (size_t i = 0; i < result->rows; i++)
         json_array_append_new(rows, row_value(&result->row[i], i));
@@ -151,6 +161,7 @@ json_t *report_json_value(const compare_result_t *result) {
     json_object_set_new(o, "notes", notes);
     json_object_set_new(o, "culprit", culprit_value(result));
     json_object_set_new(o, "extra", extra);
+    json_object_set_new(o, "meant", meant);
     json_object_set_new(o, "rows", rows);
     return o;
 }

@@ -188,8 +188,10 @@ static void put_overall(FILE *to, const compare_result_t *result, bool silent_fa
         put_xml(to, result->note[i]);
     }
     for (size_t i = 0; i < result->extras; i++) {
+        char *extra = report_extra_text(result, i);
         fputs("\nextra: ", to);
-        put_xml(to, result->extra[i]);
+        put_xml(to, extra);
+        free(extra);
     }
     fputs("</system-out></testcase>\n </testsuite>\n", to);
 }

@@ -234,3 +234,12 @@ const char *report_index_text(char text[SHAPE_TEXT], shape_t shape, size_t flat)
     snprintf(text + used, SHAPE_TEXT - used, "]");
     return text;
 }
+
+char *report_extra_text(const compare_result_t *result, size_t index) {
+    const compare_meant_t *meant = &result->meant[index];
+    return xasprintf("%s%s%s", result->extra[index],
+                     !meant->name      ? ""
+                     : meant->by_value ? ", which holds the numbers of "
+                                       : ", perhaps ",
+                     meant->name ? meant->name : "");
+}

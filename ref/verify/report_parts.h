@@ -87,4 +87,7 @@ int report_file_open(report_file_t *file, const char *path, err_t *err);
  * or -1 and err (kept as it is when status is not 0). */
 int report_file_close(report_file_t *file, int status, err_t *err);
 
+/* An extra name and what it perhaps stands for: "b.0, which holds the numbers of unet.conv_in"; malloc'd. */
+char *report_extra_text(const compare_result_t *result, size_t index);
+
 #endif

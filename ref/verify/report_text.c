@@ -258,7 +258,7 @@ static void put_extra(FILE *to, const compare_result_t *result, bool all) {
     if (!result->extras) return;
     fprintf(to, "%-11s%zu of the candidate's taps: not in the reference, so not compared\n",
             "extra", result->extras);
-    for (size_t i = 0; i < shown; i++) put_line(to, "", result->extra[i]);
+    for (size_t i = 0; i < shown; i++) put_owned(to, "", report_extra_text(result, i));
     if (shown < result->extras) fprintf(to, "%-11s... and %zu more\n", "", result->extras - shown);
 }
 

@@ -124,6 +124,9 @@ void report_sample(compare_result_t *result, size_t agreeing) {
     }
     result->extra = xcalloc(result->extras, sizeof *result->extra);
     for (size_t i = 0; i < result->extras; i++) result->extra[i] = xasprintf("port.extra.%zu", i);
+    result->meant = xcalloc(result->extras, sizeof *result->meant);
+    result->meant[0] = (compare_meant_t){result->row[0].name, true};
+    result->meant[1] = (compare_meant_t){result->row[2].name, false};
     result->notes = 1;
     result->note = xcalloc(1, sizeof *result->note);
     result->note[0] = xstrdup("runs of 3 & 2 steps");
@@ -132,8 +135,11 @@ void report_sample(compare_result_t *result, size_t agreeing) {
 void report_sample_name(compare_result_t *result, size_t row, const char *name) {
     compare_row_t *r = &result->row[row];
     bool there = r->candidate_name != NULL;
+    char *own = xstrdup(name);
+    for (size_t i = 0; i < result->extras; i++)
+        if (result->meant[i].name == r->name) result->meant[i].name = own;
     free((char *)r->name);
-    r->name = xstrdup(name);
+    r->name = own;
     r->candidate_name = there ? r->name : NULL;
 }
 

@@ -83,6 +83,33 @@ static void nothing_in_common_is_no_verdict(void **state) {
     assert_int_equal(st_writer_finish(w, &err), 0);
     fixture_free(NULL);
     expect(3, "--map", CASE, "");
+    const golden_tap_t *t = golden_case_find(&golden, TAP);
+    assert_int_equal(st_writer_open(&w, candidate, &err), 0);
+    put(w, "a", DTYPE_F64, SHAPE1(1), &one);
+    put(w, "b", DTYPE_F64, t->shape, t->truth->data);
+    assert_int_equal(st_writer_finish(w, &err), 0);
+    fixture_free(NULL);
+    expect(3, "there is 'b', which holds the numbers of '" TAP "'", CASE, "");
+}
+
+/* Names that say nothing are known by their numbers, in a trace that has others and in one that has none; by
+ * the words in them otherwise. What is there is not looked for. */
+static void strangers_are_recognised(void **state) {
+    (void)state;
+    make(candidate, (made_t){.rename = "layer17"});
+    expect(0, "layer17, which holds the numbers of " TAP, CASE, "");
+    make(candidate, (made_t){.rename = "layer17", .edit = gain});
+    expect(0, "layer17, which holds the numbers of " TAP, CASE, "");
+    make(reference, (made_t){0});
+    expect(0, "layer17, which holds the numbers of " TAP, reference, "");
+    make(candidate, (made_t){.rename = "layer17", .edit = flat});
+    expect(0, NULL, CASE, "");
+    assert_non_null(strstr(output, "layer17\n")); /* another shape, and no like word */
+    make(candidate, (made_t){.rename = "decoder.middle.resblocks.0.conv1", .edit = ones});
+    expect(0, "resblocks.0.conv1, perhaps " TAP, CASE, "");
+    make(candidate, (made_t){.extra = "layer17"});
+    expect(0, NULL, CASE, "");
+    assert_non_null(strstr(output, "layer17\n")); /* nothing is missing */
 }
 
 static void names_are_mapped(void **state) {
@@ -140,6 +167,7 @@ int main(void) {
         fixture_test(missing_is_stated),
         fixture_test(extra_is_listed),
         fixture_test(nothing_in_common_is_no_verdict),
+        fixture_test(strangers_are_recognised),
         fixture_test(names_are_mapped),
         fixture_test(filter_chooses),
         fixture_test(limit_and_budget_decide),

@@ -101,6 +101,13 @@ static void head(void **state) {
     assert_number(o, "culprit.after.unknown", 2);
     assert_number(o, "culprit.after.inherited", 1);
     assert_int_equal(json_array_size(at(o, "extra")), 7);
+    assert_int_equal(json_array_size(at(o, "meant")), 7);
+    const json_t *meant = json_array_get(at(o, "meant"), 0);
+    assert_string_equal(json_string_value(json_object_get(meant, "name")), r.row[0].name);
+    assert_string_equal(json_string_value(json_object_get(meant, "by")), "value");
+    meant = json_array_get(at(o, "meant"), 1);
+    assert_string_equal(json_string_value(json_object_get(meant, "by")), "name");
+    assert_true(json_is_null(json_array_get(at(o, "meant"), 2)));
     assert_string_equal(json_string_value(json_array_get(at(o, "notes"), 0)),
                         "runs of 3 & 2 steps");
     assert_text(o, "extra.6", "port.extra.6");

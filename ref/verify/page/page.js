@@ -73,10 +73,13 @@ function drawHead() {
     make("p", {}, "Likely cause: ", row.cause ? shown(row.cause.text) : "none of the usual ones explains it"),
     make("p", {}, "What follows it is ", shown(report.culprit.after.text)));
 }
+function meantBy(meant) {
+  return meant ? [meant.by === "value" ? ", which holds the numbers of " : ", perhaps ", nameOf(meant.name)] : [];
+}
 function drawExtra() {
   if (!report.extra.length) return;
   $("extra").append(make("p", {class: "soft"}, `${report.extra.length} taps of the candidate that the reference has not:`),
-    make("ul", {}, ...report.extra.slice(0, 200).map((n) => make("li", {}, nameOf(n)))));
+    make("ul", {}, ...report.extra.slice(0, 200).map((n, i) => make("li", {}, nameOf(n), ...meantBy(report.meant[i])))));
 }
 
 // ---- the network: step and component, block, part, layer ---------------------------------------------------------
