@@ -19,8 +19,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/fmath.h"
 #include "verify/compare_internal.h"
+#include "verify/ulps.h"
 
 double budget_unit(budget_t budget) {
     switch (budget) {
@@ -44,54 +44,12 @@ const char *row_verdict_name(row_verdict_t verdict) {
 
 /* ---- weighing ---------------------------------------------------------------------------------------- */
 
-/* A histogram of distances in units of the last place, sixteen buckets an octave from 2^-8 to 2^56. */
-enum { ULP_OCTAVES = 64, ULP_PER_OCTAVE = 16, ULP_LOWEST = -8 };
-
-static const double LN_2 = 0.69314718055994530942;
-
-typedef struct {
-    uint64_t bucket[ULP_OCTAVES * ULP_PER_OCTAVE + 1], count;
-    double edge[ULP_PER_OCTAVE]; /* lower edges of the buckets of one octave, [1/2, 1) */
-} ulps_t;
-
-static void ulps_add(ulps_t *h, double candidate, double truth, double unit) {
-    int exponent;
-    double error = fabs(candidate - truth);
-    if (!isfinite(error)) return;
-    h->count++;
-    if (error == 0) {
-        h->bucket[0]++;
-        return;
-    }
-    frexp(truth, &exponent); /* |truth| in [2^(e-1), 2^e): its last place is u 2^e */
-    double distance = error / ldexp(unit, truth == 0 ? -126 : exponent);
-    double mantissa = frexp(distance, &exponent); /* distance = mantissa 2^exponent */
-    int within = 0, last = ULP_OCTAVES * ULP_PER_OCTAVE;
-    for (int step = ULP_PER_OCTAVE / 2; step; step /= 2)
-        if (mantissa >= h->edge[within + step]) within += step;
-    int place = 1 + (exponent - 1 - ULP_LOWEST) * ULP_PER_OCTAVE + within;
-    h->bucket[place < 1 || distance == 0 ? 1 : place > last ? last : place]++;
-}
-
-/* The upper edge of the bucket that holds the 99th percentile. */
-static double ulps_p99(const ulps_t *h) {
-    uint64_t wanted = h->count - h->count / 100, seen = 0;
-    for (size_t i = 0; i <= ULP_OCTAVES * ULP_PER_OCTAVE; i++) {
-        seen += h->bucket[i];
-        if (seen >= wanted)
-            return i == 0 ? 0 : fmath_exp(LN_2 * ((double)i / ULP_PER_OCTAVE + ULP_LOWEST));
-    }
-    return 0;
-}
-
 int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
                     const source_t *truth, double unit, err_t *err) {
     enum { CHUNK = 1 << 17 };
     size_t count = shape_count(row->shape), room = count < CHUNK ? count + 1 : CHUNK;
     double *a = xmalloc(room * sizeof *a), *b = xmalloc(room * sizeof *b);
-    ulps_t *ulps = xcalloc(1, sizeof *ulps);
-    for (int k = 0; k < ULP_PER_OCTAVE; k++)
-        ulps->edge[k] = 0.5 * fmath_exp(LN_2 * k / ULP_PER_OCTAVE);
+    ulps_t ulps = {0};
     int status = 0;
     row->cumulative = diff_tensors(NULL, NULL, 0);
     for (size_t first = 0; !status && first < count; first += CHUNK) {
@@ -101,10 +59,9 @@ int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
         if (status) break;
         diff_t part = diff_tensors(a, b, n);
         diff_append(&row->cumulative, &part);
-        for (size_t i = 0; i < n; i++) ulps_add(ulps, a[i], b[i], unit);
+        ulps_add(&ulps, a, b, n, unit);
     }
-    row->ulp_p99 = ulps_p99(ulps);
-    free(ulps);
+    row->ulp_p99 = ulps_p99(&ulps);
     free(a);
     free(b);
     return status ? -1 : 0;
