@@ -2,14 +2,10 @@
  *
  * A comparator that forgives is worse than none: most cases here are ways in which one could. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
 #include <stdint.h>
 #include <string.h>
 
-#include <cmocka.h>
-
+#include "../fixture.h"
 #include "verify/diff.h"
 
 #define COUNT(a)               (sizeof(a) / sizeof(a)[0])
@@ -142,6 +138,30 @@ static void infinities(void **state) {
     const double nan_for_inf[] = {1, NAN, -INFINITY, 4};
     d = DIFF(nan_for_inf, truth);
     check_mismatch(&d, 1, 1, 0, 0);
+}
+
+/* Of usual numbers and of others the figures are taken by different loops. An Inf that both hold makes others
+ * of them and counts for nothing, so that both ways must say the same. */
+static void both_ways_agree(void **state) {
+    (void)state;
+    enum { MOST = 70 };
+    for (size_t n = 1; n <= MOST; n++) {
+        double *truth = fixture_random(n + 1, n, 1),
+               *candidate = fixture_random(n + 1, n + 100, 1e-3);
+        for (size_t i = 0; i < n; i++) candidate[i] += truth[i];
+        diff_t usual = diff_tensors(candidate, truth, n);
+        truth[n] = candidate[n] = INFINITY;
+        diff_t other = diff_tensors(candidate, truth, n + 1);
+        assert_true(usual.max_abs == other.max_abs && usual.worst == other.worst);
+        assert_true(usual.candidate_at == other.candidate_at && usual.truth_at == other.truth_at);
+        assert_true(usual.truth_max == other.truth_max);
+        check_close(usual.rms, other.rms, 1e-14, "rms");
+        check_close(usual.truth_rms, other.truth_rms, 1e-14, "truth_rms");
+        check_close(usual.candidate_rms, other.candidate_rms, 1e-14, "candidate_rms");
+        check_close(usual.storage_floor, other.storage_floor, 1e-14, "storage_floor");
+        check_close(usual.cosine, other.cosine, 1e-14, "cosine");
+        fixture_free(NULL);
+    }
 }
 
 static void zeros(void **state) {
@@ -325,6 +345,7 @@ int main(void) {
         cmocka_unit_test(spikes),
         cmocka_unit_test(infinities),
         cmocka_unit_test(nan_is_never_forgiven),
+        fixture_test(both_ways_agree),
         cmocka_unit_test(zeros),
         cmocka_unit_test(extreme_sizes),
         cmocka_unit_test(storage_floor),
