@@ -295,12 +295,15 @@ format: ## lay out the code as the linter wants it
 
 GOLDEN = .venv/bin/python scripts/golden/make.py --out golden $(if $(ORIGINAL),--original "$(ORIGINAL)")
 
-.PHONY: golden golden-check
+.PHONY: golden golden-check golden-alarms
 golden: .venv/ready ## make the golden data anew with PyTorch
 	$(GOLDEN)
 
 golden-check: .venv/ready ## make them anew elsewhere and compare with golden/
 	$(GOLDEN) --check
+
+golden-alarms: .venv/ready all ## does `mole compare` call PyTorch's own passes wrong? (it should not)
+	.venv/bin/python scripts/golden/alarms.py $(OUT)/mole
 
 .venv/ready: scripts/requirements.txt
 	@scripts/setup.sh --golden

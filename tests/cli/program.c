@@ -64,7 +64,7 @@ static void child(const run_how_t *how, char **argv, int out, int err) {
     }
     if (how->stdout_to) out = open(how->stdout_to, O_WRONLY);
     if (out < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0) _exit(125);
-    unsetenv("_STDBUF_O"); /* stdbuf around a test is not around the program */
+    unsetenv("_STDBUF_O");                   /* stdbuf around a test is not around the program */
     setenv("OMP_WAIT_POLICY", "passive", 0); /* other programs run at the same time */
     if (how->folder && chdir(how->folder)) _exit(125);
     alarm(how->seconds ? how->seconds : 60);
