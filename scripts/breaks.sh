@@ -101,7 +101,7 @@ clean_objects() { # clean_objects FILE
 # tests/api looks at what is installed, which is not rebuilt for every break.
 tests=$(cd tests && find . -name 'test_*.c' ! -path './api/*' | sed 's/^\.\///; s/\.c$//' | LC_ALL=C sort)
 needs_program() { # needs_program TEST: does it run the command?
-    grep -q '"MOLE\|program\.h"\|compare_made\.h"' "tests/$1.c"
+    grep -q '"MOLE\|program\.h"\|compare_made\.h"\|mole_says\.h"' "tests/$1.c"
 }
 # The failed cases of one program, "TYPE TEST CASE" a line: all with -a, else the first, after which
 # nobody listens and the program ends at its next line. A case without a result is a crash.

@@ -22,18 +22,15 @@ static void print_help(void) {
         "trace), or one operation (attention, conv2d, softmax ...) on inputs from a file. With\n"
         "--expect also say how far a given result is from what comes out.\n\n%s%s"
         "  --inputs FILE        .npy, .npz or .safetensors; in torch's dimension order\n"
-        "  --input NAME         which tensor of the file is the input (MODULE.in, else the only "
-        "one)\n"
+        "  --input NAME         which tensor is the input (MODULE.in, else the file's only one)\n"
         "  --input KEY=NAME     another input: temb of a ResnetBlock2D of the UNet,\n"
-        "                       encoder_hidden_states of a Transformer2DModel, an operation's own "
+        "                       encoder_hidden_states of a Transformer2DModel, an operation's "
         "keys\n"
         "                       (x, weight, bias, q, k, v ...; default: the tensor of that name)\n"
         "  --attr KEY=VALUE     an operation's attribute, as JSON: heads=8, causal=false,\n"
         "                       padding=[1,1,1,1] (docs/golden-format.md has them all)\n"
         "  --expect NAME        a tensor of the same file to compare the result with\n"
-        "  -o, --output FILE    store what is computed, inner taps too: .safetensors, named as in "
-        "a "
-        "trace\n\n"
+        "  -o, --output FILE    store all that is computed as a trace: .safetensors\n\n"
         "examples:\n"
         "  mole replay vae.post_quant_conv --model golden/models/sd15-tiny \\\n"
         "      --inputs golden/runs/vae-decode/tensors.safetensors --input input/latents \\\n"
@@ -75,7 +72,7 @@ static int add_attr(replay_options_t *o, const char *text) {
     if (!value)
         return cli_usage_error(command, "--attr takes KEY=VALUE with a JSON value, not '%s'", text);
     char *key = xasprintf("%.*s", (int)(equals - text), text);
-    json_object_set_new(o->attrs, key, value);
+    json_object_set_new_nocheck(o->attrs, key, value); /* any bytes: the operation refuses them */
     free(key);
     return 0;
 }

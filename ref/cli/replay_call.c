@@ -27,7 +27,7 @@ static json_t *names_of(const replay_options_t *o, const char *key) {
     json_t *names = json_array();
     for (size_t i = 0; i < o->given; i++)
         if (strcmp(o->input[i].key, key) == 0)
-            json_array_append_new(names, json_string(o->input[i].name));
+            json_array_append_new(names, json_string_nocheck(o->input[i].name));
     json_t *value =
         json_array_size(names) > 1 ? json_incref(names) : json_incref(json_array_get(names, 0));
     json_decref(names);
@@ -49,7 +49,7 @@ static json_t *inputs_of(const replay_options_t *o, const char *keys) {
     /* Keys that the operation does not take are the call's to refuse. */
     for (size_t i = 0; i < o->given; i++)
         if (*o->input[i].key && !json_object_get(inputs, o->input[i].key))
-            json_object_set_new(inputs, o->input[i].key, names_of(o, o->input[i].key));
+            json_object_set_new_nocheck(inputs, o->input[i].key, names_of(o, o->input[i].key));
     free(copy);
     return inputs;
 }

@@ -56,12 +56,11 @@ def verdict(mole, case, taps, folder):
     """What the comparison says of a trace, in a line; its exit code; the rows of taps that are wrong."""
     path = Path(folder) / "trace.safetensors"
     save_file({name: x.contiguous().clone() for name, x in taps.items()}, path)
-    run = subprocess.run([mole, "compare", case, path], capture_output=True, text=True, check=False)
-    lines = [line for line in run.stdout.splitlines() if line.startswith(("verdict", "culprit"))]
-    culprits = subprocess.run(
-        [mole, "compare", "--all", case, path], capture_output=True, text=True, check=False
-    ).stdout.splitlines()
-    wrong = [line for line in culprits if line.endswith("DIFFERS")]
+    command = [mole, "compare", "--all", case, path]
+    run = subprocess.run(command, capture_output=True, text=True, check=False)
+    said = run.stdout.splitlines()
+    lines = [line for line in said if line.startswith(("verdict", "culprit"))]
+    wrong = [line for line in said if line.endswith("DIFFERS")]
     return "; ".join(" ".join(line.split()) for line in lines) or run.stderr, run.returncode, wrong
 
 

@@ -6,6 +6,7 @@
 #include "../fixture.h"
 #include "../scratch.h"
 #include "io/safetensors.h"
+#include "mole_says.h"
 #include "verify/golden.h"
 
 #define CASE "golden/runs/vae-decode"
@@ -14,7 +15,6 @@
 
 extern golden_case_t golden;
 extern char candidate[300], reference[300], peer[300]; /* paths in the scratch folder */
-extern char output[1 << 16];                           /* what the last comparison said */
 
 /* Set-up and tear-down of a group. */
 int open_case(void **state);

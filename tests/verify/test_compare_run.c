@@ -5,11 +5,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include "../fixture.h"
 #include "../scratch.h"
 #include "io/safetensors.h"
+#include "mole_says.h"
 #include "sampler/ddim.h"
 #include "verify/golden.h"
 
@@ -35,25 +35,8 @@ static double *truth_of(const char *name) {
     return x;
 }
 
-static char output[1 << 16];
-
-/* mole compare; the exit code, and what was said in `output`. */
-static int compare(const char *arguments) {
-    char command[2048];
-    const char *mole = getenv("MOLE");
-    assert_non_null(mole);
-    snprintf(command, sizeof command, "%s compare %s 2>&1", mole, arguments);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    output[fread(output, 1, sizeof output - 1, pipe)] = '\0';
-    int status = pclose(pipe);
-    if (!WIFEXITED(status)) fail_msg("%s ended by a signal:\n%s", command, output);
-    return WEXITSTATUS(status);
-}
-
 /* The truth, with x in the place of one tap: compared, exit code 1, and the text said. */
 static void expect(const char *name, const double *x, const char *text) {
-    char arguments[1024];
     err_t err;
     st_writer_t *w;
     const char *path = scratch_path("candidate.safetensors");
@@ -64,8 +47,7 @@ static void expect(const char *name, const double *x, const char *text) {
         assert_int_equal(st_writer_add(w, t->name, DTYPE_F64, t->shape, numbers, &err), 0);
     }
     assert_int_equal(st_writer_finish(w, &err), 0);
-    snprintf(arguments, sizeof arguments, "%s %s", CASE, path);
-    if (compare(arguments) != 1 || !strstr(output, text))
+    if (mole_says("compare %s %s", CASE, path) != 1 || !strstr(output, text))
         fail_msg("'%s' or exit code 1 is not in:\n%s", text, output);
 }
 
@@ -114,15 +96,13 @@ static void small_taps_share_their_measure(void **state) {
         int code;
     } cases[] = {{14, 0}, {30, 1}};
     for (size_t i = 0; i < 2; i++) {
-        char arguments[1024];
         const char *path = scratch_path("gate.safetensors");
         st_writer_t *w;
         for (size_t k = 0; k < 2; k++) off[k] = truth[k] * (1 + cases[i].units * 0x1p-24);
         assert_int_equal(st_writer_open(&w, path, &err), 0);
         assert_int_equal(st_writer_add(w, gate, DTYPE_F64, SHAPE1(2), off, &err), 0);
         assert_int_equal(st_writer_finish(w, &err), 0);
-        snprintf(arguments, sizeof arguments, "--budget f32 golden/runs/unet-step %s", path);
-        if (compare(arguments) != cases[i].code)
+        if (mole_says("compare --budget f32 golden/runs/unet-step %s", path) != cases[i].code)
             fail_msg("%g units: exit code %d expected:\n%s", cases[i].units, cases[i].code, output);
     }
 }

@@ -9,12 +9,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
 
 #include <cmocka.h>
 #include <jansson.h>
 
 #include "../scratch.h"
+#include "mole_says.h"
 #include "trace_fixture.h"
 #include "verify/ranges.h"
 
@@ -205,21 +205,6 @@ static void refused(void **state) {
 
 /* ---- mole inspect --ranges ------------------------------------------------------------------- */
 
-static char output[1 << 16];
-
-static int inspect(const char *arguments) {
-    const char *mole = getenv("MOLE");
-    char command[1024];
-    if (!mole) fail_msg("MOLE should name the program (make test sets it)");
-    snprintf(command, sizeof command, "%s inspect %s 2>&1", mole, arguments);
-    FILE *pipe = popen(command, "r");
-    assert_non_null(pipe);
-    output[fread(output, 1, sizeof output - 1, pipe)] = '\0';
-    int status = pclose(pipe);
-    if (!WIFEXITED(status)) fail_msg("%s ended by a signal:\n%s", command, output);
-    return WEXITSTATUS(status);
-}
-
 static void said(const char *text) {
     if (!strstr(output, text)) fail_msg("'%s' is not in:\n%s", text, output);
 }
@@ -228,7 +213,7 @@ static void command_text(void **state) {
     (void)state;
     char arguments[512];
     snprintf(arguments, sizeof arguments, "--ranges %s", write_trace(NPZ_DEFLATED));
-    if (inspect(arguments) != 0) fail_msg("%s", output);
+    if (mole_says("inspect %s", arguments) != 0) fail_msg("%s", output);
     said(" 9.000e+04 ");
     said("  <0.01%       .       .       .       .      1      1    150000  unet.<long>\n");
     said("      .  50.00%  50.00%       .       .      .      .         2  lost\n");
@@ -247,7 +232,7 @@ static void command_json(void **state) {
     char arguments[512];
     json_error_t where;
     snprintf(arguments, sizeof arguments, "--json --ranges %s", write_trace(NPY_CSV));
-    if (inspect(arguments) != 0) fail_msg("%s", output);
+    if (mole_says("inspect %s", arguments) != 0) fail_msg("%s", output);
     json_t *all = json_loads(output, JSON_REJECT_DUPLICATES, &where);
     if (!all) fail_msg("%s in:\n%s", where.text, output);
     const char *largest, *tap, *dtype;
@@ -281,22 +266,22 @@ static void command_json(void **state) {
 static void command_refusals(void **state) {
     (void)state;
     char arguments[512];
-    assert_int_equal(inspect("--ranges"), 2);
+    assert_int_equal(mole_says("inspect --ranges"), 2);
     said("--ranges takes one trace");
-    assert_int_equal(inspect("--ranges a b"), 2);
-    assert_int_equal(inspect("--ranges --model x a"), 2);
+    assert_int_equal(mole_says("inspect --ranges a b"), 2);
+    assert_int_equal(mole_says("inspect --ranges --model x a"), 2);
     snprintf(arguments, sizeof arguments, "--ranges %s", scratch_path("nothing.npz"));
-    assert_int_equal(inspect(arguments), 3);
+    assert_int_equal(mole_says("inspect %s", arguments), 3);
     said("nothing.npz: cannot open");
     snprintf(arguments, sizeof arguments, "--ranges %s",
              fixture_trace("none", SAFETENSORS, NULL, 0));
-    assert_int_equal(inspect(arguments), 3);
+    assert_int_equal(mole_says("inspect %s", arguments), 3);
     said("holds no tensors");
     const float zeros[2] = {0, 0};
     const fixture_tensor_t tensor = {"zeros", DTYPE_F32, SHAPE1(2), zeros, false};
     snprintf(arguments, sizeof arguments, "--ranges --json %s",
              fixture_trace("zeros", SAFETENSORS, &tensor, 1));
-    assert_int_equal(inspect(arguments), 0);
+    assert_int_equal(mole_says("inspect %s", arguments), 0);
     said("\"headroom_f16\": null");
 }
 
