@@ -97,11 +97,11 @@ $(TEST_SRC:%.c=$(OUT)/$(1)/%): $(OUT)/$(1)/%: $(OUT)/$(1)/%.o \
 	    $$(shell pkg-config --libs $$(TEST_PKGS))
 endef
 # The page of the HTML report, as C strings.
-PAGE := ref/verify/page
+PAGE := ref/report/page
 $(OUT)/include/report_page.inc: scripts/embed_page.awk $(wildcard $(PAGE)/*)
 	@mkdir -p $(@D)
 	$(Q)awk -f scripts/embed_page.awk $(PAGE)/page.html >$@
-$(OUT)/f32/ref/verify/report_html.o $(OUT)/f64/ref/verify/report_html.o: $(OUT)/include/report_page.inc
+$(OUT)/f32/ref/report/report_html.o $(OUT)/f64/ref/report/report_html.o: $(OUT)/include/report_page.inc
 
 $(eval $(call precision,f32))
 $(eval $(call precision,f64))
@@ -243,8 +243,8 @@ test-html: ## the HTML report in a real browser (installs Chromium)
 	@CC='$(CC)' scripts/setup.sh --html || { \
 	    echo "SKIP the HTML report in a browser: Chromium with chromedriver cannot be had here"; \
 	    echo "0 passed, 0 failed, 1 skipped"; exit 0; }; \
-	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/verify/test_report_html && \
-	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/verify/test_report_html $(OUT)/html
+	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/report/test_report_html && \
+	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/report/test_report_html $(OUT)/html
 
 # Full-size Stable Diffusion v1.5 with rank-256 experts, made by formula: nothing is downloaded.
 .PHONY: test-full

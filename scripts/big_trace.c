@@ -16,7 +16,7 @@
 #include "io/file.h"
 #include "io/npy.h"
 #include "io/safetensors.h"
-#include "verify/trace_file.h"
+#include "trace/trace_file.h"
 
 enum { ROWS = 2048, COLUMNS = 2048, COUNT = ROWS * COLUMNS, PIECE = 1 << 16 };
 static const size_t taps_per_gib = ((size_t)1 << 30) / (COUNT * sizeof(float));

@@ -151,7 +151,7 @@ sound() {
 # ---- the breaks ----------------------------------------------------------------------------------
 
 # The programs in the order in which they are asked, the slow ones last.
-slow='^verify/test_runs\|^verify/test_compare\|^cli/\|^mole/test_layers\|^pipeline/test_memory'
+slow='^compare/\|^cli/\|^mole/test_layers\|^pipeline/test_memory'
 ordered() { # ordered ROOM TEST...
     room=$1
     shift

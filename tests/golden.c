@@ -9,9 +9,9 @@
 
 #include "core/dtype.h"
 #include "core/err.h"
+#include "golden/sha256.h"
 #include "io/safetensors.h"
-#include "verify/diff.h"
-#include "verify/sha256.h"
+#include "trace/diff.h"
 
 struct golden {
     char *folder;

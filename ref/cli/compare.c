@@ -4,8 +4,9 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "compare/compare.h"
 #include "io/file.h"
-#include "verify/compare.h"
+#include "report/report.h"
 
 static const char command[] = "compare";
 

@@ -4,7 +4,7 @@
 #include <stdio.h>
 
 #include "cli/cli.h"
-#include "verify/ranges.h"
+#include "trace/ranges.h"
 
 /* ---- JSON ------------------------------------------------------------------------------------ */
 

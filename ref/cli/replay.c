@@ -10,7 +10,7 @@
 #include "io/tensor_file.h"
 #include "model/blocks.h"
 #include "model/modules.h"
-#include "verify/diff.h"
+#include "trace/diff.h"
 
 static const char command[] = "replay";
 

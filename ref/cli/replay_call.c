@@ -5,8 +5,8 @@
 #include <unistd.h>
 
 #include "cli/replay.h"
+#include "golden/calls.h"
 #include "io/file.h"
-#include "verify/calls.h"
 
 /* The name "" stands for the only tensor of the file. */
 static int read_tensor(const void *who, const char *name, tensor_file_t *tensor, err_t *err) {

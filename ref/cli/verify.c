@@ -8,8 +8,9 @@
 #include <sys/stat.h>
 
 #include "cli/cli.h"
+#include "compare/verify.h"
 #include "io/file.h"
-#include "verify/verify.h"
+#include "report/report.h"
 
 static const char command[] = "verify";
 

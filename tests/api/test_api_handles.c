@@ -7,10 +7,10 @@
 #include "../fixture.h"
 #include "api/mole.h"
 #include "core/dtype.h"
+#include "golden/golden.h"
 #include "io/safetensors.h"
 #include "sampler/noise.h"
-#include "verify/diff.h"
-#include "verify/golden.h"
+#include "trace/diff.h"
 
 static const bool is_f64 = sizeof(real_t) == sizeof(double);
 static mole_error_t error;

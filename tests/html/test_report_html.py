@@ -3,7 +3,7 @@
 
     python3 tests/html/test_report_html.py PROGRAM [FOLDER]
 
-PROGRAM is the test program tests/verify/test_report_html: it writes the pages, and their JSON reports,
+PROGRAM is the test program tests/report/test_report_html: it writes the pages, and their JSON reports,
 which say what the pages must show. FOLDER keeps them, with screenshots (default: a temporary folder).
 The browser is Chromium without a window, spoken to through chromedriver's WebDriver interface; only
 Python's own library is used. The last line is "N passed, N failed, N skipped"."""

@@ -11,11 +11,11 @@
 #include <jansson.h>
 
 #include "../scratch.h"
+#include "golden/sha256.h"
 #include "io/file.h"
 #include "io/synth.h"
 #include "io/weights.h"
 #include "pipeline/pipeline.h"
-#include "verify/sha256.h"
 
 static json_t *hashes(void) {
     json_error_t error;

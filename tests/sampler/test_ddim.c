@@ -15,7 +15,7 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "sampler/ddim.h"
-#include "verify/diff.h"
+#include "trace/diff.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
 #ifdef MOLE_F64

@@ -11,10 +11,10 @@
 
 #include <cmocka.h>
 
+#include "golden/sha256.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "sampler/noise.h"
-#include "verify/sha256.h"
 
 /* ---- the engine ------------------------------------------------------------------------------ */
 

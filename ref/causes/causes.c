@@ -1,0 +1,123 @@
+/* causes.c - see causes.h: the table of hypotheses, the simplest first, and the hunt. */
+#include "causes/causes.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "causes/causes_hunt.h"
+
+const char *const causes_kinds[] = {
+    "zero",     "constant",      "skipped",   "unconverged", "swapped-tensors",
+    "nhwc",     "permuted-axes", "heads",     "order",       "swapped-halves",
+    "reversed", "shift",         "precision", "gain",        "offset",
+    "epsilon",  "variance",      "groups",    "layout",      "norm-missing",
+    "affine",   "missing-bias",  "bias",      "padding",     "activation",
+    "scale",    "gate",          "pooling",   "schedule",    "time",
+    "mask",     "interpolation", "skip",      "residual",    "range",
+    "noise",    "localised",     NULL};
+
+/* computed: the prediction goes through operations in real_t, and has their rounding. */
+static const struct {
+    hypothesis_t *function;
+    bool computed;
+} table[] = {
+    {cause_constant, false},
+    {cause_identity, false},
+    {cause_permuted, false},
+    {cause_swapped_halves, false},
+    {cause_heads_layout, false},
+    {cause_reversed, false},
+    {cause_swapped_taps, false},
+    {cause_stored_precision, false},
+    {cause_mole, true},
+    {cause_norm, false},
+    {cause_norm_input, false},
+    {cause_linear, true},
+    {cause_conv, true},
+    {cause_activation, false},
+    {cause_input_activation, true},
+    {cause_time_proj, true},
+    {cause_input_layout, true},
+    {cause_attention, true},
+    {cause_upsample, true},
+    {cause_skip, true},
+    {cause_residual, false},
+    {cause_guidance, false},
+    {cause_step, true},
+    {cause_image, false},
+    {cause_embeddings, false},
+    {cause_noise, false},
+    {cause_prompt, false},
+    {cause_input_gain, false},
+    {cause_named_gain, false},
+    {cause_shifted, false},
+    {cause_low_precision, true},
+    {cause_fitted, false},
+    {cause_border, false},
+    {cause_localised, false},
+};
+
+static double rms_between(const double *a, const double *b, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) {
+        double d = a[i] - (b ? b[i] : 0);
+        sum += d * d;
+    }
+    return sqrt(sum / (double)count);
+}
+
+/* Names: the step in front, and the part of the layer behind. */
+static void read_name(hunt_t *h) {
+    const char *slash = strchr(h->c->name, '/');
+    h->name = strncmp(h->c->name, "step.", 5) == 0 && slash ? slash + 1 : h->c->name;
+    snprintf(h->module, sizeof h->module, "%s", h->name);
+    h->part = strstr(h->name, ".mole.");
+    if (!h->part && hunt_ends(h->name, ".in")) h->part = h->name + strlen(h->name) - 3;
+    if (!h->part) h->part = "";
+    size_t stem = strlen(h->name) - strlen(h->part);
+    if (stem < sizeof h->module) h->module[stem] = '\0';
+}
+
+static void release(hunt_t *h) {
+    for (size_t i = 0; i < h->kept_count; i++) free(h->kept[i]);
+    free(h->kept);
+    h->kept = NULL;
+    h->kept_count = 0;
+}
+
+static void report(const hunt_t *h, cause_t *cause) {
+    const finding_t *f = &h->best;
+    if (!*f->kind) return;
+    snprintf(cause->kind, sizeof cause->kind, "%s", f->kind);
+    if (f->accepted) {
+        snprintf(cause->text, sizeof cause->text, "%s", f->text);
+        return;
+    }
+    char tail[64];
+    int length = snprintf(tail, sizeof tail, " (%.2g %% of the difference remains)",
+                          100 * f->remaining / h->difference);
+    int room = (int)sizeof cause->text - 1 - (int)strlen("in part: ") - length;
+    snprintf(cause->text, sizeof cause->text, "in part: %.*s%s", room, f->text, tail);
+}
+
+void causes_find(const run_t *run, const culprit_t *culprit, cause_t *cause) {
+    cause->text[0] = cause->kind[0] = '\0';
+    if (culprit->count == 0) return;
+    hunt_t h = {.run = run, .c = culprit, .best.remaining = HUGE_VAL};
+    read_name(&h);
+    h.difference = rms_between(culprit->candidate, culprit->expected, culprit->count);
+    h.scale = rms_between(culprit->expected, NULL, culprit->count);
+    if (!isfinite(h.difference) || !isfinite(h.scale) || h.difference == 0) return;
+    /* The prediction has rounding of its own: a few units of doubles, more of real_t. */
+    double exact = CAUSE_ROUNDINGS * culprit->rounding + 8 * 0x1p-53 * h.scale;
+    double computed = exact;
+    if (sizeof(real_t) == sizeof(float)) computed += CAUSE_ROUNDINGS * 0x1p-24 * h.scale;
+    for (size_t i = 0; i < sizeof table / sizeof *table && !h.best.accepted; i++) {
+        h.tolerance = table[i].computed ? computed : exact;
+        table[i].function(&h);
+        release(&h);
+    }
+    report(&h, cause);
+}

@@ -1,0 +1,181 @@
+/* causes_activation.c - activations by their input's tap, GEGLU, the timestep's embedding. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "causes/causes_hunt.h"
+#include "core/fmath.h"
+
+static double none(double x) {
+    return x;
+}
+
+static double relu(double x) {
+    return x > 0 ? x : 0;
+}
+
+static double silu_of(double x) {
+    return x * fmath_sigmoid(x);
+}
+
+static double gelu_of(double x) {
+    return x / 2 * (1 + fmath_erf(x * 0.7071067811865476));
+}
+
+/* 0.5 (1 + tanh z) = sigmoid(2 z), z = sqrt(2 / pi) (x + 0.044715 x^3) */
+static double tanh_gelu(double x) {
+    return x * fmath_sigmoid(2 * 0.7978845608028654 * (x + 0.044715 * x * x * x));
+}
+
+static double quick_gelu_of(double x) {
+    return x * fmath_sigmoid(1.702 * x);
+}
+
+const cause_act_t cause_acts[CAUSE_ACTS] = {{none, "no activation"},
+                                            {silu_of, "SiLU"},
+                                            {gelu_of, "erf GELU"},
+                                            {tanh_gelu, "the tanh approximation of GELU"},
+                                            {quick_gelu_of, "quick GELU"},
+                                            {relu, "ReLU"},
+                                            {fmath_sigmoid, "the sigmoid alone"}};
+
+/* What the reference uses: the one that gives the expected numbers. */
+static int right_act(const hunt_t *h, const double *x) {
+    for (int a = 0; a < CAUSE_ACTS; a++) {
+        double sum = 0;
+        for (size_t i = 0; i < h->c->count; i++) {
+            double d = cause_acts[a].function(x[i]) - h->c->expected[i];
+            sum += d * d;
+        }
+        if (sqrt(sum / (double)h->c->count) <= h->tolerance) return a;
+    }
+    return -1;
+}
+
+static void try_acts(hunt_t *h, const double *x) {
+    int right = right_act(h, x);
+    double *guess = hunt_doubles(h, h->c->count);
+    for (int a = 0; a < CAUSE_ACTS && right >= 0; a++) {
+        if (a == right) continue;
+        for (size_t i = 0; i < h->c->count; i++) guess[i] = cause_acts[a].function(x[i]);
+        hunt_try(h, guess, "activation", "%s gives your numbers; it should be %s",
+                 cause_acts[a].name, cause_acts[right].name);
+    }
+    for (size_t i = 0; i < h->c->count && right >= 0; i++)
+        guess[i] = cause_acts[right].function(h->c->expected[i]);
+    if (right >= 0) hunt_try(h, guess, "activation", "%s is applied twice", cause_acts[right].name);
+}
+
+/* x (M,2N): value and gate. interleaved: value and gate take turns. */
+static void try_geglu(hunt_t *h, const double *x, size_t M, size_t N) {
+    double *guess = hunt_doubles(h, h->c->count);
+    for (int a = 0; a < CAUSE_ACTS; a++)
+        for (int way = 0; way < 4; way++) { /* 1: halves swapped; 2: interleaved */
+            bool swapped = way & 1, interleaved = way & 2;
+            if (cause_acts[a].function == gelu_of && way == 0) continue;
+            for (size_t i = 0; i < M * N; i++) {
+                const double *row = x + i / N * 2 * N;
+                double first = interleaved ? row[2 * (i % N)] : row[i % N];
+                double second = interleaved ? row[2 * (i % N) + 1] : row[N + i % N];
+                double value = swapped ? second : first, gate = swapped ? first : second;
+                guess[i] = value * cause_acts[a].function(gate);
+            }
+            bool erf = cause_acts[a].function == gelu_of;
+            hunt_try(h, guess, way ? "swapped-halves" : "activation", "GEGLU: %s%s%s%s",
+                     swapped ? "the first part is taken for the gate; it is the value" : "",
+                     interleaved ? (swapped ? ", and value and gate take turns; they are two halves"
+                                            : "value and gate take turns; they are two halves")
+                                 : "",
+                     erf ? "" : (way ? "; and the gate goes through " : "the gate goes through "),
+                     erf ? "" : cause_acts[a].name);
+        }
+}
+
+void cause_activation(hunt_t *h) {
+    static const char *const pairs[][2] = {{".activation_fn", ".fc1"},
+                                           {"time_embedding.act", "time_embedding.linear_1"},
+                                           {".conv_act", ".conv_norm_out"},
+                                           {".ff.net.0", ".ff.net.0.proj"}};
+    shape_t shape = SHAPE0();
+    const double *x = NULL;
+    if (*h->part) return;
+    for (size_t i = 0; i < sizeof pairs / sizeof *pairs && !x; i++)
+        x = hunt_neighbour(h, pairs[i][0], pairs[i][1], &shape);
+    if (!x) return;
+    size_t count = shape_count(shape), N = h->c->shape.dim[h->c->shape.ndim - 1];
+    if (count == h->c->count)
+        try_acts(h, x);
+    else if (count == 2 * h->c->count && shape.dim[shape.ndim - 1] == 2 * N)
+        try_geglu(h, x, h->c->count / N, N);
+}
+
+/* ---- the timestep ---------------------------------------------------------------------------- */
+
+typedef struct {
+    double t, shift, period;
+    bool flip;
+} time_way_t;
+
+static const double *embed(hunt_t *h, time_way_t way) {
+    size_t B = h->c->shape.dim[0], dim = h->c->count / B;
+    double *out = hunt_doubles(h, h->c->count);
+    double half = (double)(dim / 2);
+    REQUIRE(dim >= 2, "cause_time_proj: %zu numbers for a timestep", dim);
+    for (size_t i = 0; i < h->c->count; i++) {
+        size_t j = i % dim, k = j % (dim / 2);
+        double angle = way.t * fmath_exp(-fmath_log(way.period) * (double)k / (half - way.shift));
+        bool cosine = (j < dim / 2) == way.flip;
+        out[i] = cosine ? fmath_cos(angle) : fmath_sin(angle);
+    }
+    return out;
+}
+
+static double rms_to(const hunt_t *h, const double *guess, const double *tensor) {
+    double sum = 0;
+    for (size_t i = 0; i < h->c->count; i++) sum += (guess[i] - tensor[i]) * (guess[i] - tensor[i]);
+    return sqrt(sum / (double)h->c->count);
+}
+
+/* The whole timestep in 0 .. 1000 whose embedding `tensor` is; -1 when there is none. */
+static int timestep_of(hunt_t *h, const double *tensor, time_way_t way) {
+    int best = -1;
+    double least = h->scale / 8;
+    for (int t = 0; t <= 1000; t++) {
+        way.t = t;
+        double rms = rms_to(h, embed(h, way), tensor);
+        if (rms < least) least = rms, best = t;
+    }
+    return best;
+}
+
+void cause_time_proj(hunt_t *h) {
+    size_t dim = h->c->shape.ndim == 2 ? h->c->shape.dim[1] : 0;
+    if (!hunt_ends(h->name, "time_proj") || dim < 4 || dim % 2) return;
+    time_way_t right = {0, 0, 10000, true};
+    int t = -1;
+    for (int way = 0; way < 4 && t < 0; way++) {
+        right.flip = way % 2 == 0;
+        right.shift = way / 2;
+        t = timestep_of(h, h->c->expected, right);
+    }
+    if (t < 0) return;
+    right.t = t;
+    time_way_t way = right;
+    way.shift = 1 - right.shift;
+    hunt_try(h, embed(h, way), "shift",
+             "frequencies divide by half - %g; it should be half - %g "
+             "(downscale_freq_shift)",
+             way.shift, right.shift);
+    way = right, way.period = 1000;
+    hunt_try(h, embed(h, way), "time", "max_period is 1000; it should be 10000");
+    way = right, way.t = t / 1000.0;
+    hunt_try(h, embed(h, way), "time", "the timestep is divided by 1000 (%g for %d)", way.t, t);
+    way = right, way.t = t * 3.14159265358979323846 / 180;
+    hunt_try(h, embed(h, way), "time", "the angles are taken for degrees");
+    int other = timestep_of(h, h->c->candidate, right);
+    way = right, way.t = other;
+    if (other >= 0 && other != t)
+        hunt_try(h, embed(h, way), "schedule",
+                 "this is the embedding of timestep %d; expected %d%s", other, t,
+                 other == t - 1 || other == t + 1 ? " (steps_offset?)" : "");
+}

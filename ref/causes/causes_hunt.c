@@ -1,0 +1,185 @@
+/* causes_hunt.c - see causes_hunt.h. */
+#include "causes/causes_hunt.h"
+
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- memory ---------------------------------------------------------------------------------- */
+
+static void keep(hunt_t *h, void *memory) {
+    h->kept = xrealloc(h->kept, (h->kept_count + 1) * sizeof *h->kept);
+    h->kept[h->kept_count++] = memory;
+}
+
+double *hunt_doubles(hunt_t *h, size_t count) {
+    double *x = xmalloc((count + 1) * sizeof *x);
+    keep(h, x);
+    return x;
+}
+
+real_t *hunt_reals(hunt_t *h, const double *x, size_t count) {
+    real_t *out = xmalloc((count + 1) * sizeof *out);
+    keep(h, out);
+    for (size_t i = 0; x && i < count; i++) out[i] = (real_t)x[i];
+    return out;
+}
+
+/* ---- the judge ------------------------------------------------------------------------------- */
+
+/* rms(candidate - guess), or HUGE_VAL as soon as it is beyond an eighth of the difference. */
+static double remaining(const hunt_t *h, const double *guess) {
+    size_t n = h->c->count;
+    double most = h->difference * h->difference / 64 * (double)n, sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        double d = h->c->candidate[i] - guess[i];
+        sum += d * d;
+        if (!(sum <= most)) return HUGE_VAL;
+    }
+    return sqrt(sum / (double)n);
+}
+
+/* Whole: see causes.h. */
+static bool explains(const hunt_t *h, double rest) {
+    double limit = h->tolerance;
+    return (rest <= limit && rest <= h->difference / 100) ||
+           (rest <= limit / 8 && rest <= h->difference / 8);
+}
+
+/* Weighs a guess. When it becomes the best one, h->best holds all of it but the text, which the
+ * caller writes: *better. Returns whether it is accepted. */
+static bool judge(hunt_t *h, const double *guess, const char *kind, bool *better) {
+    finding_t f = {.remaining = remaining(h, guess)};
+    f.accepted = explains(h, f.remaining);
+    /* A handful of numbers comes near anything by chance. */
+    bool part = h->c->count >= 8 && f.remaining <= h->difference / 20;
+    *better = f.accepted > h->best.accepted || f.remaining < h->best.remaining / 4;
+    if ((!f.accepted && !part) || f.accepted < h->best.accepted) *better = false;
+    if (!*better) return f.accepted;
+    snprintf(f.kind, sizeof f.kind, "%s", kind);
+    h->best = f;
+    return f.accepted;
+}
+
+bool hunt_try(hunt_t *h, const double *guess, const char *kind, const char *format, ...) {
+    bool better, accepted = judge(h, guess, kind, &better);
+    if (better) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(h->best.text, sizeof h->best.text, format, args);
+        va_end(args);
+    }
+    return accepted;
+}
+
+bool hunt_try_delta(hunt_t *h, const double *delta, double weight, const char *kind,
+                    const char *format, ...) {
+    double *guess = hunt_doubles(h, h->c->count);
+    for (size_t i = 0; i < h->c->count; i++) guess[i] = h->c->expected[i] + weight * delta[i];
+    bool better, accepted = judge(h, guess, kind, &better);
+    if (better) {
+        va_list args;
+        va_start(args, format);
+        vsnprintf(h->best.text, sizeof h->best.text, format, args);
+        va_end(args);
+    }
+    return accepted;
+}
+
+bool hunt_same(const hunt_t *h, const double *a, const double *b, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
+    return count > 0 && sqrt(sum / (double)count) <= h->tolerance;
+}
+
+/* ---- names and other taps -------------------------------------------------------------------- */
+
+double *hunt_tap(hunt_t *h, const char *name, shape_t *shape) {
+    if (!h->c->tap) return NULL;
+    char full[512];
+    int prefix = (int)(h->name - h->c->name);
+    int length = snprintf(full, sizeof full, "%.*s%s", prefix, h->c->name, name);
+    if (length < 0 || (size_t)length >= sizeof full) return NULL;
+    double *x = h->c->tap(h->c->context, full, shape);
+    if (x) keep(h, x);
+    return x;
+}
+
+bool hunt_ends(const char *name, const char *tail) {
+    size_t n = strlen(name), t = strlen(tail);
+    return n >= t && strcmp(name + n - t, tail) == 0;
+}
+
+double *hunt_neighbour(hunt_t *h, const char *from, const char *to, shape_t *shape) {
+    char name[512];
+    if (!hunt_ends(h->module, from)) return NULL;
+    int stem = (int)(strlen(h->module) - strlen(from));
+    int length = snprintf(name, sizeof name, "%.*s%s", stem, h->module, to);
+    return length < 0 || (size_t)length >= sizeof name ? NULL : hunt_tap(h, name, shape);
+}
+
+bool hunt_layer_is(const hunt_t *h, const char *tail) {
+    bool output = !*h->part || strcmp(h->part, ".mole.base") == 0 || strcmp(h->part, ".in") == 0;
+    return output && hunt_ends(h->module, tail);
+}
+
+/* ---- computing ------------------------------------------------------------------------------- */
+
+void hunt_swap_axes(double *out, const double *x, size_t B, size_t C, size_t P) {
+    for (size_t b = 0; b < B; b++)
+        for (size_t c = 0; c < C; c++)
+            for (size_t p = 0; p < P; p++) out[(b * P + p) * C + c] = x[(b * C + c) * P + p];
+}
+
+double *hunt_linear(hunt_t *h, const double *x, const real_t *weight, const real_t *bias, size_t M,
+                    size_t K, size_t N) {
+    real_t *in = hunt_reals(h, x, M * K), *out = hunt_reals(h, NULL, M * N);
+    linear(out, in, weight, bias, M, K, N, h->run->matmul);
+    double *y = hunt_doubles(h, M * N);
+    for (size_t i = 0; i < M * N; i++) y[i] = (double)out[i];
+    return y;
+}
+
+double *hunt_apply(hunt_t *h, const double *x) {
+    const culprit_t *c = h->c;
+    bool base = strcmp(h->part, ".mole.base") == 0;
+    if (!c->module || !c->input || (*h->part && !base)) return NULL;
+    module_t module = *c->module;
+    linear_t plain;
+    if (base && module.kind == MODULE_LINEAR) {
+        plain = *module.as.linear;
+        plain.mole = NULL;
+        module.as.linear = &plain;
+    }
+    size_t in = shape_count(c->input_shape);
+    real_t *out = hunt_reals(h, NULL, c->count);
+    run_t run = *h->run;
+    run.sink = NULL;
+    shape_t shape;
+    err_t err;
+    if (module_replay(&run, &module, NULL, &shape, NULL, c->input_shape, &err) ||
+        !shape_equal(shape, c->shape) ||
+        module_replay(&run, &module, out, &shape, hunt_reals(h, x, in), c->input_shape, &err))
+        return NULL;
+    double *y = hunt_doubles(h, c->count);
+    for (size_t i = 0; i < c->count; i++) y[i] = (double)out[i];
+    return y;
+}
+
+bool hunt_fit2(const double *y, const double *a, const double *b, size_t n, double *p, double *q) {
+    double aa = 0, bb = 0, ab = 0, ya = 0, yb = 0;
+    for (size_t i = 0; i < n; i++) {
+        aa += a[i] * a[i];
+        bb += b[i] * b[i];
+        ab += a[i] * b[i];
+        ya += y[i] * a[i];
+        yb += y[i] * b[i];
+    }
+    double determinant = aa * bb - ab * ab;
+    if (!(determinant > 1e-9 * aa * bb)) return false;
+    *p = (ya * bb - yb * ab) / determinant;
+    *q = (yb * aa - ya * ab) / determinant;
+    return true;
+}

@@ -1,0 +1,93 @@
+/* causes_hunt.h - what the hypotheses of causes_*.c share: the culprit, scratch memory, other taps,
+ * and the one judge that accepts a prediction. Nobody outside includes it. */
+#ifndef MOLE_CAUSES_CAUSES_HUNT_H
+#define MOLE_CAUSES_CAUSES_HUNT_H
+
+#include "causes/causes.h"
+
+typedef struct {
+    char kind[32], text[CAUSE_TEXT];
+    double remaining; /* rms */
+    bool accepted;
+} finding_t;
+
+typedef struct {
+    const run_t *run;
+    const culprit_t *c;
+    const char *name;  /* the tap's, without "step.000/" */
+    char module[512];  /* the layer's: without ".mole...." and ".in" too */
+    const char *part;  /* "", ".mole.base", ".mole.face.expert" ... or ".in" */
+    double difference; /* rms(candidate - expected) */
+    double scale;      /* rms(expected) */
+    double tolerance;  /* rms that counts as nothing */
+    finding_t best;    /* the accepted one, or the best that explains a part */
+    void **kept;
+    size_t kept_count;
+} hunt_t;
+
+/* Count numbers that live until the hypothesis returns. */
+double *hunt_doubles(hunt_t *h, size_t count);
+real_t *hunt_reals(hunt_t *h, const double *x, size_t count); /* x NULL: not filled */
+
+/* The judge: does `guess` (culprit's count) predict the candidate? Among several accepted ones of
+ * one hypothesis the first stays unless a later one leaves less than a quarter. */
+bool hunt_try(hunt_t *h, const double *guess, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* guess = expected + weight * delta. */
+bool hunt_try_delta(hunt_t *h, const double *delta, double weight, const char *kind,
+                    const char *format, ...) __attribute__((format(printf, 5, 6)));
+
+/* Whether two tensors are equal within the tolerance (times `loosely`). */
+bool hunt_same(const hunt_t *h, const double *a, const double *b, size_t count);
+
+/* The candidate's tap of this name, the culprit's step in front; NULL when it has none. */
+double *hunt_tap(hunt_t *h, const char *name, shape_t *shape);
+/* The tap of a neighbour: `from`, which the layer's name ends with, replaced by `to`. */
+double *hunt_neighbour(hunt_t *h, const char *from, const char *to, shape_t *shape);
+bool hunt_ends(const char *name, const char *tail);
+/* The layer's name ends like this, and the culprit is its output: whole, base, or input. */
+bool hunt_layer_is(const hunt_t *h, const char *tail);
+
+/* (B,C,P) <-> (B,P,C), each of B*C*P numbers. */
+void hunt_swap_axes(double *out, const double *x, size_t B, size_t C, size_t P);
+
+/* out = the culprit's layer on another input of shape c->input_shape: with experts when the culprit
+ * is the whole layer, the linear map alone for ".mole.base". NULL when the part is another one. */
+double *hunt_apply(hunt_t *h, const double *x);
+/* out (M,N) = x (M,K) weight^T + bias, through ops. */
+double *hunt_linear(hunt_t *h, const double *x, const real_t *weight, const real_t *bias, size_t M,
+                    size_t K, size_t N);
+
+/* Least squares: y ~ p a + q b; false when the two directions are (nearly) one. */
+bool hunt_fit2(const double *y, const double *a, const double *b, size_t n, double *p, double *q);
+
+/* x rounded to `bits` significant bits, ties to even; below 2^lowest the spacing stays. */
+double cause_round(double x, int bits, int lowest);
+
+/* Activations that are taken for one another. */
+typedef struct {
+    double (*function)(double);
+    const char *name;
+} cause_act_t;
+enum { CAUSE_ACTS = 7 };
+extern const cause_act_t cause_acts[CAUSE_ACTS];
+
+/* ---- the hypotheses, one function per family ------------------------------------------------- */
+
+typedef void hypothesis_t(hunt_t *h);
+hypothesis_t cause_constant, cause_identity, cause_swapped_taps; /* causes_numbers.c */
+hypothesis_t cause_stored_precision, cause_named_gain, cause_fitted, cause_input_gain;
+hypothesis_t cause_permuted, cause_heads_layout, cause_swapped_halves,
+    cause_reversed; /* causes_axes.c */
+hypothesis_t cause_input_layout, cause_shifted, cause_border, cause_localised;
+hypothesis_t cause_norm, cause_norm_input; /* causes_norm.c */
+hypothesis_t cause_linear, cause_conv, cause_input_activation,
+    cause_low_precision;                                 /* causes_linear.c */
+hypothesis_t cause_mole;                                 /* causes_mole.c */
+hypothesis_t cause_activation, cause_time_proj;          /* causes_activation.c */
+hypothesis_t cause_attention;                            /* causes_attention.c */
+hypothesis_t cause_upsample, cause_skip, cause_residual; /* causes_image.c */
+hypothesis_t cause_guidance, cause_step, cause_image, cause_embeddings;
+hypothesis_t cause_noise, cause_prompt; /* causes_sampler.c */
+
+#endif

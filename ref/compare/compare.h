@@ -1,0 +1,136 @@
+/* compare.h - which layer of a port is wrong, and is the rest acceptable?
+ *
+ * A candidate trace is held against a reference, tap by tap, in the reference's order. Two questions are
+ * kept apart:
+ *
+ *   cumulative  how far is the candidate's tensor from the truth? (its own errors and inherited ones)
+ *   isolated    how far is it from what the reference computes from the candidate's own inputs?
+ *
+ * The second is answered by running the reference network in float64 with every tap, once compared,
+ * replaced by the candidate's tensor: each module then starts from the candidate's numbers, and what
+ * remains is the error that this module made itself. It needs a golden case as the reference.
+ *
+ * Errors are weighed in units of PyTorch's own rounding error at the candidate's precision:
+ *
+ *   ratio = rms(candidate - reference) / (max(f32_error, storage floor) u / 2^-24)
+ *
+ * u being the unit of the candidate's precision (2^-53, 2^-24, 2^-11 for f16, 2^-8 for bf16). Rounding is
+ * proportional to u, so that one measured float32 error serves every precision. For linear maps the
+ * provable bound gamma(K+1) (|W||x| + |b|) is checked as well, element by element. */
+#ifndef MOLE_COMPARE_COMPARE_H
+#define MOLE_COMPARE_COMPARE_H
+
+#include "causes/causes.h"
+#include "golden/golden.h"
+#include "mole/run.h"
+#include "trace/diff.h"
+#include "trace/names.h"
+#include "trace/trace_file.h"
+
+typedef enum { BUDGET_AUTO, BUDGET_F64, BUDGET_F32, BUDGET_F16, BUDGET_BF16 } budget_t;
+
+/* The unit roundoff of a precision, and its name ("f32"). AUTO is that of the candidate's dtype. */
+double budget_unit(budget_t budget);
+const char *budget_name(budget_t budget);
+
+typedef enum {
+    ROW_AGREES,
+    ROW_SUSPICIOUS, /* beyond what rounding typically does, and not beyond what it can: within the
+                     * provable bound, or (compare_row_undecided) above a guessed limit and below
+                     * doubt's end */
+    ROW_DIFFERS,    /* wrong by itself (isolated), or, where that is unknown, wrong */
+    ROW_INHERITED,  /* wrong, but right for its inputs: innocent */
+    ROW_MISSING,   /* the candidate has no such tap: stated; a failure only when all are demanded */
+    ROW_SHAPE,     /* another shape: a failure */
+    ROW_NOT_FINITE /* NaN or Inf where the reference has none: a failure */
+} row_verdict_t;
+
+const char *row_verdict_name(row_verdict_t verdict);
+
+enum { ORIGIN_TEXT = 160 };
+
+typedef struct {
+    const char *name;           /* the reference's */
+    const char *candidate_name; /* NULL when missing */
+    shape_t shape, candidate_shape;
+    dtype_t candidate_dtype;
+    row_verdict_t verdict;
+
+    diff_t cumulative;
+    double peer_rms; /* PyTorch's float32 error, 0 where unknown */
+    double ratio;    /* of the cumulative error; NaN where there is no peer */
+    double
+        ulp_p99; /* 99th percentile of the distance in units of the last place of the precision */
+
+    bool has_isolated;
+    diff_t isolated;
+    double isolated_ratio;
+    bool has_bound;      /* a linear map whose input was seen */
+    double bound_used;   /* worst |error| / hard bound; above 1 is proof of a mistake */
+    double typical_used; /* the same against the sqrt(K) bound */
+
+    double limit;             /* what the deciding ratio was held against */
+    double decided;           /* a guessed limit: ratio up to which the tap is suspicious; else 0 */
+    char origin[ORIGIN_TEXT]; /* where that limit comes from */
+    cause_t cause;            /* of the culprit: what explains the difference */
+} compare_row_t;
+
+/* What a name that only the candidate has perhaps stands for, by its first numbers or by the words in it. */
+typedef struct {
+    const char *name; /* a row's; NULL: nobody knows */
+    bool by_value;
+} compare_meant_t;
+
+typedef struct {
+    compare_row_t *row; /* (rows), in the reference's order */
+    size_t rows;
+    size_t culprit; /* index of the first wrong row, SIZE_MAX when there is none */
+    size_t agreeing, suspicious, differing, inherited, missing, compared;
+    double median_ratio, worst_ratio;
+    char **extra; /* candidate's taps that the reference has not: (extras), owned names */
+    size_t extras;
+    compare_meant_t *meant; /* (extras) */
+    char **note; /* (notes), owned: what the two look like as wholes, see compare_notes.c */
+    size_t notes;
+    bool complete;   /* missing taps were a failure */
+    budget_t budget; /* resolved: never AUTO */
+    char reference[256], candidate[256];
+} compare_result_t;
+
+typedef struct {
+    budget_t budget;
+    double limit;          /* ratio above which a tap differs; 0: the default, COMPARE_LIMIT */
+    const char *filter;    /* glob over reference names, or NULL */
+    const name_map_t *map; /* candidate's names to ours, or NULL */
+    bool complete;         /* a missing tap is a failure */
+    bool isolate;          /* run the reference on the candidate's inputs (golden references) */
+} compare_options_t;
+
+/* Sixteen times PyTorch's own error: the threshold of the BLAS test suites for an error that is rounding. */
+#define COMPARE_LIMIT 16.0
+
+/* Golden case against trace. Returns 0 (whatever the verdict), or -1 and err for input that cannot be
+ * compared (nothing in common, not readable). compare_free is due on success. */
+int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
+                   const compare_options_t *options, compare_result_t *result, err_t *err);
+
+/* Trace against trace; peer: a third trace whose error is the measure (PyTorch's float32), or NULL: then
+ * the measure is a guess, and called one: up to 2^6 u of the tensor's rms a tap agrees, beyond 2^11 u or a
+ * sixteenth it differs, and in between it is suspicious and undecided: a trace brings no weights, so there
+ * is no operation to replay and no bound to prove. A limit in the options decides alone. */
+int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_t *peer,
+                   const compare_options_t *options, compare_result_t *result, err_t *err);
+
+void compare_free(compare_result_t *result);
+/* Rows of `part` after those of `whole`, under prefix + name ("unet-step/"), for one report on several
+ * comparisons; the candidate is known by the reference's names then. part is freed. `whole` begins as
+ * {0}; its reference is the caller's to say. */
+void compare_join(compare_result_t *whole, compare_result_t *part, const char *prefix);
+/* A failure anywhere: exit code 1. */
+bool compare_differs(const compare_result_t *result);
+/* Nobody can say, for want of a peer, whether this row's error is rounding's. */
+bool compare_row_undecided(const compare_row_t *row);
+/* How many such rows there are. With one of them the result is no agreement: exit code 1 too. */
+size_t compare_undecided(const compare_result_t *result);
+
+#endif

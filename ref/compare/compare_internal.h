@@ -1,0 +1,54 @@
+/* compare_internal.h - what compare.c, compare_golden.c and verify.c share; else only tests include it. */
+#ifndef MOLE_COMPARE_COMPARE_INTERNAL_H
+#define MOLE_COMPARE_COMPARE_INTERNAL_H
+
+#include "compare/compare.h"
+#include "model/layers.h"
+#include "trace/names.h"
+
+/* Where the truth of a row is read from. */
+typedef struct {
+    int (*read)(void *who, size_t index, size_t first, size_t count, double *out, err_t *err);
+    void *who;
+    size_t index;
+} source_t;
+
+/* The same of all rows: of row i it is `index[i]`. */
+typedef struct {
+    int (*read)(void *who, size_t index, size_t first, size_t count, double *out, err_t *err);
+    void *who;
+    const size_t *index;
+} truths_t;
+
+/* Whether a tap is what goes into a module, NAME.in, and no row. */
+bool compare_is_input(const char *name);
+
+/* Fill candidate_* of the rows, extras and what they are meant to be, compared and budget. source[row]: the
+ * candidate's index, or SIZE_MAX. */
+int compare_match(compare_result_t *result, trace_file_t *candidate,
+                  const compare_options_t *options, const truths_t *truths, size_t *source,
+                  err_t *err);
+
+/* Fill row->cumulative and ulp_p99, in chunks. */
+int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
+                    const source_t *truth, double unit, err_t *err);
+
+/* The rms error that counts as one: PyTorch's at this precision, and never less than half a unit of the
+ * tensor's own rms (32 units in float64). */
+double compare_scale(double peer_rms, double truth_rms, double unit);
+double compare_ratio(const diff_t *diff, double scale);
+
+/* Verdicts, culprit, counts. */
+void compare_judge(compare_result_t *result, double limit);
+/* Culprit, counts, median and worst ratio, of rows that have their verdicts. */
+void compare_count(compare_result_t *result);
+
+/* Say what two judged traces look like as wholes; paths of the files they came from. */
+void compare_notes(compare_result_t *result, const char *reference, const char *candidate,
+                   const compare_options_t *options);
+
+/* out = |W||x| + |b| of a linear map on x, in the shape of its output; returns K, or 0 when it has none. */
+size_t compare_bound_magnitudes(const module_t *module, double *out, const double *x,
+                                shape_t shape);
+
+#endif

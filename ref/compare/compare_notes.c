@@ -1,0 +1,83 @@
+/* compare_notes.c - what the two look like as wholes: the same file, runs of other lengths, another model. A
+ * note changes no verdict; it keeps a reader from looking for a mistake in a layer. */
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "compare/compare_internal.h"
+
+static void add_note(compare_result_t *r, char *text) {
+    r->note = xrealloc(r->note, (r->notes + 1) * sizeof *r->note);
+    r->note[r->notes++] = text;
+}
+
+static bool same_file(const char *a, const char *b) {
+    struct stat one, other;
+    return stat(a, &one) == 0 && stat(b, &other) == 0 && one.st_dev == other.st_dev &&
+           one.st_ino == other.st_ino;
+}
+
+/* "step.012/...": 13; anything else 0. */
+static size_t step_count(const char *name) {
+    char *end;
+    if (strncmp(name, "step.", 5) != 0) return 0;
+    unsigned long step = strtoul(name + 5, &end, 10);
+    return end > name + 5 && *end == '/' && step < SIZE_MAX ? (size_t)step + 1 : 0;
+}
+
+static size_t larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
+static void note_steps(compare_result_t *r) {
+    size_t reference = 0, candidate = 0;
+    for (size_t i = 0; i < r->rows; i++) {
+        size_t steps = step_count(r->row[i].name);
+        reference = larger(reference, steps);
+        if (r->row[i].candidate_name) candidate = larger(candidate, steps);
+    }
+    for (size_t i = 0; i < r->extras; i++) candidate = larger(candidate, step_count(r->extra[i]));
+    if (reference == candidate || !reference || !candidate) return;
+    add_note(r, xasprintf("the candidate has %zu steps, the reference %zu: %s of another number of "
+                          "steps, whose timesteps are others from the first step on",
+                          candidate, reference,
+                          candidate < reference ? "a part of such a run, or one" : "a run"));
+}
+
+static void note_shapes(compare_result_t *r) {
+    size_t others = 0;
+    for (size_t i = 0; i < r->rows; i++) others += r->row[i].verdict == ROW_SHAPE;
+    if (2 * others > r->compared)
+        add_note(r, xasprintf("%zu of the %zu taps compared have another shape: a trace of another "
+                              "model, or of another picture size",
+                              others, r->compared));
+}
+
+static void note_types(compare_result_t *r) {
+    size_t of[DTYPE_BOOL + 1] = {0}, kinds = 0;
+    char text[160] = "";
+    for (size_t i = 0; i < r->rows; i++)
+        if (r->row[i].candidate_name) of[r->row[i].candidate_dtype]++;
+    for (size_t d = 0; d <= DTYPE_BOOL; d++) {
+        size_t used = strlen(text);
+        if (!of[d]) continue;
+        snprintf(text + used, sizeof text - used, "%s%zu as %s", kinds++ ? ", " : "", of[d],
+                 dtype_name((dtype_t)d));
+    }
+    if (kinds > 1)
+        add_note(r, xasprintf("the candidate's taps are stored as several types (%s) and all "
+                              "weighed as %s; --budget chooses",
+                              text, budget_name(r->budget)));
+}
+
+void compare_notes(compare_result_t *r, const char *reference, const char *candidate,
+                   const compare_options_t *options) {
+    if (same_file(reference, candidate))
+        add_note(r, xstrdup("reference and candidate are the same file, which says nothing about "
+                            "a port"));
+    note_steps(r);
+    note_shapes(r);
+    if (options->budget == BUDGET_AUTO) note_types(r);
+}

@@ -1,0 +1,248 @@
+/* golden.c - see golden.h. */
+#include "golden/golden.h"
+
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "golden/calls.h"
+#include "golden/sha256.h"
+#include "io/file.h"
+#include "io/synth.h"
+#include "trace/fingerprint.h"
+
+static int check_hash(const char *folder, const char *name, const char *expected, err_t *err) {
+    char *path = xasprintf("%s/%s", folder, name), found[SHA256_TEXT];
+    int status = sha256_file(found, path, err);
+    if (!status && strcmp(found, expected) != 0)
+        status = err_set(err,
+                         "%s: SHA-256 is %s, the manifest says %.64s. The file or the manifest "
+                         "was changed; restore both from the same version.",
+                         path, found, expected);
+    free(path);
+    return status;
+}
+
+/* Every file of an object {"name": {"sha256": ...}} or {"name": "sha256"}. */
+static int check_hashes(const golden_case_t *g, const char *key, json_node_t node, err_t *err) {
+    const json_t *files = json_object_get(node.value, key);
+    const char *name;
+    json_t *entry;
+    if (!json_is_object(files))
+        return json_node_error(node, key, err, "expected an object of files");
+    json_object_foreach((json_t *)files, name, entry) {
+        const json_t *hash = json_is_object(entry) ? json_object_get(entry, "sha256") : entry;
+        if (!json_is_string(hash))
+            return json_node_error(node, key, err, "no sha256 for '%s'", name);
+        if (check_hash(g->folder, name, json_string_value(hash), err)) return -1;
+    }
+    return 0;
+}
+
+static int read_shape(json_node_t node, shape_t *shape, err_t *err) {
+    int64_t dim[SHAPE_DIMS];
+    size_t ndim;
+    if (json_get_ints(node, "shape", 0, INT64_C(1) << 40, 0, SHAPE_DIMS, dim, &ndim, err))
+        return -1;
+    *shape = (shape_t){.ndim = (int)ndim};
+    for (size_t i = 0; i < ndim; i++) shape->dim[i] = (size_t)dim[i];
+    return 0;
+}
+
+/* PyTorch's error with float32 timestep angles is mostly that of the angles; some cases also tell the
+ * error of the network itself, the stricter measure. */
+static int read_strict(json_node_t node, golden_tap_t *t, err_t *err) {
+    json_node_t error;
+    t->strict_rms = t->peer_rms;
+    if (!json_node_has(node, "f32_error_exact_angles")) return 0;
+    return json_get_object(node, "f32_error_exact_angles", &error, err) ||
+           json_get_double(error, "rms", &t->strict_rms, err);
+}
+
+/* Row `index` of "statistics" (taps,5) and of "values" (taps,32). */
+static int read_fingerprint(golden_case_t *g, size_t index, err_t *err) {
+    static const char *const name[] = {"statistics", "values"};
+    static const size_t width[] = {FINGERPRINT_STATISTICS, FINGERPRINT_VALUES};
+    const double *row[2];
+    for (int i = 0; i < 2; i++) {
+        const st_tensor_t *table = st_find(g->tensors, name[i]);
+        if (!table || table->dtype != DTYPE_F64 || (uintptr_t)table->data % sizeof(double) ||
+            !shape_equal(table->shape, SHAPE2(g->taps, width[i])))
+            return err_set(err, "%s: expected a tensor '%s' (%zu, %zu) of F64", st_path(g->tensors),
+                           name[i], g->taps, width[i]);
+        row[i] = (const double *)table->data + index * width[i];
+    }
+    if (shape_count(g->tap[index].shape) >> 32)
+        return err_set(err, "%s: '%s' has 2^32 numbers or more", g->folder, g->tap[index].name);
+    g->tap[index].statistics = row[0];
+    g->tap[index].values = row[1];
+    return 0;
+}
+
+static int read_tap(golden_case_t *g, golden_tap_t *t, json_node_t node, err_t *err) {
+    json_node_t error;
+    const char *tensor;
+    if (json_get_string(node, "name", &t->name, err) ||
+        json_get_string_or(node, "tensor", t->name, &tensor, err) ||
+        read_shape(node, &t->shape, err) || json_get_object(node, "f32_error", &error, err) ||
+        json_get_double(error, "rms", &t->peer_rms, err) ||
+        json_get_double(error, "max_abs", &t->peer_max, err) || read_strict(node, t, err) ||
+        json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err))
+        return -1;
+    if (g->fingerprint) return read_fingerprint(g, (size_t)(t - g->tap), err);
+    t->truth = st_find(g->tensors, tensor);
+    if (!t->truth)
+        return json_node_error(node, "tensor", err, "%s has no tensor '%s'", st_path(g->tensors),
+                               tensor);
+    char stated[SHAPE_TEXT], found[SHAPE_TEXT];
+    if (!shape_equal(t->truth->shape, t->shape))
+        return json_node_error(node, "shape", err, "stated %s, tensor '%s' has %s",
+                               shape_text(stated, t->shape), tensor,
+                               shape_text(found, t->truth->shape));
+    if (t->truth->dtype != DTYPE_F64)
+        return json_node_error(node, "tensor", err, "'%s' is %s; truth is F64", tensor,
+                               dtype_name(t->truth->dtype));
+    return 0;
+}
+
+/* ---- the two kinds: taps of a run; outputs of calls, as taps ID.NAME --------------------------------- */
+
+static int read_run(golden_case_t *g, err_t *err) {
+    json_node_t node;
+    if (json_get_length(g->root, "taps", &g->taps, err)) return -1;
+    g->tap = xcalloc(g->taps + 1, sizeof *g->tap);
+    for (size_t i = 0; i < g->taps; i++)
+        if (json_get_item(g->root, "taps", i, &node, err) || read_tap(g, &g->tap[i], node, err))
+            return -1;
+    return 0;
+}
+
+static int read_outputs(golden_case_t *g, json_node_t call, err_t *err) {
+    const char *id;
+    size_t outputs;
+    json_node_t node;
+    if (json_get_string(call, "id", &id, err) || json_get_length(call, "outputs", &outputs, err))
+        return -1;
+    if (!*id || strlen(id) > GOLDEN_NAME_MOST)
+        return json_node_error(call, "id", err, "expected 1 to %d bytes", GOLDEN_NAME_MOST);
+    g->tap = xrealloc(g->tap, (g->taps + outputs + 1) * sizeof *g->tap);
+    for (size_t i = 0; i < outputs; i++) {
+        golden_tap_t *t = &g->tap[g->taps];
+        *t = (golden_tap_t){0};
+        if (json_get_item(call, "outputs", i, &node, err) || read_tap(g, t, node, err)) return -1;
+        t->name = pool_printf(&g->names, "%s.%s", id, t->name);
+        if (golden_case_find(g, t->name))
+            return json_node_error(call, "id", err, "'%s' stands for two outputs", t->name);
+        g->taps++;
+    }
+    return 0;
+}
+
+static int read_calls(golden_case_t *g, err_t *err) {
+    size_t calls;
+    json_node_t call;
+    if (json_get_length(g->root, "calls", &calls, err)) return -1;
+    for (size_t i = 0; i < calls; i++)
+        if (json_get_item(g->root, "calls", i, &call, err) ||
+            (calls_apply(call) && read_outputs(g, call, err)))
+            return -1;
+    return 0;
+}
+
+static int read_manifest(golden_case_t *g, err_t *err) {
+    const char *format, *kind;
+    int64_t version;
+    if (json_get_string(g->root, "format", &format, err)) return -1;
+    if (strcmp(format, "mole-golden") != 0)
+        return json_node_error(g->root, "format", err, "expected \"mole-golden\", found \"%s\"",
+                               format);
+    if (json_get_int(g->root, "version", 0, 1000000, &version, err)) return -1;
+    if (version != 1)
+        return json_node_error(g->root, "version", err,
+                               "expected 1, found %lld: made for another "
+                               "version of this program",
+                               (long long)version);
+    if (json_get_string(g->root, "kind", &kind, err)) return -1;
+    g->fingerprint = strcmp(kind, "fingerprint") == 0;
+    g->is_calls = strcmp(kind, "calls") == 0;
+    if (!g->fingerprint && !g->is_calls && strcmp(kind, "run") != 0)
+        return json_node_error(g->root, "kind", err,
+                               "expected \"run\", \"fingerprint\" or \"calls\", found \"%s\"",
+                               kind);
+    json_node_t model;
+    if (json_get_string(g->root, "name", &g->name, err) || check_hashes(g, "files", g->root, err))
+        return -1;
+    if (g->is_calls) return g->component = "calls", 0;
+    return json_get_string(g->root, "component", &g->component, err) ||
+           json_get_object(g->root, "model", &model, err) || check_hashes(g, "sha256", model, err);
+}
+
+int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
+    *g = (golden_case_t){.folder = xstrdup(folder)};
+    char *manifest = xasprintf("%s/manifest.json", folder);
+    char *tensors = xasprintf("%s/tensors.safetensors", folder);
+    int status = json_file_open(&g->manifest, manifest, err);
+    if (!status) {
+        g->root = json_file_root(g->manifest);
+        status = read_manifest(g, err) || st_open(&g->tensors, tensors, err);
+    }
+    if (!status) status = g->is_calls ? read_calls(g, err) : read_run(g, err);
+    free(manifest);
+    free(tensors);
+    if (!status) return 0;
+    golden_case_close(g);
+    return -1;
+}
+
+int golden_case_peek(const char *folder, char reason[GOLDEN_REASON], err_t *err) {
+    json_file_t *file;
+    json_node_t call;
+    const char *kind, *op, *model;
+    char *path = xasprintf("%s/manifest.json", folder);
+    int status = json_file_open(&file, path, err);
+    free(path);
+    if (status) return -1;
+    json_node_t root = json_file_root(file);
+    reason[0] = '\0';
+    status = json_get_string(root, "kind", &kind, err);
+    if (!status && strcmp(kind, "calls") == 0) {
+        status =
+            json_get_item(root, "calls", 0, &call, err) || json_get_string(call, "op", &op, err);
+        if (!status && !calls_inputs(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
+    } else if (!status && strcmp(kind, "fingerprint") == 0) {
+        snprintf(reason, GOLDEN_REASON, "a full-size fingerprint: name the folder itself");
+    } else if (!status && strcmp(kind, "run") != 0) {
+        snprintf(reason, GOLDEN_REASON, "kind %.100s", kind);
+    } else if (!status) {
+        status = json_get_object(root, "model", &call, err) ||
+                 json_get_string(call, "folder", &model, err);
+        char *index = status ? NULL : xasprintf("%s/%s/model_index.json", folder, model);
+        if (index && !file_exists(index))
+            snprintf(reason, GOLDEN_REASON, "its model is no pipeline (model_index.json)");
+        free(index);
+    }
+    json_file_close(file);
+    return status ? -1 : 0;
+}
+
+void golden_case_close(golden_case_t *g) {
+    if (g->tensors) st_close(g->tensors);
+    if (g->manifest) json_file_close(g->manifest);
+    pool_free(&g->names);
+    free(g->tap);
+    free(g->folder);
+    *g = (golden_case_t){0};
+}
+
+const golden_tap_t *golden_case_find(const golden_case_t *g, const char *name) {
+    for (size_t i = 0; i < g->taps; i++)
+        if (strcmp(g->tap[i].name, name) == 0) return &g->tap[i];
+    return NULL;
+}
+
+char *golden_case_path(const golden_case_t *g, json_node_t node, const char *key) {
+    const char *path = json_string_value(json_object_get(node.value, key));
+    if (path && synth_is(path)) return xstrdup(path);
+    return path ? xasprintf("%s/%s", g->folder, path) : NULL;
+}

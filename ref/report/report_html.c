@@ -1,0 +1,42 @@
+/* report_html.c - a comparison as one page that opens anywhere, without a network.
+ *
+ * The page is ref/report/page/: page.html, page.css and page.js, which make puts into report_page.inc
+ * as two strings, before and after the data. The data are the JSON report and the pictures, in a
+ * script element that the browser does not run. Inside it only "</script" and "<!--" mean anything to
+ * HTML; no '<' is left there, so no name can end it. The page itself shows every name as text. */
+#include <string.h>
+
+#include "report/report.h"
+#include "report/report_parts.h"
+#include "report/report_pictures.h"
+#include "report_page.inc"
+
+/* jansson's output to the stream, with '<', '>' and '&' as JSON escapes: they stand in strings only. */
+static int put_json(const char *buffer, size_t bytes, void *stream) {
+    for (size_t i = 0; i < bytes; i++) {
+        char c = buffer[i];
+        if (c == '<' || c == '>' || c == '&')
+            fprintf(stream, "\\u%04x", (unsigned)c);
+        else
+            fputc(c, stream);
+    }
+    return 0;
+}
+
+int report_html(const compare_result_t *result, const golden_case_t *golden,
+                trace_file_t *reference, trace_file_t *candidate, const char *path, err_t *err) {
+    report_file_t file;
+    json_t *pictures = report_pictures(result, golden, reference, candidate, err);
+    if (!pictures) return -1;
+    if (report_file_open(&file, path, err)) {
+        json_decref(pictures);
+        return -1;
+    }
+    json_t *value = report_json_value(result);
+    json_object_set_new(value, "pictures", pictures);
+    fputs(page_before, file.to);
+    json_dump_callback(value, put_json, file.to, JSON_COMPACT | JSON_ENSURE_ASCII);
+    fputs(page_after, file.to);
+    json_decref(value);
+    return report_file_close(&file, 0, err);
+}

@@ -1,0 +1,249 @@
+/* names.c - see names.h: map files, and applying a map.
+ *
+ * A step's prefix is no part of a module's name: where no rule matches all of "step.003/NAME", the rules
+ * are tried on NAME, and the prefix is put back. */
+#include "trace/names.h"
+
+#include <regex.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <utf8proc.h>
+
+#include "io/file.h"
+#include "trace/names_internal.h"
+
+static const size_t map_limit = (size_t)1 << 20;
+
+typedef struct {
+    bool is_regex;
+    char *glob;
+    regex_t regex;
+    char *replacement;
+} rule_t;
+
+struct name_map {
+    char *(*builtin)(const char *name); /* NULL: the rules of a file */
+    rule_t *rule;
+    size_t rules;
+};
+
+static const struct {
+    const char *name;
+    char *(*map)(const char *name);
+} builtins[] = {{"ldm", names_from_ldm}, {"diffusers", names_from_diffusers}};
+enum { BUILTINS = sizeof builtins / sizeof builtins[0] };
+
+/* ---- reading a map file ---------------------------------------------------------------------- */
+
+/* The first "->" with white space on both sides. */
+static char *find_arrow(char *text) {
+    for (char *at = text; (at = strstr(at, "->")); at += 2)
+        if (at > text && strchr(" \t", at[-1]) && (at[2] == '\0' || strchr(" \t", at[2])))
+            return at;
+    return NULL;
+}
+
+static char *trim(char *text) {
+    text += strspn(text, " \t");
+    for (size_t n = strlen(text); n > 0 && strchr(" \t\r", text[n - 1]); n--) text[n - 1] = '\0';
+    return text;
+}
+
+/* A '#' at the start of the line or after white space. */
+static void cut_comment(char *line) {
+    for (char *p = line; *p; p++)
+        if (*p == '#' && (p == line || strchr(" \t", p[-1]))) {
+            *p = '\0';
+            return;
+        }
+}
+
+/* \1 .. \9 must be pieces of the pattern, \\ is a backslash. */
+static int check_replacement(const char *replacement, size_t pieces, err_t *err) {
+    for (const char *p = replacement; *p; p++) {
+        if (*p != '\\') continue;
+        p++;
+        if (*p == '\\') continue;
+        if (*p < '1' || *p > '9')
+            return err_set(err,
+                           "the replacement has a backslash that is neither \\1 .. \\9 nor \\\\");
+        if ((size_t)(*p - '0') > pieces)
+            return err_set(err, "the replacement has \\%c, the pattern has %zu pieces", *p, pieces);
+    }
+    return 0;
+}
+
+static int compile(rule_t *rule, const char *pattern, err_t *err) {
+    char problem[160];
+    rule->glob = rule->is_regex ? NULL : xstrdup(pattern);
+    if (!rule->is_regex) return check_replacement(rule->replacement, glob_wildcards(pattern), err);
+    int code = regcomp(&rule->regex, pattern, REG_EXTENDED);
+    if (code != 0) {
+        regerror(code, NULL, problem, sizeof problem);
+        rule->is_regex = false; /* nothing to free */
+        return err_set(err, "the regular expression is wrong: %s", problem);
+    }
+    return check_replacement(rule->replacement, rule->regex.re_nsub, err);
+}
+
+static int parse_rule(rule_t *rule, char *line, err_t *err) {
+    char shown[SHOWN_TEXT];
+    size_t word = strcspn(line, " \t");
+    bool is_glob = word == 4 && strncmp(line, "glob", 4) == 0;
+    rule->is_regex = word == 5 && strncmp(line, "regex", 5) == 0;
+    if (!is_glob && !rule->is_regex)
+        return err_set(err, "a rule starts with glob or regex, not with '%s'",
+                       text_shown(shown, line));
+    char *pattern = line + word, *arrow = find_arrow(pattern);
+    rule->is_regex = !is_glob && arrow;
+    if (!arrow) return err_set(err, "expected: %.*s PATTERN -> REPLACEMENT", (int)word, line);
+    if (find_arrow(arrow + 2)) return err_set(err, "two arrows (->) in one rule");
+    *arrow = '\0';
+    pattern = trim(pattern);
+    rule->replacement = xstrdup(trim(arrow + 2));
+    if (!*pattern || !*rule->replacement) {
+        rule->is_regex = false;
+        return err_set(err, "the %s is empty", *pattern ? "replacement" : "pattern");
+    }
+    return compile(rule, pattern, err);
+}
+
+static const char *line_defect(const char *line) {
+    utf8proc_int32_t c;
+    for (const char *p = line; *p;) {
+        utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)p, -1, &c);
+        if (step <= 0) return "is not UTF-8";
+        if (c < 0x20 && c != '\t' && !(c == '\r' && !p[1])) return "holds a control character";
+        p += step;
+    }
+    return NULL;
+}
+
+static int parse_lines(name_map_t *map, char *text, const char *path, err_t *err) {
+    size_t number = 0;
+    if (strncmp(text, "\xef\xbb\xbf", 3) == 0) text += 3; /* a byte order mark */
+    for (char *line = text, *next; line; line = next) {
+        next = strchr(line, '\n');
+        if (next) *next++ = '\0';
+        number++;
+        const char *defect = line_defect(line);
+        if (defect) return err_set(err, "%s: line %zu: %s", path, number, defect);
+        cut_comment(line);
+        line = trim(line);
+        if (!*line) continue;
+        map->rule = xrealloc(map->rule, (map->rules + 1) * sizeof *map->rule);
+        rule_t *rule = &map->rule[map->rules++];
+        *rule = (rule_t){0};
+        if (parse_rule(rule, line, err) != 0) return err_prefix(err, "%s: line %zu", path, number);
+    }
+    return map->rules ? 0 : err_set(err, "%s: holds no rule", path);
+}
+
+static int read_map(name_map_t *map, const char *path, err_t *err) {
+    char *text;
+    size_t bytes;
+    if (file_read(path, map_limit, &text, &bytes, err) != 0) {
+        char *what = err ? xstrdup(err->text) : NULL;
+        err_set(err, "%s (a map is a file, or one of the built-in: ldm, diffusers)",
+                what ? what : "");
+        free(what);
+        return -1;
+    }
+    int status = strlen(text) == bytes ? parse_lines(map, text, path, err)
+                                       : err_set(err, "%s: holds a NUL, text was expected", path);
+    free(text);
+    return status;
+}
+
+int name_map_open(name_map_t **map, const char *path_or_name, err_t *err) {
+    name_map_t *opened = xcalloc(1, sizeof *opened);
+    *map = NULL;
+    for (size_t i = 0; i < BUILTINS; i++)
+        if (strcmp(path_or_name, builtins[i].name) == 0) opened->builtin = builtins[i].map;
+    if (!opened->builtin && read_map(opened, path_or_name, err) != 0) {
+        name_map_free(opened);
+        return -1;
+    }
+    *map = opened;
+    return 0;
+}
+
+void name_map_free(name_map_t *map) {
+    if (!map) return;
+    for (size_t i = 0; i < map->rules; i++) {
+        if (map->rule[i].is_regex) regfree(&map->rule[i].regex);
+        free(map->rule[i].glob);
+        free(map->rule[i].replacement);
+    }
+    free(map->rule);
+    free(map);
+}
+
+/* ---- applying it ----------------------------------------------------------------------------- */
+
+/* The replacement with its pieces put in. */
+static char *substitute(const char *replacement, const char *name, const name_piece_t *pieces) {
+    size_t length = strlen(replacement), used = 0;
+    for (const char *p = replacement; *p; p++)
+        if (*p == '\\' && *++p != '\\') length += pieces[*p - '1'].end - pieces[*p - '1'].start;
+    char *out = xmalloc(length + 1);
+    for (const char *p = replacement; *p; p++) {
+        if (*p != '\\' || *++p == '\\') {
+            out[used++] = *p;
+            continue;
+        }
+        name_piece_t piece = pieces[*p - '1'];
+        memcpy(out + used, name + piece.start, piece.end - piece.start);
+        used += piece.end - piece.start;
+    }
+    out[used] = '\0';
+    return out;
+}
+
+/* POSIX takes the leftmost match and of those the longest, so that one of the whole name is found when
+ * there is one. */
+static bool regex_match(const regex_t *regex, const char *name, name_piece_t *pieces) {
+    regmatch_t match[NAME_PIECES + 1];
+    if (regexec(regex, name, NAME_PIECES + 1, match, 0) != 0) return false;
+    if (match[0].rm_so != 0 || name[match[0].rm_eo]) return false;
+    for (size_t i = 0; i < NAME_PIECES; i++)
+        if (match[i + 1].rm_so >= 0) /* else a group that took no part: empty */
+            pieces[i] = (name_piece_t){(size_t)match[i + 1].rm_so, (size_t)match[i + 1].rm_eo};
+    return true;
+}
+
+/* NULL when no rule matches, or when the one that does leaves nothing of the name. */
+static char *apply_rules(const name_map_t *map, const char *name) {
+    if (map->builtin) return map->builtin(name);
+    for (size_t i = 0; i < map->rules; i++) {
+        name_piece_t pieces[NAME_PIECES] = {{0}};
+        const rule_t *rule = &map->rule[i];
+        if (!(rule->is_regex ? regex_match(&rule->regex, name, pieces)
+                             : glob_match(rule->glob, name, pieces)))
+            continue;
+        char *mapped = substitute(rule->replacement, name, pieces);
+        if (*mapped) return mapped;
+        free(mapped);
+        return NULL;
+    }
+    return NULL;
+}
+
+/* Length of "step.003/" in front, or 0. */
+static size_t step_prefix(const char *name) {
+    if (strncmp(name, "step.", 5) != 0) return 0;
+    size_t digits = strspn(name + 5, "0123456789");
+    return digits && name[5 + digits] == '/' ? 5 + digits + 1 : 0;
+}
+
+char *name_map_apply(const name_map_t *map, const char *name) {
+    char *mapped = map ? apply_rules(map, name) : NULL;
+    size_t step = step_prefix(name);
+    if (map && !mapped && step) {
+        char *rest = apply_rules(map, name + step);
+        if (rest) mapped = xasprintf("%.*s%s", (int)step, name, rest);
+        free(rest);
+    }
+    return mapped ? mapped : xstrdup(name);
+}

@@ -1,0 +1,37 @@
+/* names.h - from the names that a port gave its taps to ours.
+ *
+ * A map file is a list of rules, one a line, first match wins; '#' starts a comment:
+ *
+ *   glob   PATTERN  ->  REPLACEMENT      * and ? match within a path element, ** across; \1 .. \9 are the
+ *                                        pieces that the wildcards matched
+ *   regex  PATTERN  ->  REPLACEMENT      POSIX extended, the whole name; \1 .. \9 are its groups
+ *
+ * Built-in maps have names: "ldm" (single-file checkpoints and kohya), "diffusers" (module names without the
+ * component in front). */
+#ifndef MOLE_TRACE_NAMES_H
+#define MOLE_TRACE_NAMES_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/err.h"
+#include "core/shape.h"
+
+typedef struct name_map name_map_t;
+
+/* A built-in map's name, or a file. 0, or -1 and err ("FILE: line 3: ..."). name_map_free is due. */
+int name_map_open(name_map_t **map, const char *path_or_name, err_t *err);
+void name_map_free(name_map_t *map);
+
+/* The name that `name` maps to, in fresh memory; a copy of it where no rule matches, or map is NULL. */
+char *name_map_apply(const name_map_t *map, const char *name);
+
+/* Whether a name matches a glob, as in rules. */
+bool name_matches(const char *glob, const char *name);
+
+/* The reference name that a left-over candidate name most likely means, or NULL: equal shape first, then
+ * likeness of the words in it. */
+const char *name_suggest(const char *name, shape_t shape, const char *const *names,
+                         const shape_t *shapes, size_t count);
+
+#endif

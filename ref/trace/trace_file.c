@@ -1,0 +1,253 @@
+/* trace_file.c - see trace_file.h: what the three formats have in common, and safetensors. */
+#include "trace/trace_file.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <utf8proc.h>
+
+#include "io/file.h"
+#include "io/safetensors.h"
+#include "trace/trace_source.h"
+
+struct trace_file {
+    char *path;
+    trace_source_t *source;
+    trace_entry_t *entries; /* (count), owned names */
+    size_t count, room;
+    size_t *slots; /* open addressing: index + 1 of an entry, 0 for empty; at most half full */
+    size_t slot_mask;
+};
+
+/* ---- names ----------------------------------------------------------------------------------- */
+
+/* FNV-1a */
+static size_t hash_name(const char *name) {
+    uint64_t hash = 0xcbf29ce484222325u;
+    for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
+    return (size_t)(hash ^ (hash >> 32));
+}
+
+static size_t *slot_of(const trace_file_t *trace, const char *name) {
+    size_t slot = hash_name(name) & trace->slot_mask;
+    while (trace->slots[slot] && strcmp(trace->entries[trace->slots[slot] - 1].name, name) != 0)
+        slot = (slot + 1) & trace->slot_mask;
+    return &trace->slots[slot];
+}
+
+static void make_room(trace_file_t *trace) {
+    if (trace->count < trace->room) return;
+    trace->room = trace->room ? 2 * trace->room : 64;
+    trace->entries = xrealloc(trace->entries, trace->room * sizeof *trace->entries);
+    free(trace->slots);
+    trace->slots = xcalloc(2 * trace->room, sizeof *trace->slots);
+    trace->slot_mask = 2 * trace->room - 1;
+    for (size_t i = 0; i < trace->count; i++) *slot_of(trace, trace->entries[i].name) = i + 1;
+}
+
+/* NULL, or what is wrong with a name: it ends up in terminals, HTML and XML. */
+static const char *name_defect(const char *name) {
+    size_t length = strnlen(name, TRACE_NAME_MOST + 1);
+    if (length == 0) return "is empty";
+    if (length > TRACE_NAME_MOST) return "is longer than 4096 bytes";
+    utf8proc_int32_t c;
+    for (const char *p = name; *p;) {
+        utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)p, -1, &c);
+        if (step <= 0) return "is not UTF-8";
+        if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return "holds a control character";
+        if (c == 0xfffe || c == 0xffff) return "holds U+FFFE or U+FFFF, which no XML report can";
+        p += step;
+    }
+    return NULL;
+}
+
+/* Only ASCII of a name that was refused: what else it holds may be what is wrong with it. */
+static int refuse_name(const trace_file_t *trace, const char *name, const char *defect,
+                       err_t *err) {
+    char shown[SHOWN_TEXT];
+    text_shown(shown, name);
+    for (char *p = shown; *p; p++)
+        if ((unsigned char)*p >= 0x80) *p = '?';
+    return err_set(err, "%s: the name '%s' %s", trace->path, shown, defect);
+}
+
+int trace_add(trace_file_t *trace, const char *name, dtype_t dtype, shape_t shape, err_t *err) {
+    char shown[SHOWN_TEXT];
+    size_t count;
+    const char *defect = name_defect(name);
+    if (defect) return refuse_name(trace, name, defect, err);
+    make_room(trace);
+    size_t *slot = slot_of(trace, name);
+    if (*slot)
+        return err_set(err,
+                       "%s: the name '%s' stands for two tensors; each tap has a name of its own",
+                       trace->path, text_shown(shown, name));
+    if (!shape_count_checked(shape, &count) || count > SIZE_MAX / sizeof(double))
+        return err_set(err, "%s: '%s': its size overflows", trace->path, text_shown(shown, name));
+    trace->entries[trace->count] = (trace_entry_t){xstrdup(name), dtype, shape, count};
+    *slot = ++trace->count;
+    return 0;
+}
+
+/* ---- numbers --------------------------------------------------------------------------------- */
+
+int trace_widen(double *out, const void *in, const trace_entry_t *entry, size_t count,
+                const char *path, err_t *err) {
+    const int64_t most = (int64_t)1 << 53;
+    char shown[SHOWN_TEXT];
+    dtype_to_double(out, in, entry->dtype, count);
+    if (entry->dtype != DTYPE_I64) return 0;
+    for (size_t i = 0; i < count; i++) {
+        int64_t value;
+        memcpy(&value, (const char *)in + i * sizeof value, sizeof value);
+        if (value < -most || value > most)
+            return err_set(err,
+                           "%s: '%s' holds the I64 %lld, beyond 2^53, where float64 has no longer "
+                           "every integer; store it as F64",
+                           path, text_shown(shown, entry->name), (long long)value);
+    }
+    return 0;
+}
+
+/* ---- safetensors ----------------------------------------------------------------------------- */
+
+typedef struct {
+    trace_source_t source; /* first: a pointer to it is a pointer to the whole */
+    st_file_t *file;
+    const trace_file_t *trace;
+    size_t kept; /* bytes that were read since st_forget */
+} safetensors_t;
+
+static int read_safetensors(trace_source_t *self, size_t index, size_t first, size_t count,
+                            double *out, err_t *err) {
+    safetensors_t *s = (safetensors_t *)self;
+    const trace_entry_t *entry = trace_file_at(s->trace, index);
+    size_t size = dtype_size(entry->dtype), most = TRACE_KEEP / size;
+    const char *data = (const char *)st_at(s->file, index)->data + first * size;
+    for (size_t done = 0, n; done < count; done += n) {
+        n = count - done < most ? count - done : most;
+        if (s->kept + n * size > TRACE_KEEP) {
+            st_forget(s->file);
+            s->kept = 0;
+        }
+        s->kept += n * size;
+        if (trace_widen(out + done, data + done * size, entry, n, st_path(s->file), err) != 0)
+            return -1;
+    }
+    return 0;
+}
+
+static const char *safetensors_metadata(const trace_source_t *self, const char *key) {
+    return st_metadata(((const safetensors_t *)self)->file, key);
+}
+
+static void close_safetensors(trace_source_t *self) {
+    st_close(((safetensors_t *)self)->file);
+    free(self);
+}
+
+trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err) {
+    st_file_t *file;
+    if (st_open(&file, trace_file_path(trace), err) != 0) return NULL;
+    for (size_t i = 0; i < st_count(file); i++) {
+        const st_tensor_t *tensor = st_at(file, i);
+        if (trace_add(trace, tensor->name, tensor->dtype, tensor->shape, err) != 0) {
+            st_close(file);
+            return NULL;
+        }
+    }
+    safetensors_t *s = xcalloc(1, sizeof *s);
+    s->source = (trace_source_t){read_safetensors, safetensors_metadata, close_safetensors};
+    s->file = file;
+    s->trace = trace;
+    return &s->source;
+}
+
+/* ---- the interface --------------------------------------------------------------------------- */
+
+static bool ends_with(const char *text, const char *end) {
+    size_t length = strlen(text), tail = strlen(end);
+    return length >= tail && strcmp(text + length - tail, end) == 0;
+}
+
+/* By what it is; of archives by the name too, since a pickled .pt is a zip as well, about which st_open
+ * has more to say. */
+static trace_source_t *open_source(trace_file_t *trace, err_t *err) {
+    struct stat status;
+    char magic[6] = {0};
+    size_t bytes;
+    if (stat(trace->path, &status) == 0 && S_ISDIR(status.st_mode))
+        return trace_open_folder(trace, err);
+    int fd = file_open_read(trace->path, &bytes, err);
+    if (fd < 0) return NULL;
+    ssize_t got = read(fd, magic, sizeof magic);
+    close(fd);
+    if (got == (ssize_t)sizeof magic && memcmp(magic, "\x93NUMPY", 6) == 0) {
+        err_set(err,
+                "%s: is a single array, a trace has many: name the folder that it is in, or a .npz",
+                trace->path);
+        return NULL;
+    }
+    if (ends_with(trace->path, ".npz")) return trace_open_npz(trace, err);
+    return trace_open_safetensors(trace, err);
+}
+
+int trace_file_open(trace_file_t **trace, const char *path, err_t *err) {
+    trace_file_t *opened = xcalloc(1, sizeof *opened);
+    *trace = NULL;
+    opened->path = xstrdup(path);
+    make_room(opened);
+    opened->source = open_source(opened, err);
+    if (!opened->source) {
+        trace_file_close(opened);
+        return -1;
+    }
+    *trace = opened;
+    return 0;
+}
+
+void trace_file_close(trace_file_t *trace) {
+    if (!trace) return;
+    if (trace->source) trace->source->close(trace->source);
+    for (size_t i = 0; i < trace->count; i++) free((char *)trace->entries[i].name);
+    free(trace->entries);
+    free(trace->slots);
+    free(trace->path);
+    free(trace);
+}
+
+const char *trace_file_path(const trace_file_t *trace) {
+    return trace->path;
+}
+
+size_t trace_file_count(const trace_file_t *trace) {
+    return trace->count;
+}
+
+const trace_entry_t *trace_file_at(const trace_file_t *trace, size_t index) {
+    REQUIRE(index < trace->count, "trace_file_at: %s has %zu tensors, not %zu", trace->path,
+            trace->count, index);
+    return &trace->entries[index];
+}
+
+size_t trace_file_find(const trace_file_t *trace, const char *name) {
+    size_t slot = *slot_of(trace, name);
+    return slot ? slot - 1 : SIZE_MAX;
+}
+
+const char *trace_file_metadata(const trace_file_t *trace, const char *key) {
+    return trace->source->metadata ? trace->source->metadata(trace->source, key) : NULL;
+}
+
+int trace_file_read(trace_file_t *trace, size_t index, size_t first, size_t count, double *out,
+                    err_t *err) {
+    const trace_entry_t *entry = trace_file_at(trace, index);
+    REQUIRE(first <= entry->count && count <= entry->count - first,
+            "trace_file_read: '%s': %zu numbers from %zu, of %zu", entry->name, count, first,
+            entry->count);
+    return count ? trace->source->read(trace->source, index, first, count, out, err) : 0;
+}

@@ -1,0 +1,52 @@
+/* trace_file.h - reading a trace, whoever wrote it: the tensors of a run in the order of execution.
+ *
+ *   FILE.safetensors     tensors in the order of their data
+ *   FOLDER               .npy files and an index: index.json (a list of names, or of {"name", "file"}), or
+ *                        index.csv with a header line that has the columns name and file; without an index
+ *                        every .npy of the folder and its subfolders, the name being the file's path without
+ *                        ".npy", in the byte order of names
+ *   FILE.npz             arrays in the order of the archive
+ *
+ * docs/trace-format.md says exactly what is read. The file is hostile until checked; what trace_file_open
+ * returned can be read without further checks but for I/O errors. Nothing is held in memory but names and
+ * at most 16 MiB: a trace may be larger than the machine. (The exception: an array in Fortran order is held
+ * while it is read, since its rows lie all over it; such an array of more than 1 GiB in a .npz is
+ * refused.) */
+#ifndef MOLE_TRACE_TRACE_FILE_H
+#define MOLE_TRACE_TRACE_FILE_H
+
+#include <stddef.h>
+
+#include "core/dtype.h"
+#include "core/err.h"
+#include "core/shape.h"
+
+typedef struct {
+    const char *name; /* UTF-8 without control characters */
+    dtype_t dtype;
+    shape_t shape;
+    size_t count;
+} trace_entry_t;
+
+typedef struct trace_file trace_file_t;
+
+/* 0, or -1 and err. trace_file_close is due on success. */
+int trace_file_open(trace_file_t **trace, const char *path, err_t *err);
+void trace_file_close(trace_file_t *trace);
+const char *trace_file_path(const trace_file_t *trace);
+
+/* Entries in the order of execution; find: the index, or SIZE_MAX. Constant time. */
+size_t trace_file_count(const trace_file_t *trace);
+const trace_entry_t *trace_file_at(const trace_file_t *trace, size_t index);
+size_t trace_file_find(const trace_file_t *trace, const char *name);
+/* A metadata value of a safetensors file, or NULL. */
+const char *trace_file_metadata(const trace_file_t *trace, const char *key);
+
+/* out[0 .. count) = numbers first .. first + count of an entry, row-major in torch's order, exact.
+ * 0, or -1 and err: an I/O error, a file that changed, or an I64 beyond 2^53, which no double holds.
+ * Sequential reads of one entry are cheap in every format; in a .npz any other read starts it anew. One
+ * thread at a time. */
+int trace_file_read(trace_file_t *trace, size_t index, size_t first, size_t count, double *out,
+                    err_t *err);
+
+#endif

@@ -1,0 +1,254 @@
+/* trace_index.c - see trace_index.h. */
+#include "trace/trace_index.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "io/file.h"
+#include "io/json.h"
+
+static const size_t index_limit = (size_t)64 << 20;
+
+/* Every component is plain: the path cannot leave the folder. */
+static bool path_is_below(const char *path) {
+    char *copy = xstrdup(path);
+    bool plain = true;
+    for (char *part = copy, *slash; plain && part; part = slash) {
+        slash = strchr(part, '/');
+        if (slash) *slash++ = '\0';
+        plain = file_name_is_plain(part);
+    }
+    free(copy);
+    return plain;
+}
+
+static void add_row(trace_index_t *index, const char *name, const char *file) {
+    if (index->rows == index->room) {
+        index->room = index->room ? 2 * index->room : 64;
+        index->row = xrealloc(index->row, index->room * sizeof *index->row);
+    }
+    char *path = file ? xstrdup(file) : xasprintf("%s.npy", name);
+    index->row[index->rows++] = (trace_index_row_t){xstrdup(name), path};
+}
+
+/* `where`: the row, as "[3]" or ":12". file NULL: not stated. */
+static int add_checked(trace_index_t *index, const char *where, const char *name, const char *file,
+                       err_t *err) {
+    char shown[SHOWN_TEXT];
+    add_row(index, name, file);
+    const char *path = index->row[index->rows - 1].file;
+    if (path_is_below(path)) return 0;
+    return err_set(err,
+                   "%s%s: the file '%s' is not a path below the folder (no '..', no leading '/')",
+                   index->path, where, text_shown(shown, path));
+}
+
+/* ---- index.json ------------------------------------------------------------------------------ */
+
+static int read_item(trace_index_t *index, size_t at, const json_t *item, err_t *err) {
+    char where[32];
+    snprintf(where, sizeof where, "[%zu]", at);
+    const json_t *name = json_is_object(item) ? json_object_get(item, "name") : item;
+    const json_t *file = json_object_get(item, "file"); /* NULL for what is no object */
+    if (!json_is_string(name) || (file && !json_is_null(file) && !json_is_string(file)))
+        return err_set(err, "%s%s: expected a name, or an object with the strings name and file",
+                       index->path, where);
+    return add_checked(index, where, json_string_value(name), json_string_value(file), err);
+}
+
+static int read_json(trace_index_t *index, err_t *err) {
+    json_file_t *file;
+    if (json_file_open(&file, index->path, err) != 0) return -1;
+    const json_t *list = json_file_root(file).value;
+    int status = 0;
+    if (!json_is_array(list)) status = err_set(err, "%s: expected a list of names", index->path);
+    for (size_t i = 0; status == 0 && i < json_array_size(list); i++)
+        status = read_item(index, i, json_array_get(list, i), err);
+    json_file_close(file);
+    return status;
+}
+
+/* ---- index.csv ------------------------------------------------------------------------------- */
+
+enum { COLUMNS = 64 };
+
+typedef struct {
+    char *at;    /* what follows; ends with a NUL */
+    size_t line; /* of it, from 1 */
+    char *field[COLUMNS];
+    size_t fields;
+} csv_t;
+
+/* One field, unescaped in place; *end is what ended it: ',', '\n' or NUL. NULL, or what is wrong. */
+static const char *read_field(csv_t *csv, char *end) {
+    char *in = csv->at, *out = csv->at;
+    if (csv->fields == COLUMNS) return "more than 64 columns";
+    csv->field[csv->fields++] = out;
+    if (*in == '"') {
+        for (in++; *in && (*in != '"' || in[1] == '"'); in++) {
+            if (*in == '\n') csv->line++;
+            if (*in == '"') in++;
+            *out++ = *in;
+        }
+        if (!*in) return "a quote is not closed";
+        in++;
+    } else {
+        while (*in && *in != ',' && *in != '\n' && !(*in == '\r' && in[1] == '\n')) *out++ = *in++;
+    }
+    if (*in == '\r') in++;
+    *end = *in;
+    if (*end && *end != ',' && *end != '\n') return "text follows a closing quote";
+    csv->at = in + (*end != '\0');
+    *out = '\0';
+    if (*end == '\n') csv->line++;
+    return NULL;
+}
+
+/* The fields of one record; *line is where it starts. */
+static const char *read_record(csv_t *csv, size_t *line) {
+    const char *defect = NULL;
+    char end = ',';
+    *line = csv->line;
+    csv->fields = 0;
+    while (!defect && end == ',') defect = read_field(csv, &end);
+    return defect;
+}
+
+/* The place of a column, COLUMNS when it is not there exactly once. */
+static size_t column(const csv_t *csv, const char *name) {
+    size_t found = COLUMNS;
+    for (size_t i = 0; i < csv->fields; i++)
+        if (strcmp(csv->field[i], name) == 0) {
+            if (found != COLUMNS) return COLUMNS;
+            found = i;
+        }
+    return found;
+}
+
+static int read_rows(trace_index_t *index, csv_t *csv, err_t *err) {
+    size_t line, columns;
+    const char *defect = read_record(csv, &line);
+    if (defect) return err_set(err, "%s:%zu: %s", index->path, line, defect);
+    size_t name = column(csv, "name"), file = column(csv, "file");
+    columns = csv->fields;
+    if (name == COLUMNS || file == COLUMNS)
+        return err_set(err,
+                       "%s:1: the header line should have the columns name and file, once each",
+                       index->path);
+    while (*csv->at) {
+        char where[32];
+        defect = read_record(csv, &line);
+        if (defect) return err_set(err, "%s:%zu: %s", index->path, line, defect);
+        if (csv->fields == 1 && !*csv->field[0]) continue;
+        if (csv->fields != columns)
+            return err_set(err, "%s:%zu: %zu fields, the header line has %zu", index->path, line,
+                           csv->fields, columns);
+        snprintf(where, sizeof where, ":%zu", line);
+        if (add_checked(index, where, csv->field[name], csv->field[file], err) != 0) return -1;
+    }
+    return 0;
+}
+
+static int read_csv(trace_index_t *index, err_t *err) {
+    char *text;
+    size_t bytes;
+    if (file_read(index->path, index_limit, &text, &bytes, err) != 0) return -1;
+    csv_t csv = {.at = text, .line = 1};
+    if (strncmp(csv.at, "\xef\xbb\xbf", 3) == 0) csv.at += 3;
+    int status = strlen(text) == bytes
+                     ? read_rows(index, &csv, err)
+                     : err_set(err, "%s: holds a NUL, text was expected", index->path);
+    free(text);
+    return status;
+}
+
+/* ---- no index -------------------------------------------------------------------------------- */
+
+enum { DEPTH = 8 };
+
+static int walk(trace_index_t *index, const char *folder, const char *below, int depth, err_t *err);
+
+static int visit(trace_index_t *index, const char *folder, const char *path, int depth,
+                 err_t *err) {
+    struct stat status;
+    char *full = file_join(folder, path);
+    size_t length = strlen(path);
+    int result = 0;
+    bool folder_inside = lstat(full, &status) == 0 && S_ISDIR(status.st_mode);
+    free(full);
+    if (folder_inside) return walk(index, folder, path, depth + 1, err);
+    if (length > 4 && strcmp(path + length - 4, ".npy") == 0) {
+        char *name = xasprintf("%.*s", (int)(length - 4), path);
+        result = add_checked(index, "", name, path, err);
+        free(name);
+    }
+    return result;
+}
+
+/* Symbolic links to folders are not followed: they can go in circles. */
+static int walk(trace_index_t *index, const char *folder, const char *below, int depth,
+                err_t *err) {
+    char *full = *below ? file_join(folder, below) : xstrdup(folder);
+    DIR *dir = depth <= DEPTH ? opendir(full) : NULL;
+    int status = 0;
+    if (depth > DEPTH)
+        status = err_set(err, "%s: folders are nested more than %d deep", full, DEPTH);
+    else if (!dir)
+        status = err_set(err, "%s: cannot read the folder: %s", full, strerror(errno));
+    free(full);
+    for (struct dirent *entry; status == 0 && (entry = readdir(dir));) {
+        if (entry->d_name[0] == '.') continue;
+        char *path = file_join(below, entry->d_name);
+        status = visit(index, folder, path, depth, err);
+        free(path);
+    }
+    if (dir) closedir(dir);
+    return status;
+}
+
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const trace_index_row_t *)a)->name, ((const trace_index_row_t *)b)->name);
+}
+
+static int read_folder(trace_index_t *index, const char *folder, err_t *err) {
+    if (walk(index, folder, "", 0, err) != 0) return -1;
+    if (index->rows) qsort(index->row, index->rows, sizeof *index->row, by_name);
+    return 0;
+}
+
+/* ---- the interface --------------------------------------------------------------------------- */
+
+int trace_index_read(trace_index_t *index, const char *folder, err_t *err) {
+    char *json = file_join(folder, "index.json"), *csv = file_join(folder, "index.csv");
+    bool has_json = file_exists(json), has_csv = file_exists(csv);
+    int status;
+    *index = (trace_index_t){0};
+    index->path = xstrdup(has_json ? json : has_csv ? csv : folder);
+    if (has_json && has_csv)
+        status =
+            err_set(err, "%s: has both index.json and index.csv; remove the stale one", folder);
+    else if (has_json)
+        status = read_json(index, err);
+    else if (has_csv)
+        status = read_csv(index, err);
+    else
+        status = read_folder(index, folder, err);
+    free(json);
+    free(csv);
+    return status;
+}
+
+void trace_index_free(trace_index_t *index) {
+    for (size_t i = 0; i < index->rows; i++) {
+        free(index->row[i].name);
+        free(index->row[i].file);
+    }
+    free(index->row);
+    free(index->path);
+    *index = (trace_index_t){0};
+}

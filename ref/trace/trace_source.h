@@ -1,0 +1,38 @@
+/* trace_source.h - what the files of trace_file.h share, and nobody else includes.
+ *
+ * A format is a source: its opener declares the entries with trace_add, in order, and hands over how
+ * to read them. */
+#ifndef MOLE_TRACE_TRACE_SOURCE_H
+#define MOLE_TRACE_TRACE_SOURCE_H
+
+#include "trace/trace_file.h"
+
+/* Bytes of the file that a reader keeps in memory at most, beside one piece being converted. */
+enum { TRACE_KEEP = 16 << 20 };
+/* A longer name is refused. */
+enum { TRACE_NAME_MOST = 4096 };
+
+typedef struct trace_source trace_source_t;
+struct trace_source {
+    /* As trace_file_read; the entry and the range are valid, count is not 0. */
+    int (*read)(trace_source_t *self, size_t index, size_t first, size_t count, double *out,
+                err_t *err);
+    const char *(*metadata)(const trace_source_t *self, const char *key); /* NULL: has none */
+    void (*close)(trace_source_t *self);                                  /* frees self */
+};
+
+/* The next entry. 0, or -1 and err: a name that is empty, too long, not UTF-8, with control
+ * characters, or there already. The name is copied. */
+int trace_add(trace_file_t *trace, const char *name, dtype_t dtype, shape_t shape, err_t *err);
+
+/* Each declares the entries of trace_file_path and returns its source, which the trace then owns; or
+ * NULL and err. */
+trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err);
+trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err);
+trace_source_t *trace_open_npz(trace_file_t *trace, err_t *err);
+
+/* out = in, widened; -1 and err ("PATH: 'NAME': ...") for an I64 that no double holds. */
+int trace_widen(double *out, const void *in, const trace_entry_t *entry, size_t count,
+                const char *path, err_t *err);
+
+#endif
