@@ -57,9 +57,11 @@ enum {
 };
 
 static int set_budget(options_t *o, const char *value) {
-    for (budget_t b = BUDGET_F64; b <= BUDGET_BF16; b++)
-        if (strcmp(value, budget_name(b)) == 0) return o->compare.budget = b, 0;
-    return cli_usage_error(command, "--budget takes f64, f32, f16 or bf16, not '%s'", value);
+    o->compare.budget = strcmp(value, budget_name(BUDGET_AUTO)) ? budget_parse(value) : BUDGET_AUTO;
+    if (o->compare.budget != BUDGETS) return 0;
+    return cli_usage_error(
+        command,
+        "--budget takes auto, f64, f32, tf32, f16, bf16, f16-acc32 or bf16-acc32, not '%s'", value);
 }
 
 static int set_option(options_t *o, int option, const char *value) {

@@ -4,34 +4,30 @@
  * kept apart:
  *
  *   cumulative  how far is the candidate's tensor from the truth? (its own errors and inherited ones)
- *   isolated    how far is it from what the reference computes from the candidate's own inputs?
+ *   isolated    how far is it from what the reference computes from the candidate's own numbers?
  *
- * The second is answered by running the reference network in float64 with every tap, once compared,
- * replaced by the candidate's tensor: each module then starts from the candidate's numbers, and what
- * remains is the error that this module made itself. It needs a golden case as the reference.
+ * The second is answered by running the reference network in float64 with every tap that the candidate
+ * dumped, once compared, replaced by the candidate's tensor. Where all the inputs of a module were dumped,
+ * what remains is the error of this module alone. Where some were not, it is the error of the whole
+ * stretch of modules between the dumped taps, and is held against the rounding of that stretch. It needs a
+ * golden case as the reference.
  *
- * Errors are weighed in units of PyTorch's own rounding error at the candidate's precision:
+ *   ratio = rms(candidate - reference) / unit
  *
- *   ratio = rms(candidate - reference) / (max(f32_error, storage floor) u / 2^-24)
- *
- * u being the unit of the candidate's precision (2^-53, 2^-24, 2^-11 for f16, 2^-8 for bf16). Rounding is
- * proportional to u, so that one measured float32 error serves every precision. For linear maps the
- * provable bound gamma(K+1) (|W||x| + |b|) is checked as well, element by element. */
+ * unit is the rms error of a careful computation in the candidate's type: of the module, of the stretch,
+ * or of all that leads to the tap. docs/numbers.md, "The theory of the verdict", says how each is found.
+ * For linear maps whose inputs are known the provable bound gamma(K+1) (|W||x| + |b|) is checked as well,
+ * element by element. */
 #ifndef MOLE_COMPARE_COMPARE_H
 #define MOLE_COMPARE_COMPARE_H
 
 #include "causes/causes.h"
+#include "compare/budget.h"
 #include "golden/golden.h"
 #include "mole/run.h"
 #include "trace/diff.h"
 #include "trace/names.h"
 #include "trace/trace_file.h"
-
-typedef enum { BUDGET_AUTO, BUDGET_F64, BUDGET_F32, BUDGET_F16, BUDGET_BF16 } budget_t;
-
-/* The unit roundoff of a precision, and its name ("f32"). AUTO is that of the candidate's dtype. */
-double budget_unit(budget_t budget);
-const char *budget_name(budget_t budget);
 
 typedef enum {
     ROW_AGREES,
@@ -55,17 +51,27 @@ typedef struct {
     shape_t shape, candidate_shape;
     dtype_t candidate_dtype;
     row_verdict_t verdict;
+    bool is_input;   /* NAME.in, what goes into a module: only rows that the candidate dumped */
+    budget_t budget; /* the result's, or a coarser one on whose grid the candidate's numbers lie */
 
     diff_t cumulative;
-    double peer_rms; /* PyTorch's float32 error, 0 where unknown */
-    double ratio;    /* of the cumulative error; NaN where there is no peer */
+    double peer_rms;        /* the error of a careful float32 computation, 0 where unknown */
+    double cumulative_unit; /* what ratio counts in */
+    double ratio;           /* of the cumulative error; NaN where there is no peer */
     double
         ulp_p99; /* 99th percentile of the distance in units of the last place of the precision */
 
     bool has_isolated;
     diff_t isolated;
     double isolated_ratio;
-    bool has_bound;      /* a linear map whose input was seen */
+    bool
+        inputs_known; /* all that the isolated error starts from was dumped: it is this module's own */
+    double unit;      /* what isolated_ratio counts in: own and stretch together */
+    double own_unit;     /* the rounding of this module by itself */
+    double stretch;      /* the rounding of the modules before it that were not dumped */
+    size_t sum_length;   /* K of a linear map whose input is known; 0: none */
+    double sum_share;    /* worst |error| / (|W||x| + |b|) of it */
+    bool has_bound;      /* there is a bound on that */
     double bound_used;   /* worst |error| / hard bound; above 1 is proof of a mistake */
     double typical_used; /* the same against the sqrt(K) bound */
 
@@ -81,10 +87,19 @@ typedef struct {
     bool by_value;
 } compare_meant_t;
 
+/* Where the mistake of a culprit lies: in one of the taps between, none of which was dumped, or in the
+ * culprit itself. */
+typedef struct {
+    char *from;     /* the last dumped tap before them; NULL: the inputs of the case */
+    char **between; /* (betweens), in the order of execution; none: the culprit alone */
+    size_t betweens;
+} compare_stretch_t;
+
 typedef struct {
     compare_row_t *row; /* (rows), in the reference's order */
     size_t rows;
     size_t culprit; /* index of the first wrong row, SIZE_MAX when there is none */
+    compare_stretch_t stretch;
     size_t agreeing, suspicious, differing, inherited, missing, compared;
     double median_ratio, worst_ratio;
     char **extra; /* candidate's taps that the reference has not: (extras), owned names */
@@ -92,8 +107,17 @@ typedef struct {
     compare_meant_t *meant; /* (extras) */
     char **note; /* (notes), owned: what the two look like as wholes, see compare_notes.c */
     size_t notes;
-    bool complete;   /* missing taps were a failure */
-    budget_t budget; /* resolved: never AUTO */
+    bool complete;     /* missing taps were a failure */
+    budget_t budget;   /* resolved: never AUTO */
+    budget_t computed; /* what the candidate computes in, to all appearance */
+    bool detected;     /* that was found from its numbers, not from the type they are stored in */
+    size_t mixed;   /* so many taps lie on a coarser grid and are judged so; 0: one type for all */
+    dtype_t stored; /* the type of most of the candidate's taps */
+    /* The smallest rms error of a module or stretch, relative to its tensor's rms, that would be called wrong:
+     * over the compared taps; NaN where no unit is known. */
+    double seen_median, seen_worst;
+    const char *seen_worst_name;
+    size_t unresolved; /* compared taps whose rounding alone may be as large as they are */
     char reference[256], candidate[256];
 } compare_result_t;
 
@@ -106,7 +130,7 @@ typedef struct {
     bool isolate;          /* run the reference on the candidate's inputs (golden references) */
 } compare_options_t;
 
-/* Sixteen times PyTorch's own error: the threshold of the BLAS test suites for an error that is rounding. */
+/* Sixteen units: the threshold of the BLAS test suites for an error that is rounding. */
 #define COMPARE_LIMIT 16.0
 
 /* Golden case against trace. Returns 0 (whatever the verdict), or -1 and err for input that cannot be

@@ -1,319 +1,354 @@
-/* compare_golden.c - a golden case against a trace: cumulative errors from the stored truth, isolated ones
- * by running the reference on the candidate's own numbers. See compare.h. */
+/* compare_golden.c - a golden case against a trace: cumulative errors from the truth, isolated ones by running the
+ * reference on the candidate's own numbers, both in units of rounding. See compare.h. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "causes/causes.h"
-#include "compare/compare_internal.h"
-#include "golden/execute.h"
-#include "io/trace.h"
+#include "compare/isolate.h"
+#include "compare/passes.h"
+#include "compare/units.h"
+#include "trace/fingerprint.h"
 
-/* ---- cumulative -------------------------------------------------------------------------------------- */
+/* ---- rows: the case's taps, and the inputs of modules that the candidate dumped -------------------------- */
 
-static int read_truth(void *who, size_t index, size_t first, size_t count, double *out,
-                      err_t *err) {
-    (void)err;
-    const golden_case_t *golden = who;
-    const st_tensor_t *truth = golden->tap[index].truth;
-    dtype_to_double(out, (const char *)truth->data + first * sizeof(double), DTYPE_F64, count);
-    return 0;
+static void add_row(comparison_t *c, const char *name, shape_t shape, const golden_tap_t *tap) {
+    compare_result_t *r = c->result;
+    r->row = xrealloc(r->row, (r->rows + 1) * sizeof *r->row);
+    c->meta = xrealloc(c->meta, (r->rows + 1) * sizeof *c->meta);
+    r->row[r->rows] =
+        (compare_row_t){.name = xstrdup(name), .shape = shape, .is_input = tap == NULL};
+    c->meta[r->rows++] = (row_meta_t){.tap = tap, .in_case = tap && tap->truth, .source = SIZE_MAX};
 }
 
-/* One draw of PyTorch's rounding is no measure for a gate of two numbers: taps of fewer than SMALL numbers
- * count with at least the error that PyTorch makes over all of them, relative to their size. */
-enum { SMALL = 16 };
+static void rows_of_case(comparison_t *c) {
+    for (size_t i = 0; i < c->golden->taps; i++)
+        add_row(c, c->golden->tap[i].name, c->golden->tap[i].shape, &c->golden->tap[i]);
+    pass_index_rows(c);
+}
 
-static double truth_rms(const golden_tap_t *t) {
-    double numbers[SMALL];
-    size_t count = shape_count(t->shape);
-    dtype_to_double(numbers, t->truth->data, DTYPE_F64, count);
-    return diff_tensors(numbers, numbers, count).truth_rms;
+/* What a fingerprint holds of a tap must be what the reference computes here; else its tensors are no truth. */
+static int check_fingerprint(comparison_t *c, const golden_tap_t *tap, const real_t *x,
+                             view_t view) {
+    enum { FINGERPRINT_BOUND_EXPONENT = -36 }; /* 1.5e-11 */
+    size_t count = shape_count(view.shape);
+    fingerprint_t own = fingerprint_of(x, view);
+    fingerprint_t truth = fingerprint_read(tap->statistics, tap->values, count);
+    diff_t diff = fingerprint_diff(&own, &truth, count);
+    if (diff_relative(&diff) <= ldexp(1, FINGERPRINT_BOUND_EXPONENT)) return 0;
+    return err_set(c->err,
+                   "%s: on this machine the reference gives other numbers at '%s' than the case "
+                   "holds (off by %.2g of its largest): the case cannot be the measure here",
+                   c->golden->folder, tap->name, diff_relative(&diff));
 }
 
 typedef struct {
-    double cumulative, isolated; /* rms over the small taps of error / truth's rms */
-} pooled_t;
+    comparison_t *old; /* rows of the case alone */
+    bool inputs;
+} observation_t;
 
-static pooled_t pool_small(const golden_case_t *g) {
-    pooled_t sum = {0, 0};
-    size_t taps = 0;
-    for (size_t i = 0; i < g->taps; i++) {
-        const golden_tap_t *t = &g->tap[i];
-        double size = shape_count(t->shape) < SMALL ? truth_rms(t) : 0;
-        if (!(size > 0)) continue;
-        sum.cumulative += (t->peer_rms / size) * (t->peer_rms / size);
-        sum.isolated += (t->isolated_rms / size) * (t->isolated_rms / size);
-        taps++;
+/* A free run that keeps what the case does not hold: its tensors where it has fingerprints, inputs of modules. Rows are
+ * made anew in the order of execution. */
+static int observe(comparison_t *c, void *who, size_t ignored, const char *name, real_t *x,
+                   view_t view) {
+    const observation_t *o = who;
+    const golden_tap_t *tap = golden_case_find(c->golden, name);
+    bool input = pass_is_input(name), spool = input || (tap && !tap->truth);
+    size_t count = shape_count(view.shape), at = 0;
+    (void)ignored;
+    if ((!tap && !(input && o->inputs)) || (tap && !shape_equal(tap->shape, view.shape))) return 0;
+    if (tap && !tap->truth && check_fingerprint(c, tap, x, view)) return -1;
+    if (spool) {
+        pass_get(c, c->a, x, view);
+        if (spool_write(c->spool, c->a, count, &at, c->err)) return -1;
     }
-    if (!taps) return sum;
-    return (pooled_t){sqrt(sum.cumulative / (double)taps), sqrt(sum.isolated / (double)taps)};
+    add_row(c, name, view.shape, tap);
+    c->meta[c->result->rows - 1].spooled = at;
+    return 0;
 }
 
-static void rows_of_golden(compare_result_t *r, const golden_case_t *g, const char *filter,
-                           size_t *index, double *isolated_peer) {
-    pooled_t pooled = pool_small(g);
-    r->row = xcalloc(g->taps + 1, sizeof *r->row);
-    for (size_t i = 0; i < g->taps; i++) {
-        const golden_tap_t *t = &g->tap[i];
-        if (filter && !name_matches(filter, t->name)) continue;
-        double size = shape_count(t->shape) < SMALL ? truth_rms(t) : 0;
-        index[r->rows] = i;
-        isolated_peer[r->rows] = fmax(t->isolated_rms, pooled.isolated * size);
-        compare_row_t *row = &r->row[r->rows++];
-        *row = (compare_row_t){.name = xstrdup(t->name),
-                               .shape = t->shape,
-                               .peer_rms = fmax(t->peer_rms, pooled.cumulative * size)};
-        snprintf(row->origin, sizeof row->origin, "times PyTorch's own float32 error, measured");
+/* Whether the candidate dumped inputs of modules. */
+static bool has_inputs(trace_file_t *candidate, const name_map_t *map) {
+    for (size_t i = 0; i < trace_file_count(candidate); i++) {
+        char *name = name_map_apply(map, trace_file_at(candidate, i)->name);
+        bool input = pass_is_input(name);
+        free(name);
+        if (input) return true;
     }
+    return false;
 }
 
-static int weigh_cumulative(compare_result_t *r, const golden_case_t *g, trace_file_t *candidate,
-                            const size_t *index, const size_t *source, err_t *err) {
-    double unit = budget_unit(r->budget);
-    for (size_t i = 0; i < r->rows; i++) {
-        compare_row_t *row = &r->row[i];
-        if (!row->candidate_name || !shape_equal(row->shape, row->candidate_shape)) continue;
-        source_t truth = {read_truth, (void *)g, index[i]};
-        if (compare_tensors(row, candidate, source[i], &truth, unit, err)) return -1;
-        row->ratio = compare_ratio(&row->cumulative,
-                                   compare_scale(row->peer_rms, row->cumulative.truth_rms, unit));
+static int open_model(comparison_t *c) {
+    if (golden_open_model(c->golden, &c->pipeline, c->err)) return -1;
+    c->opened = true;
+    return 0;
+}
+
+static int make_rows(comparison_t *c, const compare_options_t *options) {
+    observation_t o = {.inputs = options->isolate && !c->golden->is_calls &&
+                                 has_inputs(c->candidate, options->map)};
+    if (options->isolate || c->golden->fingerprint)
+        if (open_model(c)) return -1;
+    if (!o.inputs && !c->golden->fingerprint) return rows_of_case(c), 0;
+    if (spool_open(&c->spool, c->err) || pass_run(c, observe, &o, o.inputs)) return -1;
+    pass_index_rows(c);
+    return 0;
+}
+
+/* ---- figures ----------------------------------------------------------------------------------------------- */
+
+static int read_truth(void *who, size_t row, size_t first, size_t count, double *out, err_t *err) {
+    return pass_truth(who, row, first, count, out, err);
+}
+
+static bool is_finite(const diff_t *d) {
+    return !d->nan_candidate && !d->inf_mismatch && isfinite(d->candidate_rms);
+}
+
+static double rms_of_truth(comparison_t *c, size_t row) {
+    enum { CHUNK = 4096 };
+    double x[CHUNK], sum = 0;
+    size_t count = shape_count(c->result->row[row].shape);
+    for (size_t first = 0; first < count; first += CHUNK) {
+        size_t n = count - first < CHUNK ? count - first : CHUNK;
+        if (pass_truth(c, row, first, n, x, NULL)) return 0;
+        for (size_t i = 0; i < n; i++) sum += x[i] * x[i];
+    }
+    return count ? sqrt(sum / (double)count) : 0;
+}
+
+static int weigh_rows(comparison_t *c) {
+    for (size_t i = 0; i < c->result->rows; i++) {
+        compare_row_t *row = &c->result->row[i];
+        row_meta_t *m = &c->meta[i];
+        if (!row->candidate_name || !shape_equal(row->shape, row->candidate_shape)) {
+            m->truth_rms = rms_of_truth(c, i);
+            continue;
+        }
+        source_t truth = {read_truth, c, i};
+        if (compare_tensors(row, c->candidate, m->source, &truth, budget_unit(c->result->budget),
+                            c->err))
+            return -1;
+        m->truth_rms = row->cumulative.truth_rms;
+        m->forced = is_finite(&row->cumulative);
     }
     return 0;
 }
 
-/* ---- isolated: a sink that forces the candidate's numbers on the reference ----------------------------- */
+/* ---- units into ratios ------------------------------------------------------------------------------------- */
 
-typedef struct {
-    tap_sink_t sink;
-    const run_t *run;
-    const golden_case_t *golden;
-    const pipeline_t *pipeline;
-    trace_file_t *candidate;
-    compare_result_t *result;
-    const size_t *source; /* per row: the candidate's entry */
-    const double *peer;   /* per row: PyTorch's float32 error of the module by itself */
-    const ddim_t *ddim;   /* of a pipeline, else NULL */
-    size_t next, culprit; /* culprit: whose cause is wanted; SIZE_MAX: none, weigh every row */
-    double unit;
-    real_t *torch;
-    double *expected, *found, *input; /* input: of the module whose output comes next */
-    size_t room, input_room;
-    shape_t input_shape;
-    char input_name[512];
-    err_t *err;
-    int failed;
-} forcer_t;
+/* Roundings of one element of a linear map, on the way: in sums, of inputs and weights, of the result. */
+static double roundings(const compare_row_t *row, bool typical) {
+    double K = (double)(row->sum_length + 1), sums = budget_is_low(row->budget) ? 0x1p-24 : 0;
+    double u = budget_unit(row->budget);
+    if (!budget_is_low(row->budget) || budget_narrow_sums(row->budget)) sums = u;
+    double of_sums = typical ? 4 * sqrt(K) * sums : K * sums / (1 - K * sums);
+    return of_sums + (budget_is_low(row->budget) ? 3 * u : 0);
+}
 
-static compare_row_t *row_of(forcer_t *f, const char *name, size_t *at) {
-    const compare_result_t *r = f->result;
+static void bound_ratios(compare_row_t *row) {
+    double K = (double)(row->sum_length + 1);
+    row->has_bound = row->inputs_known && row->sum_length > 0 && K * budget_unit(row->budget) < 1;
+    row->bound_used = row->has_bound ? row->sum_share / roundings(row, false) : 0;
+    row->typical_used = row->has_bound ? row->sum_share / roundings(row, true) : 0;
+}
+
+static void set_ratios(comparison_t *c, bool propagated) {
+    for (size_t i = 0; i < c->result->rows; i++) {
+        compare_row_t *row = &c->result->row[i];
+        const row_meta_t *m = &c->meta[i];
+        double per_rounding = budget_unit(row->budget) / 0x1p-24;
+        double cumulative = budget_is_low(row->budget) ? 0 : row->peer_rms * per_rounding;
+        if (propagated) cumulative = fmax(cumulative, sqrt(m->moved + m->own * m->own));
+        row->cumulative_unit = units_floored(cumulative, m->truth_rms, row->budget);
+        row->ratio = compare_ratio(&row->cumulative, row->cumulative_unit);
+        row->own_unit = units_floored(m->own, m->truth_rms, row->budget);
+        row->unit = sqrt(row->own_unit * row->own_unit + row->stretch * row->stretch);
+        if (row->has_isolated) row->isolated_ratio = compare_ratio(&row->isolated, row->unit);
+        bound_ratios(row);
+        snprintf(row->origin, sizeof row->origin, "%s",
+                 budget_is_low(row->budget) ? "times the rounding of its type along the reference"
+                                            : "times the error of a careful computation, measured");
+    }
+}
+
+static bool any_beyond(const compare_result_t *r, double limit) {
+    for (size_t i = 0; i < r->rows; i++)
+        if (r->row[i].candidate_name && r->row[i].has_isolated && !(r->row[i].ratio <= limit))
+            return true;
+    return false;
+}
+
+/* Cumulative errors of float32 and float64 are held against those of PyTorch's passes, and, where these are exceeded,
+ * against the modules' units propagated: an order of sums that is worse everywhere adds up. */
+static int units_and_verdicts(comparison_t *c, double limit) {
+    bool low = budget_is_low(c->result->budget);
+    if (units_own(c) || units_stretch(c) || (low && units_cumulative(c))) return -1;
+    set_ratios(c, low);
+    if (!low && any_beyond(c->result, limit)) {
+        if (units_cumulative(c)) return -1;
+        set_ratios(c, true);
+    }
+    compare_judge(c->result, limit);
+    return 0;
+}
+
+/* ---- the culprit -------------------------------------------------------------------------------------------- */
+
+static int name_stretch(comparison_t *c) {
+    compare_result_t *r = c->result;
+    size_t first = r->culprit, from;
+    if (!r->row[r->culprit].inputs_known && units_first_before(c, r->culprit, &first)) return -1;
+    for (size_t i = first; i < r->culprit; i++) {
+        if (c->meta[i].forced || r->row[i].is_input) continue;
+        r->stretch.between =
+            xrealloc(r->stretch.between, (r->stretch.betweens + 1) * sizeof *r->stretch.between);
+        r->stretch.between[r->stretch.betweens++] = xstrdup(r->row[i].name);
+    }
+    for (from = first; from > 0 && !c->meta[from - 1].forced; from--) continue;
+    if (from > 0) r->stretch.from = xstrdup(r->row[from - 1].name);
+    return 0;
+}
+
+/* Would the whole agree, if the candidate computed in this type? */
+static int agrees_with(comparison_t *c, budget_t budget, double limit, bool *agrees) {
+    compare_result_t *r = c->result;
+    for (size_t i = 0; i < r->rows; i++) r->row[i].budget = budget;
+    r->budget = budget;
+    if (units_and_verdicts(c, limit)) return -1;
+    *agrees = !compare_differs(r);
+    return 0;
+}
+
+/* What a coarser type would excuse is said: a trace of float32 numbers may have been computed with TF32 products, or
+ * one of float16 numbers with float16 sums. The size of the culprit's error says which types are worth a look. */
+static int note_coarser(comparison_t *c, double limit) {
+    compare_result_t *r = c->result;
+    budget_t given = r->budget;
+    const compare_row_t *row = &r->row[r->culprit];
+    double error = row->isolated.rms / row->isolated.truth_rms;
+    budget_t *of = xcalloc(r->rows + 1, sizeof *of);
+    bool agrees = false;
+    int status = 0;
+    for (size_t i = 0; i < r->rows; i++) of[i] = r->row[i].budget;
+    for (budget_t b = given + 1; !status && !agrees && given >= BUDGET_F32 && b < BUDGETS; b++) {
+        if (!(error <= 64 * budget_unit(b)) || (b == BUDGET_TF32 && given != BUDGET_F32)) continue;
+        status = agrees_with(c, b, limit, &agrees);
+        if (agrees)
+            compare_add_note(r,
+                             xasprintf("if the candidate computes in %s, all of this is rounding: "
+                                       "--budget %s agrees",
+                                       budget_about(b), budget_name(b)));
+    }
+    for (size_t i = 0; i < r->rows; i++) r->row[i].budget = of[i];
+    free(of);
+    if (r->budget == given) return status;
+    r->budget = given;
+    return status || units_and_verdicts(c, limit) ? -1 : 0;
+}
+
+static void find_culprit(compare_result_t *r, const char *filter) {
+    for (r->culprit = 0; r->culprit < r->rows; r->culprit++) {
+        const compare_row_t *row = &r->row[r->culprit];
+        if (compare_row_wrong(row) && (!filter || name_matches(filter, row->name))) return;
+    }
+    r->culprit = SIZE_MAX;
+}
+
+static int explain_culprit(comparison_t *c, double limit, const compare_options_t *options) {
+    compare_result_t *r = c->result;
+    find_culprit(r, options->filter);
+    if (r->culprit == SIZE_MAX || r->row[r->culprit].verdict != ROW_DIFFERS) return 0;
+    if (options->budget == BUDGET_AUTO && note_coarser(c, limit)) return -1;
+    find_culprit(r, options->filter);
+    return name_stretch(c) || isolate_explain(c, r->culprit) ? -1 : 0;
+}
+
+static int isolate(comparison_t *c, const compare_options_t *options, double limit) {
+    units_of_case(c);
+    if (units_known(c) || isolate_rows(c) || units_and_verdicts(c, limit)) return -1;
+    return explain_culprit(c, limit, options);
+}
+
+static int without_isolation(comparison_t *c, double limit) {
+    units_of_case(c);
+    if (units_own(c)) return -1;
+    set_ratios(c, false);
+    compare_judge(c->result, limit);
+    return 0;
+}
+
+/* ---- the whole ---------------------------------------------------------------------------------------------- */
+
+/* Rows that were not asked for go, after they served as inputs of others. */
+static void keep_asked(compare_result_t *r, const char *filter) {
+    size_t kept = 0;
+    if (!filter) return;
+    r->compared = 0;
     for (size_t i = 0; i < r->rows; i++) {
-        *at = (f->next + i) % r->rows;
-        if (strcmp(r->row[*at].name, name) != 0) continue;
-        f->next = *at + 1;
-        return &r->row[*at];
+        if (!name_matches(filter, r->row[i].name)) {
+            free((char *)r->row[i].name);
+            continue;
+        }
+        r->compared += r->row[i].candidate_name != NULL;
+        r->row[kept++] = r->row[i];
     }
-    return NULL;
+    r->rows = kept;
 }
 
-static void make_room(forcer_t *f, size_t count) {
-    if (count <= f->room) return;
-    f->room = count;
-    f->torch = xrealloc(f->torch, count * sizeof *f->torch);
-    f->expected = xrealloc(f->expected, count * sizeof *f->expected);
-    f->found = xrealloc(f->found, count * sizeof *f->found);
-}
-
-static void to_doubles(forcer_t *f, double *out, const real_t *x, view_t view) {
-    size_t count = shape_count(view.shape);
-    make_room(f, count);
-    view_to_torch(f->torch, x, view);
-    for (size_t i = 0; i < count; i++) out[i] = (double)f->torch[i];
-}
-
-/* NAME.in: keep it until NAME comes by. */
-static void keep_input(forcer_t *f, const char *name, const real_t *x, view_t view) {
-    size_t count = shape_count(view.shape), length = strlen(name) - strlen(".in");
-    if (count > f->input_room) {
-        f->input = xrealloc(f->input, count * sizeof *f->input);
-        f->input_room = count;
-    }
-    to_doubles(f, f->input, x, view);
-    f->input_shape = view.shape;
-    snprintf(f->input_name, sizeof f->input_name, "%.*s", (int)length, name);
-}
-
-/* The module whose linear map a tap shows: itself without experts, NAME.mole.base with them. */
-static const module_t *linear_map_of(const forcer_t *f, const char *name) {
-    static const char base[] = ".mole.base";
-    char module_name[512];
-    size_t length = strlen(name), tail = strlen(base);
-    bool is_base = length > tail && strcmp(name + length - tail, base) == 0;
-    snprintf(module_name, sizeof module_name, "%.*s", (int)(is_base ? length - tail : length),
-             name);
-    if (strcmp(module_name, f->input_name) != 0) return NULL;
-    const module_t *m = pipeline_module(f->pipeline, module_name);
-    if (!m || m->kind == MODULE_GROUP_NORM || m->kind == MODULE_LAYER_NORM) return NULL;
-    bool experts = m->kind == MODULE_LINEAR && m->as.linear->mole;
-    return experts == is_base ? m : NULL;
-}
-
-/* The shares of the provable and of the typical bound that the candidate's errors use. */
-static void check_bound(forcer_t *f, compare_row_t *row, const module_t *m, size_t count) {
-    double *magnitude = xmalloc((count + 1) * sizeof *magnitude);
-    size_t K = compare_bound_magnitudes(m, magnitude, f->input, f->input_shape);
-    double u = f->unit, hard = (double)(K + 1) * u / (1 - (double)(K + 1) * u);
-    double typical = 4 * sqrt((double)(K + 1)) * u;
-    row->has_bound = K > 0 && (double)(K + 1) * u < 1;
-    row->bound_used = row->typical_used = 0;
-    for (size_t i = 0; row->has_bound && i < count; i++) {
-        double error = fabs(f->found[i] - f->expected[i]), slack = 64 * 0x1p-53 * magnitude[i];
-        if (error <= slack) continue; /* the reference's own rounding */
-        row->bound_used = fmax(row->bound_used, error / (hard * magnitude[i] + slack));
-        row->typical_used = fmax(row->typical_used, error / (typical * magnitude[i] + slack));
-    }
-    free(magnitude);
-}
-
-static void weigh_isolated(forcer_t *f, compare_row_t *row, size_t at, const char *name,
-                           size_t count) {
-    row->isolated = diff_tensors(f->found, f->expected, count);
-    double scale = compare_scale(f->peer[at], row->isolated.truth_rms, f->unit);
-    row->isolated_ratio = compare_ratio(&row->isolated, scale);
-    row->has_isolated = true;
-    const module_t *m = linear_map_of(f, name);
-    if (m) check_bound(f, row, m, count);
-}
-
-/* Another tap of the candidate's, for the hypotheses about the culprit. */
-static double *candidate_tap(const void *context, const char *name, shape_t *shape) {
-    const forcer_t *f = context;
-    for (size_t i = 0; i < f->result->rows; i++) {
-        const compare_row_t *row = &f->result->row[i];
-        if (!row->candidate_name || strcmp(row->name, name) != 0) continue;
-        size_t count = shape_count(row->candidate_shape);
-        double *out = xmalloc((count + 1) * sizeof *out);
-        *shape = row->candidate_shape;
-        if (trace_file_read(f->candidate, f->source[i], 0, count, out, NULL) == 0) return out;
-        free(out);
-        return NULL;
-    }
-    return NULL;
-}
-
-/* "step.012/...": 12, and the candidate's same tap one step earlier; else 0 and NULL. */
-static double *step_of(const forcer_t *f, const char *name, shape_t shape, size_t *step) {
-    char earlier[512], prefix[STEP_PREFIX];
-    shape_t found;
-    const char *tap = strchr(name, '/');
-    *step = 0;
-    if (strncmp(name, "step.", 5) != 0 || !tap) return NULL;
-    *step = (size_t)strtoul(name + 5, NULL, 10);
-    if (*step == 0) return NULL;
-    snprintf(earlier, sizeof earlier, "%s%s", trace_step(prefix, *step - 1), tap + 1);
-    double *out = candidate_tap(f, earlier, &found);
-    if (out && shape_equal(shape, found)) return out;
-    free(out);
-    return NULL;
-}
-
-static void explain(forcer_t *f, compare_row_t *row, size_t at, const char *name, view_t view) {
-    /* NAME.mole.face.local belongs to NAME, and has its input. */
-    char layer[512];
-    const char *part = strstr(name, ".mole.");
-    snprintf(layer, sizeof layer, "%.*s", part ? (int)(part - name) : (int)strlen(name), name);
-    bool known = strcmp(f->input_name, layer) == 0;
-    size_t step;
-    double *previous = step_of(f, name, view.shape, &step);
-    culprit_t culprit = {.name = name,
-                         .shape = view.shape,
-                         .count = shape_count(view.shape),
-                         .candidate = f->found,
-                         .expected = f->expected,
-                         .module = f->golden->is_calls ? NULL : pipeline_module(f->pipeline, layer),
-                         .input = known ? f->input : NULL,
-                         .input_shape = f->input_shape,
-                         .rounding = compare_scale(f->peer[at], row->isolated.truth_rms, f->unit),
-                         .previous = previous,
-                         .tap = candidate_tap,
-                         .context = f,
-                         .ddim = f->ddim,
-                         .step = step};
-    run_t run = *f->run;
-    run.sink = NULL;
-    causes_find(&run, &culprit, &row->cause);
-    free(previous);
-}
-
-static void force(tap_sink_t *self, const char *name, real_t *x, view_t view) {
-    forcer_t *f = (forcer_t *)self;
-    size_t length = strlen(name), at = 0;
-    if (f->failed) return;
-    if (length > 3 && strcmp(name + length - 3, ".in") == 0) {
-        keep_input(f, name, x, view);
-        return;
-    }
-    compare_row_t *row = row_of(f, name, &at);
-    if (!row || !row->candidate_name || !shape_equal(row->shape, row->candidate_shape) ||
-        !shape_equal(row->shape, view.shape))
-        return;
-    size_t count = shape_count(view.shape);
-    make_room(f, count);
-    to_doubles(f, f->expected, x, view);
-    f->failed = trace_file_read(f->candidate, f->source[at], 0, count, f->found, f->err);
-    if (f->failed) return;
-    if (f->culprit == SIZE_MAX)
-        weigh_isolated(f, row, at, name, count);
-    else if (f->culprit == at)
-        explain(f, row, at, name, view);
-    for (size_t i = 0; i < count; i++) f->torch[i] = (real_t)f->found[i];
-    view_from_torch(x, f->torch, view);
-}
-
-static int run_forced(forcer_t *f, const run_t *run, size_t culprit) {
-    run_t watched = *run;
-    watched.sink = &f->sink;
-    watched.form = MOLE_DIRECT;
-    f->culprit = culprit;
-    f->next = 0;
-    f->input_name[0] = '\0';
-    int status = golden_execute(&watched, f->golden, f->pipeline, f->err);
-    return status || f->failed ? -1 : 0;
-}
-
-/* ---- both --------------------------------------------------------------------------------------------- */
-
-static int isolate(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
-                   compare_result_t *r, double limit, const double *peer, const size_t *source,
-                   err_t *err) {
-    pipeline_t pipeline;
-    ddim_t ddim;
-    if (golden_open_model(golden, &pipeline, err)) return -1;
-    int planned = golden_schedule(golden, &pipeline, &ddim, err);
-    forcer_t f = {.sink = {force, true},
-                  .run = run,
-                  .golden = golden,
-                  .pipeline = &pipeline,
-                  .candidate = candidate,
-                  .result = r,
-                  .peer = peer,
-                  .source = source,
-                  .ddim = planned > 0 ? &ddim : NULL,
-                  .unit = budget_unit(r->budget),
-                  .err = err};
-    int status = planned < 0 ? -1 : run_forced(&f, run, SIZE_MAX);
-    if (!status) compare_judge(r, limit);
-    if (!status && r->culprit != SIZE_MAX && r->row[r->culprit].verdict == ROW_DIFFERS)
-        status = run_forced(&f, run, r->culprit);
-    free(f.torch);
-    free(f.expected);
-    free(f.found);
-    free(f.input);
-    if (planned > 0) ddim_free(&ddim);
-    pipeline_close(&pipeline);
+static int match_rows(comparison_t *c, const compare_options_t *options) {
+    size_t *source = xcalloc(c->result->rows + 1, sizeof *source);
+    truths_t truths = {read_truth, c, c->identity};
+    int status = compare_match(c->result, c->candidate, options, &truths, source, c->err);
+    for (size_t i = 0; !status && i < c->result->rows; i++) c->meta[i].source = source[i];
+    if (!status) compare_detect(c->result, c->candidate, source, &truths, options->budget);
+    free(source);
     return status;
+}
+
+/* Inputs that the candidate did not dump are no rows: nobody asked for them. */
+static void drop_inputs(comparison_t *c) {
+    compare_result_t *r = c->result;
+    size_t kept = 0;
+    for (size_t i = 0; i < r->rows; i++) {
+        if (r->row[i].is_input && !r->row[i].candidate_name) {
+            free((char *)r->row[i].name);
+            continue;
+        }
+        c->meta[kept] = c->meta[i];
+        r->row[kept++] = r->row[i];
+    }
+    r->rows = kept;
+    pass_index_rows(c);
+}
+
+static void close_all(comparison_t *c) {
+    if (c->opened) pipeline_close(&c->pipeline);
+    spool_close(c->spool);
+    free(c->meta);
+    free(c->key);
+    free(c->identity);
+    free(c->a);
+    free(c->b);
+    free(c->c);
+    free(c->torch);
+}
+
+static int compare_rows(comparison_t *c, const compare_options_t *options, double limit) {
+    if (make_rows(c, options) || match_rows(c, options)) return -1;
+    drop_inputs(c);
+    if (weigh_rows(c)) return -1;
+    if (options->isolate ? isolate(c, options, limit) : without_isolation(c, limit)) return -1;
+    keep_asked(c->result, options->filter);
+    if (c->result->rows == 0)
+        return err_set(c->err, "%s: no tap matches --filter", c->golden->folder);
+    if (c->result->compared == 0)
+        return err_set(c->err, "%s: the candidate has no tap that matches --filter",
+                       trace_file_path(c->candidate));
+    compare_count(c->result);
+    compare_resolution(c->result);
+    return 0;
 }
 
 int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
@@ -321,23 +356,11 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
     *r = (compare_result_t){0};
     snprintf(r->reference, sizeof r->reference, "%s", golden->folder);
     snprintf(r->candidate, sizeof r->candidate, "%s", trace_file_path(candidate));
-    size_t *index = xcalloc(golden->taps + 1, sizeof *index);
-    size_t *source = xcalloc(golden->taps + 1, sizeof *source);
-    double *peer = xcalloc(golden->taps + 1, sizeof *peer);
-    double limit = options->limit > 0 ? options->limit : COMPARE_LIMIT;
-    rows_of_golden(r, golden, options->filter, index, peer);
-    int status = r->rows ? 0 : err_set(err, "%s: no tap matches --filter", golden->folder);
-    truths_t truths = {read_truth, (void *)golden, index};
-    if (!status) status = compare_match(r, candidate, options, &truths, source, err);
-    if (!status) status = weigh_cumulative(r, golden, candidate, index, source, err);
-    if (!status && options->isolate)
-        status = isolate(run, golden, candidate, r, limit, peer, source, err);
-    else if (!status)
-        compare_judge(r, limit);
+    comparison_t c = {
+        .run = run, .golden = golden, .candidate = candidate, .result = r, .err = err};
+    int status = compare_rows(&c, options, options->limit > 0 ? options->limit : COMPARE_LIMIT);
+    close_all(&c);
     if (!status) compare_notes(r, golden->folder, trace_file_path(candidate), options);
-    free(index);
-    free(source);
-    free(peer);
     if (status) compare_free(r);
     return status;
 }

@@ -1,4 +1,4 @@
-/* compare_internal.h - what compare.c, compare_golden.c and verify.c share; else only tests include it. */
+/* compare_internal.h - what the files of this room share; else only tests include it. */
 #ifndef MOLE_COMPARE_COMPARE_INTERNAL_H
 #define MOLE_COMPARE_COMPARE_INTERNAL_H
 
@@ -29,19 +29,29 @@ int compare_match(compare_result_t *result, trace_file_t *candidate,
                   const compare_options_t *options, const truths_t *truths, size_t *source,
                   err_t *err);
 
+/* Fill budget, computed, detected and stored of the result, and budget of its rows, from the candidate's numbers. A
+ * grid on which the truth lies too says nothing. */
+void compare_detect(compare_result_t *result, trace_file_t *candidate, const size_t *source,
+                    const truths_t *truths, budget_t wanted);
+
 /* Fill row->cumulative and ulp_p99, in chunks. */
 int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
                     const source_t *truth, double unit, err_t *err);
 
-/* The rms error that counts as one: PyTorch's at this precision, and never less than half a unit of the
- * tensor's own rms (32 units in float64). */
-double compare_scale(double peer_rms, double truth_rms, double unit);
+/* rms / unit; 0 for no error. */
 double compare_ratio(const diff_t *diff, double scale);
 
 /* Verdicts, culprit, counts. */
 void compare_judge(compare_result_t *result, double limit);
+/* seen_median, seen_worst of judged rows. */
+void compare_resolution(compare_result_t *result);
+/* Wrong by itself, of another shape, not finite. */
+bool compare_row_wrong(const compare_row_t *row);
 /* Culprit, counts, median and worst ratio, of rows that have their verdicts. */
 void compare_count(compare_result_t *result);
+
+/* One more note, whose text the result then owns. */
+void compare_add_note(compare_result_t *result, char *text);
 
 /* Say what two judged traces look like as wholes; paths of the files they came from. */
 void compare_notes(compare_result_t *result, const char *reference, const char *candidate,

@@ -188,24 +188,6 @@ static int nothing_in_common(const compare_result_t *r, trace_file_t *candidate,
 
 /* ---- both -------------------------------------------------------------------------------------------- */
 
-static budget_t resolve_budget(const compare_result_t *r, budget_t wanted) {
-    size_t votes[5] = {0};
-    if (wanted != BUDGET_AUTO) return wanted;
-    for (size_t i = 0; i < r->rows; i++) {
-        if (!r->row[i].candidate_name) continue;
-        switch (r->row[i].candidate_dtype) {
-        case DTYPE_F64: votes[BUDGET_F64]++; break;
-        case DTYPE_F16: votes[BUDGET_F16]++; break;
-        case DTYPE_BF16: votes[BUDGET_BF16]++; break;
-        default: votes[BUDGET_F32]++;
-        }
-    }
-    budget_t best = BUDGET_F32;
-    for (budget_t b = BUDGET_F64; b <= BUDGET_BF16; b++)
-        if (votes[b] > votes[best]) best = b;
-    return best;
-}
-
 int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_options_t *options,
                   const truths_t *truths, size_t *source, err_t *err) {
     size_t *extra_at = xcalloc(trace_file_count(candidate) + 1, sizeof *extra_at);
@@ -214,7 +196,6 @@ int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_op
     if (!status && r->compared == 0) status = nothing_in_common(r, candidate, err);
     free(extra_at);
     if (status) return -1;
-    r->budget = resolve_budget(r, options->budget);
     r->complete = options->complete;
     return 0;
 }

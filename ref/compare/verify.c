@@ -153,9 +153,14 @@ static row_verdict_t verdict_of(const verify_row_t *row, const verify_bounds_t *
     return beyond ? ROW_DIFFERS : ROW_AGREES;
 }
 
+static budget_t verify_budget(void) {
+    return sizeof(real_t) == sizeof(double) ? BUDGET_F64 : BUDGET_F32;
+}
+
 static compare_row_t report_row(const verify_row_t *row, const verify_bounds_t *bounds) {
     char *name = xstrdup(row->tap->name);
     compare_row_t out = {.name = name,
+                         .budget = verify_budget(),
                          .candidate_name = row->seen ? name : NULL,
                          .shape = row->tap->shape,
                          .candidate_shape = row->tap->shape,
@@ -169,7 +174,8 @@ static compare_row_t report_row(const verify_row_t *row, const verify_bounds_t *
              bounds->ratio > 0 ? "times PyTorch's own float32 error, measured"
                                : "of the tensor's scale, float64 (docs/numbers.md)");
     if (bounds->mode == VERIFY_FORCED) {
-        out.has_isolated = true;
+        out.has_isolated = out.inputs_known = true;
+        out.unit = out.own_unit = row->tap->isolated_rms;
         out.isolated = row->diff;
         out.isolated_ratio = out.ratio;
     }
@@ -197,7 +203,11 @@ static void accuse_small(compare_result_t *r, const verify_bounds_t *bounds,
 void verify_report(const verify_result_t *result, const golden_case_t *golden,
                    const verify_bounds_t *bounds, compare_result_t *r) {
     verify_summary_t s = verify_summarise(result);
-    *r = (compare_result_t){.budget = sizeof(real_t) == sizeof(double) ? BUDGET_F64 : BUDGET_F32,
+    *r = (compare_result_t){.budget = verify_budget(),
+                            .computed = verify_budget(),
+                            .stored = dtype_real(),
+                            .seen_median = NAN,
+                            .seen_worst = NAN,
                             .compared = s.seen + s.misshapen,
                             .complete = true};
     snprintf(r->reference, sizeof r->reference, "%s", golden->folder);

@@ -14,7 +14,8 @@ typedef enum {
     DTYPE_I64,
     DTYPE_I32,
     DTYPE_U8,
-    DTYPE_BOOL
+    DTYPE_BOOL,
+    DTYPE_KINDS
 } dtype_t;
 
 /* DTYPE_ of real_t in this build. */

@@ -88,7 +88,9 @@ static int read_tap(golden_case_t *g, golden_tap_t *t, json_node_t node, err_t *
         read_shape(node, &t->shape, err) || json_get_object(node, "f32_error", &error, err) ||
         json_get_double(error, "rms", &t->peer_rms, err) ||
         json_get_double(error, "max_abs", &t->peer_max, err) || read_strict(node, t, err) ||
-        json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err))
+        json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err) ||
+        json_get_double_or(node, "f32_orders", 0, &t->orders_rms, err) ||
+        json_get_double_or(node, "f32_in", 0, &t->input_rms, err))
         return -1;
     if (g->fingerprint) return read_fingerprint(g, (size_t)(t - g->tap), err);
     t->truth = st_find(g->tensors, tensor);

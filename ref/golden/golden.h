@@ -25,6 +25,8 @@ typedef struct {
     double peer_rms, peer_max; /* PyTorch's own float32 error */
     double strict_rms;         /* the same with exact timestep angles; peer_rms where not stated */
     double isolated_rms; /* the same of this module by itself; peer_rms where the case has none */
+    double orders_rms;   /* and of naive sums, term by term; 0 where the case has none */
+    double input_rms; /* float32 error of what goes into this module; 0 where the case has none */
 } golden_tap_t;
 
 typedef struct {

@@ -93,14 +93,29 @@ static json_t *row_value(const compare_row_t *row, size_t index) {
                         measured ? diff_value(&row->cumulative, row->shape) : json_null());
     json_object_set_new(o, "ratio", known(measured, row->ratio));
     json_object_set_new(o, "peer_rms", known(measured && !isnan(row->ratio), row->peer_rms));
+    json_object_set_new(o, "budget", json_string(budget_name(row->budget)));
     json_object_set_new(o, "ulp_p99", known(measured, row->ulp_p99));
     json_object_set_new(o, "isolated", own ? diff_value(&row->isolated, row->shape) : json_null());
     json_object_set_new(o, "isolated_ratio", known(own, row->isolated_ratio));
+    json_object_set_new(o, "inputs_known", own ? json_boolean(row->inputs_known) : json_null());
+    json_object_set_new(o, "unit", known(own, row->unit));
+    json_object_set_new(o, "own_unit", known(own, row->own_unit));
+    json_object_set_new(o, "stretch_unit", known(own, row->stretch));
     json_object_set_new(o, "bound_used", known(bound, row->bound_used));
     json_object_set_new(o, "typical_used", known(bound, row->typical_used));
     json_object_set_new(o, "limit", known(measured, row->limit));
     json_object_set_new(o, "origin", text(row->origin));
     json_object_set_new(o, "cause", cause_value(row));
+    return o;
+}
+
+static json_t *stretch_value(const compare_result_t *result) {
+    const compare_stretch_t *s = &result->stretch;
+    json_t *o = json_object(), *between = json_array();
+    for (size_t i = 0; i < s->betweens; i++) json_array_append_new(between, text(s->between[i]));
+    json_object_set_new(o, "from", s->from ? text(s->from) : json_null());
+    json_object_set_new(o, "between", between);
+    json_object_set_new(o, "to", text(result->row[result->culprit].name));
     return o;
 }
 
@@ -115,6 +130,7 @@ static json_t *culprit_value(const compare_result_t *result) {
     json_object_set_new(o, "index", size(result->culprit));
     json_object_set_new(o, "name", text(result->row[result->culprit].name));
     json_object_set_new(o, "after", following);
+    json_object_set_new(o, "stretch", stretch_value(result));
     return o;
 }
 
@@ -140,6 +156,10 @@ json_t *report_json_value(const compare_result_t *result) {
     json_t *meant = json_array(), *notes = json_array(), *rows = json_array();
     json_object_set_new(budget, "name", json_string(budget_name(result->budget)));
     json_object_set_new(budget, "unit", figure(budget_unit(result->budget)));
+    json_object_set_new(budget, "about", json_string(budget_about(result->budget)));
+    json_object_set_new(budget, "computed", json_string(budget_name(result->computed)));
+    json_object_set_new(budget, "detected", json_boolean(result->detected));
+    json_object_set_new(budget, "stored", json_string(dtype_name(result->stored)));
     for (size_t i = 0; i < result->extras; i++) {
         json_array_append_new(extra, text(result->extra[i]));
         json_array_append_new(meant, meant_value(&result->meant[i]));
@@ -159,6 +179,10 @@ json_t *report_json_value(const compare_result_t *result) {
     json_object_set_new(o, "counts", counts_value(result));
     json_object_set_new(o, "median_ratio", known(true, result->median_ratio));
     json_object_set_new(o, "worst_ratio", known(true, result->worst_ratio));
+    json_object_set_new(o, "resolution_median", known(true, result->seen_median));
+    json_object_set_new(o, "resolution_worst", known(true, result->seen_worst));
+    json_object_set_new(o, "unresolved", size(result->unresolved));
+    json_object_set_new(o, "mixed", size(result->mixed));
     json_object_set_new(o, "notes", notes);
     json_object_set_new(o, "culprit", culprit_value(result));
     json_object_set_new(o, "extra", extra);

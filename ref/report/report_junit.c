@@ -115,6 +115,15 @@ static void put_details(FILE *to, const compare_row_t *row) {
     }
 }
 
+static void put_stretch(FILE *to, const compare_result_t *result) {
+    char *where = report_stretch_text(result);
+    if (where) {
+        put_xml(to, where);
+        fputc('\n', to);
+    }
+    free(where);
+}
+
 static void put_case(FILE *to, const compare_result_t *result, const member_t *member) {
     const compare_row_t *row = &result->row[member->index];
     char *reason = report_reason(row), *suite = xasprintf("%.*s", (int)member->key, member->name);
@@ -127,6 +136,7 @@ static void put_case(FILE *to, const compare_result_t *result, const member_t *m
         put_attribute(to, "type", report_verdict(row->verdict));
         put_attribute(to, "message", reason);
         fputs(member->index == result->culprit ? ">the first culprit\n" : ">", to);
+        if (member->index == result->culprit) put_stretch(to, result);
         put_details(to, row);
         fputs("</failure></testcase>\n", to);
     } else if (is_skipped(result, row)) {

@@ -136,6 +136,30 @@ char *report_after_text(const compare_result_t *result) {
     return xstrdup("innocent: no later tap differs");
 }
 
+char *report_stretch_text(const compare_result_t *result) {
+    const compare_stretch_t *s = &result->stretch;
+    if (!s->betweens) return NULL;
+    return xasprintf(
+        "the mistake lies between %s and %s: there or in one of %zu tap%s that %s not dumped",
+        s->from ? s->from : "the inputs", result->row[result->culprit].name, s->betweens,
+        plural(s->betweens), s->betweens == 1 ? "was" : "were");
+}
+
+char *report_dump_text(const compare_result_t *result) {
+    enum { ASKED = 6 };
+    const compare_stretch_t *s = &result->stretch;
+    size_t asked = s->betweens < ASKED ? s->betweens : ASKED;
+    char *text = NULL;
+    for (size_t i = 0; i < asked; i++) {
+        /* Parts of equal length: one tap at the end of each but the last, which ends at the culprit. */
+        size_t at = asked == s->betweens ? i : (i + 1) * s->betweens / (asked + 1);
+        char *longer = xasprintf("%s%s%s", text ? text : "", text ? ", " : "", s->between[at]);
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
 char *report_diff_text(const diff_t *diff, shape_t shape) {
     char at[SHAPE_TEXT];
     report_index_text(at, shape, diff->worst);
@@ -161,7 +185,9 @@ static char *reason_of_ratio(const compare_row_t *row) {
     bool own = row->has_isolated && row->verdict != ROW_INHERITED;
     const diff_t *diff = own ? &row->isolated : &row->cumulative;
     double value = own ? row->isolated_ratio : row->ratio, relative = diff_relative(diff);
-    const char *whose = own ? ", for its own inputs" : "";
+    const char *whose = !own                ? ""
+                        : row->inputs_known ? ", for its own inputs"
+                                            : ", for the candidate's taps before it";
     if (isnan(value))
         return xasprintf("worst error is %.2g of the tensor's largest number%s; limit %.3g",
                          relative, whose, row->limit);
@@ -176,8 +202,9 @@ char *report_reason(const compare_row_t *row) {
     if (row->verdict == ROW_SHAPE) return reason_of_shape(row);
     if (row->verdict == ROW_NOT_FINITE) return report_diff_text(&row->cumulative, row->shape);
     if (row->verdict == ROW_INHERITED && row->has_isolated)
-        return xasprintf("inherited: %s off, but %s for its own inputs",
-                         report_ratio(share, row->ratio), report_ratio(ratio, row->isolated_ratio));
+        return xasprintf("inherited: %s off, but %s for %s", report_ratio(share, row->ratio),
+                         report_ratio(ratio, row->isolated_ratio),
+                         row->inputs_known ? "its own inputs" : "the candidate's taps before it");
     if (row->has_bound && row->bound_used > 1)
         return xasprintf("worst error is %s of the provable bound",
                          report_share(share, row->bound_used));

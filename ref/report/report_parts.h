@@ -41,6 +41,10 @@ report_after_t report_after(const compare_result_t *result);
 
 /* Is what follows the culprit innocent? */
 char *report_after_text(const compare_result_t *result);
+/* Where the mistake of the culprit lies, when taps before it were not dumped; NULL when all were. */
+char *report_stretch_text(const compare_result_t *result);
+/* Taps that would narrow that down, "a, b, c"; NULL when there are none. */
+char *report_dump_text(const compare_result_t *result);
 /* Why a row got its verdict: "rms error is 60x the rounding error expected here, the worst 0.02 of
  * the tensor's largest number, for its own inputs; limit 16". */
 char *report_reason(const compare_row_t *row);

@@ -192,9 +192,49 @@ static char *verdict_text(const compare_result_t *result) {
     report_count(result, n);
     return xasprintf(
         "%s: %zu of %zu taps compared; %zu differ, %zu not finite, %zu of another shape; "
-        "%zu inherited, %zu suspicious, %zu agree",
+        "%zu inherited, %zu suspicious, %zu agree; judged as %s",
         verdict, result->compared, result->rows, n[ROW_DIFFERS], n[ROW_NOT_FINITE], n[ROW_SHAPE],
-        n[ROW_INHERITED], n[ROW_SUSPICIOUS], n[ROW_AGREES]);
+        n[ROW_INHERITED], n[ROW_SUSPICIOUS], n[ROW_AGREES], budget_name(result->budget));
+}
+
+/* "bf16-acc32: bfloat16, float32 sums, as the candidate's numbers show (stored as F32)" */
+static void put_precision(FILE *to, const compare_result_t *result) {
+    const char *origin = result->budget != result->computed ? "as asked"
+                         : result->detected                 ? "as the candidate's numbers show"
+                                                            : "as the candidate is stored";
+    fprintf(to, "%-11s%s: %s, %s (stored as %s); one rounding is off by at most %.1e\n",
+            "precision", budget_name(result->budget), budget_about(result->budget), origin,
+            dtype_name(result->stored), budget_unit(result->budget));
+    precision_t computed = budget_results(result->computed),
+                judged = budget_results(result->budget);
+    if (result->detected && computed != judged)
+        fprintf(to, "%-11sthe candidate's numbers are those of %s, judged as %s\n", "note",
+                precision_name(computed), budget_name(result->budget));
+    if (result->mixed)
+        fprintf(to, "%-11s%zu taps hold numbers of a coarser type and are judged by it\n", "note",
+                result->mixed);
+}
+
+/* What an error must be to be called wrong: what the type can still tell. */
+static void put_resolution(FILE *to, const compare_result_t *result) {
+    if (isnan(result->seen_median)) return;
+    char *name = report_clean(result->seen_worst_name, CLEAN_SHOWN);
+    fprintf(to, "%-11san error shows from %.1e of a tensor's rms on (median), %.1e at %s\n",
+            "resolution", result->seen_median, result->seen_worst, name);
+    free(name);
+    if (result->unresolved)
+        fprintf(to, "%-11s%zu taps not at all: their rounding alone may be as large as they are\n",
+                "", result->unresolved);
+}
+
+/* A failure without a culprit: what was dumped does not say where it was made. */
+static void put_no_culprit(FILE *to, const compare_result_t *result) {
+    size_t n[VERDICTS];
+    report_count(result, n);
+    if (result->culprit < result->rows || !n[ROW_INHERITED]) return;
+    put_line(to, "culprit",
+             "none found: the error adds up over stretches of which each is within its rounding; "
+             "dump more taps");
 }
 
 static void put_error(FILE *to, const char *label, const diff_t *diff, double ratio,
@@ -208,12 +248,21 @@ static void put_error(FILE *to, const char *label, const diff_t *diff, double ra
     free(numbers);
 }
 
+static void put_stretch(FILE *to, const compare_result_t *result) {
+    char *where = report_stretch_text(result), *dump = report_dump_text(result);
+    if (where) put_line(to, "  between", where);
+    if (dump) put_owned(to, "  narrow", xasprintf("dump these taps as well: %s", dump));
+    free(where);
+    free(dump);
+}
+
 static void put_culprit(FILE *to, const compare_result_t *result) {
     const compare_row_t *row = &result->row[result->culprit];
     char shape[SHAPE_TEXT], hard[NUMBER_TEXT], typical[NUMBER_TEXT];
     put_owned(to, "culprit",
               xasprintf("#%zu %s %s", result->culprit, row->name, shape_text(shape, row->shape)));
     put_owned(to, "  because", report_reason(row));
+    put_stretch(to, result);
     if (row->has_isolated && report_measured(row))
         put_error(to, "  isolated", &row->isolated, row->isolated_ratio, row->shape);
     else
@@ -268,15 +317,16 @@ static void put_summary(FILE *to, const compare_result_t *result, bool all) {
     char median[NUMBER_TEXT], worst[NUMBER_TEXT];
     put_line(to, "reference", result->reference);
     put_line(to, "candidate", result->candidate);
-    fprintf(to, "%-11s%s: one rounding is off by at most %.1e\n", "precision",
-            budget_name(result->budget), budget_unit(result->budget));
+    put_precision(to, result);
     put_owned(to, "verdict", verdict_text(result));
     if (!isnan(result->median_ratio))
         fprintf(to, "%-11smedian %s, worst %s of the rounding error expected\n", "ratio",
                 report_ratio(median, result->median_ratio),
                 report_ratio(worst, result->worst_ratio));
+    put_resolution(to, result);
     for (size_t i = 0; i < result->notes; i++) put_line(to, "note", result->note[i]);
     if (result->culprit < result->rows) put_culprit(to, result);
+    put_no_culprit(to, result);
     put_undecided(to, result);
     put_missing(to, result, all);
     put_extra(to, result, all);
@@ -292,7 +342,9 @@ static void put_legend(FILE *to, const char *precision) {
         "ulp p99      99th percentile of the errors, in units of the last place of %s\n"
         "ratio        rms error / the rounding error expected (PyTorch's own, where it is known): "
         "all that went wrong up to here\n"
-        "isolated     the same for the candidate's own inputs: what this module did wrong itself\n"
+        "isolated     the same for the candidate's own inputs: what this module did wrong itself, "
+        "or the "
+        "stretch of modules since the taps dumped before it\n"
         "bound        worst error / provable bound of a sum of this length; > marks the culprit, - "
         "is not known\n",
         precision);

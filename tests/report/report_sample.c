@@ -51,6 +51,7 @@ static compare_row_t usual_row(const char *name, row_verdict_t verdict, double r
                          .candidate_shape = SHAPE2(2, 4),
                          .candidate_dtype = DTYPE_F32,
                          .verdict = verdict,
+                         .budget = BUDGET_F32,
                          .cumulative = usual,
                          .peer_rms = 1e-7,
                          .ratio = ratio,
@@ -61,7 +62,7 @@ static compare_row_t usual_row(const char *name, row_verdict_t verdict, double r
 }
 
 static void isolate(compare_row_t *row, double ratio) {
-    row->has_isolated = true;
+    row->has_isolated = row->inputs_known = true;
     row->isolated = usual;
     row->isolated.max_abs = 0.0025;
     row->isolated_ratio = ratio;
@@ -113,6 +114,11 @@ void report_sample(compare_result_t *result, size_t agreeing) {
                                  .worst_ratio = INFINITY,
                                  .extras = 7,
                                  .budget = BUDGET_F32,
+                                 .computed = BUDGET_F32,
+                                 .detected = true,
+                                 .stored = DTYPE_F32,
+                                 .seen_median = NAN,
+                                 .seen_worst = NAN,
                                  .reference = "golden/runs/unet-step",
                                  .candidate = "port.safetensors"};
     result->row = xcalloc(result->rows, sizeof *result->row);

@@ -174,7 +174,7 @@ static void one_row(void **state) {
     assert_text(found, "origin", row->origin);
     assert_text(found, "cause.kind", "epsilon");
     assert_text(found, "cause.text", row->cause.text);
-    assert_int_equal(json_object_size(found), 19);
+    assert_int_equal(json_object_size(found), 24);
     assert_int_equal(json_object_size(at(found, "isolated")), 15);
     json_decref(o);
     compare_free(&r);
@@ -367,7 +367,9 @@ static void report_with_picture(const char *path) {
 static void schema(void **state) {
     (void)state;
     err_t err;
-    compare_result_t r, none = {.culprit = SIZE_MAX, .budget = BUDGET_F64, .median_ratio = NAN};
+    compare_result_t r,
+        none = {
+            .culprit = SIZE_MAX, .budget = BUDGET_F64, .computed = BUDGET_F64, .median_ratio = NAN};
     if (validate("") == 77 || report_shell("command -v python3 >/dev/null") != 0) {
         print_message(
             "SKIP: no python3 with jsonschema to hold the JSON report against its schema\n");

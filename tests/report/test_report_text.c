@@ -81,9 +81,11 @@ static void summary(void **state) {
     static const char expected[] =
         "reference  golden/runs/unet-step\n"
         "candidate  port.safetensors\n"
-        "precision  f32: one rounding is off by at most 6.0e-08\n"
+        "precision  f32: float32, as the candidate's numbers show (stored as F32); one rounding is "
+        "off by at "
+        "most 6.0e-08\n"
         "verdict    DIFFERS: 9 of 10 taps compared; 2 differ, 1 not finite, 1 of another shape; "
-        "1 inherited, 1 suspicious, 3 agree\n"
+        "1 inherited, 1 suspicious, 3 agree; judged as f32\n"
         "ratio      median 2.2x, worst inf of the rounding error expected\n"
         "note       runs of 3 & 2 steps\n"
         "culprit    #1 unet.down_blocks.0.resnets.0.norm1 (2, 4)\n"

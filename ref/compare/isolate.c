@@ -1,0 +1,175 @@
+/* isolate.c - see isolate.h. */
+#include "compare/isolate.h"
+
+#include <math.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "causes/causes.h"
+#include "io/trace.h"
+
+typedef struct {
+    size_t culprit; /* whose cause is wanted; SIZE_MAX: none, every row is measured */
+    double *input;  /* of the module whose output comes next */
+    size_t room;
+    shape_t shape;
+    char name[512]; /* of that module */
+} forcing_t;
+
+/* NAME.in: keep it until NAME comes by. c->a holds the numbers. */
+static void keep_input(comparison_t *c, forcing_t *f, const char *name, view_t view) {
+    size_t count = shape_count(view.shape);
+    if (count > f->room) {
+        f->input = xrealloc(f->input, count * sizeof *f->input);
+        f->room = count;
+    }
+    memcpy(f->input, c->a, count * sizeof *f->input);
+    f->shape = view.shape;
+    snprintf(f->name, sizeof f->name, "%.*s", (int)(strlen(name) - strlen(".in")), name);
+}
+
+/* ---- the provable bound ---------------------------------------------------------------------------------- */
+
+/* The module whose linear map a tap shows: itself without experts, NAME.mole.base with them. */
+static const module_t *linear_map_of(const comparison_t *c, const forcing_t *f, const char *name) {
+    static const char base[] = ".mole.base";
+    char module_name[512];
+    size_t length = strlen(name), tail = strlen(base);
+    bool is_base = length > tail && strcmp(name + length - tail, base) == 0;
+    snprintf(module_name, sizeof module_name, "%.*s", (int)(is_base ? length - tail : length),
+             name);
+    if (strcmp(module_name, f->name) != 0) return NULL;
+    const module_t *m = pipeline_module(&c->pipeline, module_name);
+    if (!m || m->kind == MODULE_GROUP_NORM || m->kind == MODULE_LAYER_NORM) return NULL;
+    bool experts = m->kind == MODULE_LINEAR && m->as.linear->mole;
+    return experts == is_base ? m : NULL;
+}
+
+/* The worst error in units of the sum of magnitudes; c->a expected, c->b found. */
+static void measure_share(comparison_t *c, const forcing_t *f, compare_row_t *row,
+                          const module_t *m, size_t count) {
+    double *magnitude = xmalloc((count + 1) * sizeof *magnitude);
+    row->sum_length = compare_bound_magnitudes(m, magnitude, f->input, f->shape);
+    row->sum_share = 0;
+    for (size_t i = 0; row->sum_length && i < count; i++) {
+        double error = fabs(c->b[i] - c->a[i]), slack = 64 * 0x1p-53 * magnitude[i];
+        if (error > slack) /* else the reference's own rounding */
+            row->sum_share = fmax(row->sum_share, error / (magnitude[i] + slack));
+    }
+    free(magnitude);
+}
+
+/* ---- the culprit's cause --------------------------------------------------------------------------------- */
+
+/* Another tap of the candidate's, for the hypotheses about the culprit. */
+static double *candidate_tap(const void *context, const char *name, shape_t *shape) {
+    const comparison_t *c = context;
+    size_t at = pass_find_row(c, name);
+    if (at == SIZE_MAX || c->meta[at].source == SIZE_MAX) return NULL;
+    *shape = c->result->row[at].candidate_shape;
+    size_t count = shape_count(*shape);
+    double *out = xmalloc((count + 1) * sizeof *out);
+    if (trace_file_read(c->candidate, c->meta[at].source, 0, count, out, NULL) == 0) return out;
+    free(out);
+    return NULL;
+}
+
+/* "step.012/...": 12, and the candidate's same tap one step earlier; else 0 and NULL. */
+static double *step_of(const comparison_t *c, const char *name, shape_t shape, size_t *step) {
+    char earlier[512], prefix[STEP_PREFIX];
+    shape_t found;
+    const char *tap = strchr(name, '/');
+    *step = 0;
+    if (strncmp(name, "step.", 5) != 0 || !tap) return NULL;
+    *step = (size_t)strtoul(name + 5, NULL, 10);
+    if (*step == 0) return NULL;
+    snprintf(earlier, sizeof earlier, "%s%s", trace_step(prefix, *step - 1), tap + 1);
+    double *out = candidate_tap(c, earlier, &found);
+    if (out && shape_equal(shape, found)) return out;
+    free(out);
+    return NULL;
+}
+
+/* c->a expected, c->b found. */
+static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *name, view_t view) {
+    /* NAME.mole.face.local belongs to NAME, and has its input. */
+    char layer[512];
+    const char *part = strstr(name, ".mole.");
+    compare_row_t *row = &c->result->row[at];
+    ddim_t ddim;
+    size_t step;
+    snprintf(layer, sizeof layer, "%.*s", part ? (int)(part - name) : (int)strlen(name), name);
+    bool known = row->inputs_known && strcmp(f->name, layer) == 0;
+    int planned = golden_schedule(c->golden, &c->pipeline, &ddim, c->err);
+    if (planned < 0) return -1;
+    double *previous = step_of(c, name, view.shape, &step);
+    bool own = row->inputs_known && !c->golden->is_calls;
+    culprit_t culprit = {.name = name,
+                         .shape = view.shape,
+                         .count = shape_count(view.shape),
+                         .candidate = c->b,
+                         .expected = c->a,
+                         .module = own ? pipeline_module(&c->pipeline, layer) : NULL,
+                         .input = known ? f->input : NULL,
+                         .input_shape = f->shape,
+                         .rounding = row->unit,
+                         .previous = previous,
+                         .tap = candidate_tap,
+                         .context = c,
+                         .ddim = planned ? &ddim : NULL,
+                         .step = step};
+    run_t run = *c->run;
+    run.sink = NULL;
+    causes_find(&run, &culprit, &row->cause);
+    free(previous);
+    if (planned) ddim_free(&ddim);
+    return 0;
+}
+
+/* ---- the pass -------------------------------------------------------------------------------------------- */
+
+static void measure(comparison_t *c, const forcing_t *f, size_t at, const char *name,
+                    size_t count) {
+    compare_row_t *row = &c->result->row[at];
+    row->isolated = diff_tensors(c->b, c->a, count);
+    row->has_isolated = true;
+    row->sum_length = 0;
+    const module_t *m = row->inputs_known ? linear_map_of(c, f, name) : NULL;
+    if (m) measure_share(c, f, row, m, count);
+}
+
+static int force(comparison_t *c, void *who, size_t at, const char *name, real_t *x, view_t view) {
+    forcing_t *f = who;
+    size_t count = shape_count(view.shape);
+    bool input = pass_is_input(name);
+    if (f->culprit != SIZE_MAX && at != SIZE_MAX && at > f->culprit) return 0;
+    if (input || (at != SIZE_MAX && c->meta[at].forced)) pass_get(c, c->a, x, view);
+    if (at != SIZE_MAX && c->meta[at].forced) {
+        if (trace_file_read(c->candidate, c->meta[at].source, 0, count, c->b, c->err)) return -1;
+        if (f->culprit == SIZE_MAX)
+            measure(c, f, at, name, count);
+        else if (f->culprit == at && explain(c, f, at, name, view))
+            return -1;
+        pass_put(c, x, c->b, view);
+        if (input) memcpy(c->a, c->b, count * sizeof *c->a);
+    }
+    if (input) keep_input(c, f, name, view);
+    return 0;
+}
+
+static int run_forced(comparison_t *c, size_t culprit) {
+    forcing_t f = {.culprit = culprit};
+    int status = pass_run(c, force, &f, true);
+    free(f.input);
+    return status;
+}
+
+int isolate_rows(comparison_t *c) {
+    return run_forced(c, SIZE_MAX);
+}
+
+int isolate_explain(comparison_t *c, size_t culprit) {
+    return run_forced(c, culprit);
+}

@@ -1,0 +1,120 @@
+/* weigh.c - how far a candidate's tensor is from the truth, and in which type the candidate computes. */
+#include <math.h>
+#include <stdlib.h>
+
+#include "compare/compare_internal.h"
+#include "trace/ulps.h"
+
+/* ---- the error ------------------------------------------------------------------------------------------- */
+
+int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
+                    const source_t *truth, double unit, err_t *err) {
+    enum { CHUNK = 1 << 17 };
+    size_t count = shape_count(row->shape), room = count < CHUNK ? count + 1 : CHUNK;
+    double *a = xmalloc(room * sizeof *a), *b = xmalloc(room * sizeof *b);
+    ulps_t ulps = {0};
+    int status = 0;
+    row->cumulative = diff_tensors(NULL, NULL, 0);
+    for (size_t first = 0; !status && first < count; first += CHUNK) {
+        size_t n = count - first < CHUNK ? count - first : CHUNK;
+        status = trace_file_read(candidate, index, first, n, a, err) ||
+                 truth->read(truth->who, truth->index, first, n, b, err);
+        if (status) break;
+        diff_t part = diff_tensors(a, b, n);
+        diff_append(&row->cumulative, &part);
+        ulps_add(&ulps, a, b, n, unit);
+    }
+    row->ulp_p99 = ulps_p99(&ulps);
+    free(a);
+    free(b);
+    return status ? -1 : 0;
+}
+
+double compare_ratio(const diff_t *diff, double scale) {
+    if (diff->rms == 0) return 0;
+    return scale > 0 ? diff->rms / scale : INFINITY;
+}
+
+/* ---- the type -------------------------------------------------------------------------------------------- */
+
+/* So many numbers of a tap are looked at, and of these so many must be able to tell a grid from a finer one. */
+enum { SAMPLE = 256, TELLING = 8 };
+
+/* The grid that a row's numbers lie on; *tells: it says something of the candidate, being the finest or not the truth's
+ * as well. */
+static precision_t grid_of(const compare_row_t *row, trace_file_t *candidate, size_t source,
+                           const truths_t *truths, size_t index, bool *tells) {
+    double mine[SAMPLE], true_numbers[SAMPLE];
+    size_t count = shape_count(row->shape), telling, ignored;
+    *tells = false;
+    if (count > SAMPLE) count = SAMPLE;
+    if (trace_file_read(candidate, source, 0, count, mine, NULL) ||
+        truths->read(truths->who, truths->index[index], 0, count, true_numbers, NULL))
+        return PRECISION_F64;
+    precision_t grid = precision_of(mine, count, &telling);
+    *tells = telling >= TELLING &&
+             (grid == PRECISION_F64 || precision_of(true_numbers, count, &ignored) > grid);
+    return grid;
+}
+
+static budget_t budget_of_storage(dtype_t dtype) {
+    switch (dtype) {
+    case DTYPE_F64: return BUDGET_F64;
+    case DTYPE_F16: return BUDGET_F16_ACC32;
+    case DTYPE_BF16: return BUDGET_BF16_ACC32;
+    default: return BUDGET_F32;
+    }
+}
+
+static budget_t most_votes(const size_t votes[BUDGETS]) {
+    budget_t best = BUDGET_F32;
+    for (budget_t b = BUDGET_F64; b < BUDGETS; b++)
+        if (votes[b] > votes[best]) best = b;
+    return best;
+}
+
+static void count_storage(compare_result_t *r, size_t votes[BUDGETS]) {
+    size_t of[DTYPE_KINDS] = {0}, most = 0;
+    for (size_t i = 0; i < r->rows; i++) {
+        if (!r->row[i].candidate_name) continue;
+        dtype_t dtype = r->row[i].candidate_dtype;
+        votes[budget_of_storage(dtype)]++;
+        if (++of[dtype] > most) most = of[dtype], r->stored = dtype;
+    }
+}
+
+/* Some taps on a coarser grid are a mistake: a layer that computes in another type. Where they are many, the candidate
+ * mixes types on purpose (PyTorch's autocast: products in bfloat16, norms in float32), and each tap has its own. */
+static void judge_each_in_its_own(compare_result_t *r, const size_t seen[BUDGETS], size_t telling) {
+    enum { MANY = 10 }; /* one of so many */
+    size_t coarser = 0;
+    for (budget_t b = r->computed + 1; b < BUDGETS; b++) coarser += seen[b];
+    r->mixed = coarser * MANY >= telling ? coarser : 0;
+    for (size_t i = 0; i < r->rows; i++)
+        r->row[i].budget = r->mixed ? budget_coarser(r->budget, r->row[i].budget) : r->budget;
+}
+
+void compare_detect(compare_result_t *r, trace_file_t *candidate, const size_t *source,
+                    const truths_t *truths, budget_t wanted) {
+    size_t seen[BUDGETS] = {0}, stored[BUDGETS] = {0}, telling = 0;
+    count_storage(r, stored);
+    for (size_t i = 0; i < r->rows; i++) {
+        compare_row_t *row = &r->row[i];
+        bool tells;
+        row->budget = BUDGET_AUTO;
+        if (!row->candidate_name || !shape_equal(row->shape, row->candidate_shape)) continue;
+        precision_t grid = grid_of(row, candidate, source[i], truths, i, &tells);
+        if (!tells) continue;
+        row->budget = budget_of(grid);
+        seen[row->budget]++;
+        telling++;
+    }
+    r->detected = telling > 0;
+    r->computed = most_votes(telling ? seen : stored);
+    r->budget = wanted != BUDGET_AUTO ? wanted : r->computed;
+    if (wanted == BUDGET_AUTO && telling) {
+        judge_each_in_its_own(r, seen, telling);
+        return;
+    }
+    for (size_t i = 0; i < r->rows; i++) r->row[i].budget = r->budget;
+}
