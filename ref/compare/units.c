@@ -57,10 +57,10 @@ static double input_error(const comparison_t *c, size_t i) {
     size_t at = pass_find_row(c, module), below = pass_find_row(c, base);
     free(module);
     free(base);
-    if (below != SIZE_MAX && !(at != SIZE_MAX && c->meta[at].tap->input_rms > 0)) at = below;
+    if (below != SIZE_MAX && !(at != SIZE_MAX && c->meta[at].tap->in_rms > 0)) at = below;
     if (at == SIZE_MAX || !c->meta[at].tap) return 0;
     const golden_tap_t *t = c->meta[at].tap;
-    if (t->input_rms > 0) return t->input_rms;
+    if (t->in_rms > 0) return t->in_rms;
     return c->meta[at].truth_rms > 0
                ? t->isolated_rms * c->meta[i].truth_rms / c->meta[at].truth_rms
                : 0;

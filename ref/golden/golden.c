@@ -1,6 +1,7 @@
 /* golden.c - see golden.h. */
 #include "golden/golden.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -50,6 +51,13 @@ static int read_shape(json_node_t node, shape_t *shape, err_t *err) {
     return 0;
 }
 
+/* An rms error: the fallback where it is not stated. */
+static int read_rms(json_node_t node, const char *key, double fallback, double *rms, err_t *err) {
+    if (json_get_double_or(node, key, fallback, rms, err)) return -1;
+    if (*rms >= 0 || !json_node_has(node, key)) return 0;
+    return json_node_error(node, key, err, "expected an rms error, 0 or more, found %g", *rms);
+}
+
 /* PyTorch's error with float32 timestep angles is mostly that of the angles; some cases also tell the
  * error of the network itself, the stricter measure. */
 static int read_strict(json_node_t node, golden_tap_t *t, err_t *err) {
@@ -58,6 +66,14 @@ static int read_strict(json_node_t node, golden_tap_t *t, err_t *err) {
     if (!json_node_has(node, "f32_error_exact_angles")) return 0;
     return json_get_object(node, "f32_error_exact_angles", &error, err) ||
            json_get_double(error, "rms", &t->strict_rms, err);
+}
+
+/* What a module loses by itself. Older manifests state less, and cases of single operations nothing. */
+static int read_isolated(json_node_t node, golden_tap_t *t, err_t *err) {
+    t->has_isolated = json_node_has(node, "f32_isolated");
+    return read_rms(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err) ||
+           read_rms(node, "f32_orders", t->isolated_rms, &t->orders_rms, err) ||
+           read_rms(node, "f32_in", NAN, &t->in_rms, err);
 }
 
 /* Row `index` of "statistics" (taps,5) and of "values" (taps,32). */
@@ -88,9 +104,7 @@ static int read_tap(golden_case_t *g, golden_tap_t *t, json_node_t node, err_t *
         read_shape(node, &t->shape, err) || json_get_object(node, "f32_error", &error, err) ||
         json_get_double(error, "rms", &t->peer_rms, err) ||
         json_get_double(error, "max_abs", &t->peer_max, err) || read_strict(node, t, err) ||
-        json_get_double_or(node, "f32_isolated", t->peer_rms, &t->isolated_rms, err) ||
-        json_get_double_or(node, "f32_orders", 0, &t->orders_rms, err) ||
-        json_get_double_or(node, "f32_in", 0, &t->input_rms, err))
+        read_isolated(node, t, err))
         return -1;
     if (g->fingerprint) return read_fingerprint(g, (size_t)(t - g->tap), err);
     t->truth = st_find(g->tensors, tensor);

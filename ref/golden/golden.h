@@ -25,8 +25,10 @@ typedef struct {
     double peer_rms, peer_max; /* PyTorch's own float32 error */
     double strict_rms;         /* the same with exact timestep angles; peer_rms where not stated */
     double isolated_rms; /* the same of this module by itself; peer_rms where the case has none */
-    double orders_rms;   /* and of naive sums, term by term; 0 where the case has none */
-    double input_rms; /* float32 error of what goes into this module; 0 where the case has none */
+    double orders_rms;   /* of this module by itself with sums term by term in one float32 accumulator,
+                          * the larger of both directions; isolated_rms where the case has none */
+    double in_rms; /* of its input, when every tap before it is right; NaN where the case has none */
+    bool has_isolated; /* the case states it */
 } golden_tap_t;
 
 typedef struct {

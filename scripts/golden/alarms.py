@@ -3,7 +3,7 @@
     .venv/bin/python scripts/golden/alarms.py MOLE [KERNELS...]
 
 MOLE is the program. Every case is run in float64, and in float32 once with each of the kernels (default: all
-of golden.components.KERNELS). Status 1 when one of them is called wrong: a false alarm.
+of golden.units.KERNELS). Status 1 when one of them is called wrong: a false alarm.
 
 In memory order channels_last PyTorch's GroupNorm takes the variance in one pass, which loses digits where the mean
 is large: norms of that pass are called wrong with reason, and not counted, as long as nothing else is.
@@ -20,8 +20,9 @@ from safetensors.torch import save_file
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from golden import components, models  # noqa: E402
-from golden.components import KERNELS, LONG, SHORT, load_unet, record, run_unet  # noqa: E402
+from golden.components import LONG, SHORT, load_unet, run_unet  # noqa: E402
 from golden.seeds import normal  # noqa: E402
+from golden.units import KERNELS, record  # noqa: E402
 
 
 def passes(golden):
@@ -75,7 +76,7 @@ def main():
     with tempfile.TemporaryDirectory() as folder:
         for name, model, prefix, call in passes(golden):
             for dtype, kernels in settings:
-                taps = record(model, prefix, call, dtype, kernels=kernels)
+                taps = record(model, prefix, call, dtype, kernels=kernels).taps
                 said, code, wrong = verdict(sys.argv[1], golden / "runs" / name, taps, folder)
                 print(f"{name}, {str(dtype)[6:]}, {kernels}: {said}", flush=True)
                 one_pass = kernels == "channels_last" and all("norm" in row for row in wrong)

@@ -25,12 +25,13 @@ from diffusers import AutoencoderKL, DDIMScheduler, UNet2DConditionModel  # noqa
 from safetensors.torch import save_file  # noqa: E402
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer  # noqa: E402
 
-from golden import components, models, mole, synth  # noqa: E402
+from golden import models, mole, synth, units  # noqa: E402
+from golden.fingerprint import Fingerprint, positions, tables  # noqa: E402
 from golden.formats import TENSORS, dump_json, made_with, sha256  # noqa: E402
 from golden.pipeline import AUTHORS  # noqa: E402
 from golden.taps import ExactTimesteps, Recorder  # noqa: E402
 
-VALUES, SAMPLE = 32, 4096
+SAMPLE = 4096
 EXPERTS = {"face": (256, 64.0), "hand": (256, 128.0)}  # rank, alpha: the authors' recipe
 TINY_EXPERTS = {"face": (4, 2.0), "hand": (6, 4.0)}
 WIDE = {
@@ -47,36 +48,13 @@ KERNELS = ("default", "channel order 1")
 PROMPT, NEGATIVE = "a portrait, two hands around a warm cup", "blurry"
 
 
-def positions(count, most):
-    """Flat indices to look at: all, or `most` by the golden ratio."""
-    if count <= most:
-        return np.arange(count)
-    k = np.arange(most, dtype=np.uint64)
-    with np.errstate(over="ignore"):
-        spread = (k * np.uint64(synth.GOLDEN)) >> np.uint64(32)
-    return ((spread * np.uint64(count)) >> np.uint64(32)).astype(np.int64)
-
-
-class Sketch:
-    """Of a tensor: statistics, values, and a sample for errors."""
+class Sketch(Fingerprint):
+    """And a sample for errors."""
 
     def __init__(self, x):
+        super().__init__(x)
         flat = x.detach().contiguous().flatten()
-        wide = flat.double()
-        assert torch.isfinite(wide).all()
-        self.shape = list(x.shape)
-        self.statistics = [
-            wide.mean().item(),
-            wide.std(unbiased=False).item(),
-            wide.min().item(),
-            wide.max().item(),
-            torch.linalg.vector_norm(wide).item(),
-        ]
-        count = flat.numel()
-        self.values = np.zeros(VALUES)
-        chosen = positions(count, VALUES)
-        self.values[: len(chosen)] = wide[torch.from_numpy(chosen)].numpy()
-        self.sample = wide[torch.from_numpy(positions(count, SAMPLE))].numpy()
+        self.sample = flat.double()[torch.from_numpy(positions(flat.numel(), SAMPLE))].numpy()
 
 
 class Sketcher(Recorder):
@@ -179,7 +157,7 @@ def log(text):
 
 def sketch(model, prefix, call, kernels, dtype):
     """Sketches of one pass, in order."""
-    context, prepare = components.KERNELS[kernels]
+    context, prepare = units.KERNELS[kernels]
     model = prepare(model)
     with torch.no_grad(), context(), ExactTimesteps(), Sketcher(model, prefix) as recorder:
         call(model, dtype)
@@ -200,12 +178,7 @@ def write(out, name, about, truth, passes, tensors=None, **fields):
     """One fingerprint: manifest.json and fingerprint.safetensors."""
     folder = Path(out) / name
     folder.mkdir(parents=True, exist_ok=True)
-    statistics = [s.statistics for s in truth.values()]
-    tensors = {
-        "statistics": torch.tensor(statistics, dtype=torch.float64),
-        "values": torch.from_numpy(np.stack([s.values for s in truth.values()])),
-        **(tensors or {}),
-    }
+    tensors = {**tables(truth.values()), **(tensors or {})}
     path = folder / TENSORS
     save_file(tensors, path)
     path.chmod(0o644)
@@ -359,7 +332,7 @@ def run_2(out, arch):
     }
 
     def once(dtype, kernels):
-        context, _ = components.KERNELS[kernels]
+        context, _ = units.KERNELS[kernels]
         taps = {}
         with torch.no_grad(), context(), ExactTimesteps():
             text = load_text(arch, dtype)

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from transformers import CLIPTextConfig, CLIPTextModel
 
-from golden import components
+from golden import components, units
 from golden.formats import Case, dump_json, made_with, sha256
 from golden.seeds import normal
 from golden.weights import fill
@@ -101,10 +101,10 @@ def text_encoder_names(out):
     model = model.eval().requires_grad_(False)
     model.save_pretrained(folder / "model" / "text_encoder")
     ids = torch.tensor([[30, 5, 7, 9, 31, 0, 0], [30, 1, 2, 3, 4, 29, 31]])
-    taps = components.Passes(model, "text_encoder.text_model", lambda m, dtype: m(ids))
+    measured = units.measure(model, "text_encoder.text_model", lambda m, dtype: m(ids))
     case = Case(folder, "run", "A text encoder whose weights lack `text_model.` in their names.")
     weights = "model/text_encoder/model.safetensors"
     entry = {"folder": "model", "face": None, "hand": None, "gates": None}
     entry["sha256"] = {weights: sha256(folder / weights)}
     inputs = {"input_ids": case.tensor("input/input_ids", ids)}
-    components.write(case, taps, component="text_encoder", model=entry, inputs=inputs)
+    components.write(case, measured, component="text_encoder", model=entry, inputs=inputs)

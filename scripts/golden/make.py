@@ -3,6 +3,7 @@
   python scripts/golden/make.py --out golden                     everything
   python scripts/golden/make.py --out golden --only unet-step    cases whose name holds this
   python scripts/golden/make.py --out golden --check             compare, exit 1 on a difference
+  python scripts/golden/make.py --out golden --units             how wide the units of the runs are
   python scripts/golden/make.py --out golden --original DIR      hold them against the authors' code
 """
 
@@ -25,7 +26,7 @@ import transformers  # noqa: E402
 
 from golden import check, components, full, io_cases, models, mole, ops_linear  # noqa: E402
 from golden import ops_mole, ops_pointwise, pipeline, prompts, sampler, stats  # noqa: E402
-from golden import synth_hashes, tokenizers_golden  # noqa: E402
+from golden import synth_hashes, tokenizers_golden, units  # noqa: E402
 
 
 def make_models(out):
@@ -58,6 +59,8 @@ CASES = {
     "runs/text-encoder": components.text_encoder,
     "runs/unet-step": components.unet_step,
     "runs/unet-step-plain": components.unet_step_plain,
+    "runs/unet-plain": components.unet_plain,
+    "runs/unet-mole": components.unet_mole,
     "runs/vae-decode": components.vae_decode,
     "runs/run-5-mole": pipeline.run_5_mole,
     "runs/run-5-mole-48x40": pipeline.run_5_mole_48x40,
@@ -136,12 +139,23 @@ def check_all(out, only):
     return agree
 
 
+def units_of_runs(out, only):
+    """Make the runs in a scratch folder, and print what docs/numbers.md says of their units."""
+    with tempfile.TemporaryDirectory() as scratch:
+        shutil.copytree(Path(out) / "models", Path(scratch) / "models")
+        for name, function in CASES.items():
+            if name.startswith("runs/") and (only or "") in name:
+                function(scratch)
+        units.table()
+
+
 def main():
     shape = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=shape)
     parser.add_argument("--out", type=Path, required=True, help="the golden folder")
     parser.add_argument("--only", metavar="NAME", help="only cases whose name holds NAME")
     parser.add_argument("--check", action="store_true", help="compare, change nothing")
+    parser.add_argument("--units", action="store_true", help="print the units' widths")
     parser.add_argument("--original", type=Path, metavar="DIR", help="a copy of JiePKU/MoLE")
     args = parser.parse_args()
     if args.only and not any(args.only in name for name in CASES):
@@ -157,12 +171,16 @@ def main():
         library.utils.logging.disable_progress_bar()
     if args.check:
         raise SystemExit(0 if check_all(args.out, args.only) else 1)
+    if args.units:
+        units_of_runs(args.out, args.only)
+        return
     if args.original:
         from golden import original
 
         raise SystemExit(0 if original.compare(args.out, args.original) else 1)
     make(args.out, args.only)
     table(args.out)
+    units.table()
 
 
 if __name__ == "__main__":

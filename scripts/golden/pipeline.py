@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 from diffusers import DDIMScheduler
 
-from golden import components, models
+from golden import components, models, units
 from golden.formats import Case
 
 # What the authors' script comes down to: it takes the library's defaults, and the pipeline that it
@@ -46,33 +46,44 @@ def make_scheduler(out, settings, dtype):
     return scheduler
 
 
-def run(parts, scheduler, settings, dtype):
-    """The taps of one run, in order."""
+class Taps(dict):
+    """Of a run, in order. force: taps of another run, each of which replaces what was kept under its name."""
+
+    def __init__(self, force=None):
+        super().__init__()
+        self.force = force or {}
+
+    def keep(self, name, value):
+        self[name] = value
+        return self.force[name].to(value.dtype) if name in self.force else value
+
+
+def run(parts, scheduler, settings, dtype, force=None):
+    """The taps of one run."""
     tokenizer, text_encoder, unet, vae = parts
     guided = settings["guidance_scale"] > 1.0
     prompts = [settings["negative_prompt"]] * guided + [settings["prompt"]]
-    taps = {}
+    taps = Taps(force)
     ids = tokenizer(
         prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
     ).input_ids
-    context = taps["prompt_embeds"] = text_encoder(ids).last_hidden_state
+    context = taps.keep("prompt_embeds", text_encoder(ids).last_hidden_state)
     torch.manual_seed(settings["seed"])
     shape = (1, 4, settings["height"] // 8, settings["width"] // 8)
-    latents = taps["latents"] = torch.randn(shape, dtype=torch.float32).to(dtype)
+    latents = taps.keep("latents", torch.randn(shape, dtype=torch.float32).to(dtype))
     scheduler.set_timesteps(settings["num_inference_steps"])
     for k, t in enumerate(scheduler.timesteps):
         batch = torch.cat([latents] * len(prompts))
-        noise = taps[f"step.{k:03d}/noise_pred"] = components.run_unet(
-            unet, batch, t, context, dtype
-        )
+        noise = components.run_unet(unet, batch, t, context, dtype)
+        noise = taps.keep(f"step.{k:03d}/noise_pred", noise)
         if guided:
             negative, positive = noise.chunk(2)
             noise = negative + settings["guidance_scale"] * (positive - negative)
-        taps[f"step.{k:03d}/guided"] = noise
+        noise = taps.keep(f"step.{k:03d}/guided", noise)
         latents = scheduler.step(noise, t, latents, eta=settings["eta"]).prev_sample
-        taps[f"step.{k:03d}/latents"] = latents
-    pixels = taps["vae.decoder"] = vae.decode(latents / vae.config.scaling_factor).sample
-    taps["image"] = (pixels / 2 + 0.5).clamp(0, 1)
+        latents = taps.keep(f"step.{k:03d}/latents", latents)
+    pixels = taps.keep("vae.decoder", vae.decode(latents / vae.config.scaling_factor).sample)
+    taps.keep("image", (pixels / 2 + 0.5).clamp(0, 1))
     return taps
 
 
@@ -90,25 +101,37 @@ def case(out, name, about, with_mole, **changes):
         components.load_unet(out, with_mole),
         models.load(out, "vae"),
     ]
-    taps = {}
-    for dtype in (torch.float64, torch.float32):
-        run_parts = [parts[0]] + [copy.deepcopy(part).to(dtype) for part in parts[1:]]
+
+    def taps(kernels, dtype, force=None):
+        """Those of one run in this type."""
+        context, prepare = units.ALL[kernels]
+        typed = [parts[0]] + [prepare(copy.deepcopy(part).to(dtype)) for part in parts[1:]]
         scheduler = make_scheduler(out, settings["scheduler"], dtype)
-        with torch.no_grad():
-            taps[dtype] = run(run_parts, scheduler, settings, dtype)
+        with torch.no_grad(), context():
+            return run(typed, scheduler, settings, dtype, force)
+
+    last, long = f"{settings['num_inference_steps'] - 1:03d}", settings["num_inference_steps"] > 9
+    truth = {k: v for k, v in taps("default", torch.float64).items() if not long or keep(k, last)}
+
+    def passes(names, force=None):
+        """The errors of a float32 run with each of the kernels."""
+        runs = (taps(kernels, torch.float32, force) for kernels in names)
+        return [units.Errors({name: made[name] for name in truth}, truth) for made in runs]
+
+    measured = units.Measured(
+        truth,
+        f32=passes(units.CAREFUL),
+        isolated=passes(units.CAREFUL, truth),
+        naive=passes(units.NAIVE, truth),
+    )
     golden = Case(Path(out) / "runs" / name, "run", about)
-    last = f"{settings['num_inference_steps'] - 1:03d}"
-    rows = [
-        golden.output(tap, tap, y64, taps[torch.float32][tap])
-        for tap, y64 in taps[torch.float64].items()
-        if settings["num_inference_steps"] < 10 or keep(tap, last)
-    ]
-    golden.write(
+    components.write(
+        golden,
+        measured,
         component="pipeline",
         model=components.model_entry(out, ["text_encoder", "unet", "vae"], with_mole),
         settings=settings,
         inputs={},
-        taps=rows,
     )
 
 

@@ -21,6 +21,7 @@ from transformers.models.clip import modeling_clip as clip
 from golden.mole import MoleLayer
 
 ACTIVATIONS = (nn.SiLU, GELUActivation, QuickGELUActivation)
+WEIGHTED = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, MoleLayer)  # their inputs are recorded too
 LEAVES = (nn.Linear, nn.Conv2d, nn.GroupNorm, nn.LayerNorm, *ACTIVATIONS)
 BLOCKS = (
     blocks.CrossAttnDownBlock2D,
@@ -59,7 +60,7 @@ def first(output):
 
 
 class Recorder:
-    """Taps of one forward pass: use as a context, then read `.taps` (name -> tensor).
+    """Taps of one forward pass: use as a context, then read `.taps` and `.inputs` (name -> tensor).
 
     force: taps of another pass (the truth); each output, once recorded, is replaced by them, so that
     every module starts from right numbers and shows its own error alone.
@@ -68,7 +69,7 @@ class Recorder:
     def __init__(self, model, prefix, only_blocks=False, force=None):
         self.model, self.prefix, self.only_blocks = model, prefix, only_blocks
         self.force = force
-        self.taps, self.handles, self.layers = {}, [], []
+        self.taps, self.inputs, self.handles, self.layers = {}, {}, [], []
 
     def name_of(self, path):
         return f"{self.prefix}.{path}" if path else self.prefix
@@ -89,6 +90,9 @@ class Recorder:
             return value if isinstance(output, torch.Tensor) else (value, *output[1:])
 
         self.handles.append(module.register_forward_hook(hook))
+        if isinstance(module, WEIGHTED):
+            see = lambda module, args: self.inputs.update({name: args[0].detach().clone()})
+            self.handles.append(module.register_forward_pre_hook(see))
 
     def __enter__(self):
         kinds = BLOCKS if self.only_blocks else BLOCKS + CONTAINERS + LEAVES
