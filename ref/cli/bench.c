@@ -62,7 +62,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           CLI_HELP_OPTION};
     *o = (options_t){.common = CLI_COMMON_DEFAULTS, .only = "*", .rounds = 5, .batch = 2};
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         status = cli_common_option(&o->common, command, option, optarg);
         if (status >= 0) continue;
         status = 0;

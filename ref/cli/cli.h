@@ -36,7 +36,7 @@ int cli_input_error(const char *command, const err_t *err);
 int cli_usage_error(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* getopt_long with one form of message. `table` as for getopt_long, `shorts` starting with ':'. Returns
+/* getopt_long with one form of message. `table` as for getopt_long, `shorts` starting with ":h". Returns
  * '?' after a message for an unknown option, a missing or an unwanted value. */
 int cli_next_option(const char *command, int argc, char **argv, const char *shorts,
                     const struct option *table);
@@ -62,7 +62,7 @@ enum {
     OPT_CONV,
     OPT_MOLE,
     OPT_THREADS,
-    OPT_HELP,
+    OPT_HELP = 'h',
     OPT_OWN = 512
 };
 

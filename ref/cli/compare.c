@@ -97,7 +97,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           CLI_HELP_OPTION};
     *o = (options_t){.compare = {.isolate = true}};
     int option, status = 0;
-    while (!status && (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         status = set_option(o, option, optarg);
     }

@@ -271,7 +271,7 @@ int generate_options_parse(generate_options_t *o, int argc, char **argv) {
                               .max_chunks = 1};
     words_t words = {.negative = ""};
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":o:q", long_options)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":ho:q", long_options)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         if (option == '?')
             status = EXIT_USAGE;

@@ -93,7 +93,7 @@ static int read_options(replay_options_t *o, int argc, char **argv) {
                                           {"output", required_argument, NULL, 'o'},
                                           CLI_HELP_OPTION};
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":o:", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":ho:", table)) != -1) {
         switch (option) {
         case OPT_HELP: return print_help(), 0;
         case '?': return EXIT_USAGE;

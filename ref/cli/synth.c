@@ -131,7 +131,7 @@ int cli_synth(int argc, char **argv) {
                                           CLI_HELP_OPTION};
     options_t o = {.job = {.dtype = DTYPE_F32}};
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":o:q", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":ho:q", table)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         status = option == '?' ? EXIT_USAGE : set_option(&o, option, optarg);
     }

@@ -37,7 +37,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           CLI_HELP_OPTION};
     *o = (options_t){.max_chunks = 1};
     int option;
-    while ((option = cli_next_option(command, argc, argv, ":", table)) != -1) {
+    while ((option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         switch (option) {
         case OPT_HELP: return print_help(), 0;
         case OPT_MODEL: o->folder = optarg; break;

@@ -74,7 +74,7 @@ static int parse(options_t *o, int argc, char **argv) {
     *o = (options_t){.common = CLI_DIRECT_DEFAULTS};
     bool bound_given = false, ratio_given = false;
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         switch (option) {
         case OPT_HELP: return print_help(), 0;
         case '?': return EXIT_USAGE;
