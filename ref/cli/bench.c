@@ -85,6 +85,8 @@ static int parse(options_t *o, int argc, char **argv) {
     if (!o->common.files.folder) o->common.files.folder = "synth:sd15";
     status = cli_check_precision(&o->common, command);
     if (!status) status = cli_check_experts(&o->common, command);
+    const cli_output_t report = {"--json", o->json, CLI_JSON};
+    if (!status) status = cli_check_outputs(command, &report, 1);
     return status ? status : -1;
 }
 

@@ -194,11 +194,8 @@ static void manual_is_complete(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(examples_run),
-        fixture_test(help_is_enough),
-        fixture_test(ways_to_ask),
-        fixture_test(version),
-        fixture_test(manual_is_complete),
+        fixture_test(examples_run), fixture_test(help_is_enough),     fixture_test(ways_to_ask),
+        fixture_test(version),      fixture_test(manual_is_complete),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
