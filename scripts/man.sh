@@ -28,7 +28,13 @@ mole, mole\\-f64 \\- reference implementation of MoLE on Stable Diffusion
 .br
 .B mole
 .RI [ COMMAND ]
-.B \\-\\-help
+.BR \\-\\-help ", " \\-h
+.br
+.B mole help
+.RI [ COMMAND ]
+.br
+.B mole
+.BR \\-\\-version ", " \\-V
 .SH DESCRIPTION
 MoLE (Mixture of Low\\-rank Experts, arXiv 2410.23332) on Stable Diffusion v1.5,
 in C, for comparing another implementation with: prompt in, picture out, and

@@ -62,7 +62,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           CLI_HELP_OPTION};
     *o = (options_t){.common = CLI_COMMON_DEFAULTS, .only = "*", .rounds = 5, .batch = 2};
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         status = cli_common_option(&o->common, command, option, optarg);
         if (status >= 0) continue;
         status = 0;
@@ -85,6 +85,8 @@ static int parse(options_t *o, int argc, char **argv) {
     if (!o->common.files.folder) o->common.files.folder = "synth:sd15";
     status = cli_check_precision(&o->common, command);
     if (!status) status = cli_check_experts(&o->common, command);
+    const cli_output_t report = {"--json", o->json, CLI_JSON};
+    if (!status) status = cli_check_outputs(command, &report, 1);
     return status ? status : -1;
 }
 

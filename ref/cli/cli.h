@@ -36,10 +36,28 @@ int cli_input_error(const char *command, const err_t *err);
 int cli_usage_error(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
-/* getopt_long with one form of message. `table` as for getopt_long, `shorts` starting with ':'. Returns
+/* getopt_long with one form of message. `table` as for getopt_long, `shorts` starting with ":h". Returns
  * '?' after a message for an unknown option, a missing or an unwanted value. */
 int cli_next_option(const char *command, int argc, char **argv, const char *shorts,
                     const struct option *table);
+
+/* ---- outputs ---------------------------------------------------------------------------------------- */
+
+typedef enum { CLI_PICTURE, CLI_TENSORS, CLI_JSON, CLI_XML, CLI_HTML, CLI_FOLDER } cli_format_t;
+
+typedef struct {
+    const char *option, *path; /* "--json"; path NULL: not asked for */
+    cli_format_t format;
+} cli_output_t;
+
+/* No name has the ending of another format, and no two are the same. Returns 0, or EXIT_USAGE. */
+int cli_check_names(const char *command, const cli_output_t *outputs, size_t count);
+/* All can be written; nothing is left behind. Returns 0, or EXIT_INPUT. */
+int cli_check_writable(const char *command, const cli_output_t *outputs, size_t count);
+/* Both, before the work. */
+int cli_check_outputs(const char *command, const cli_output_t *outputs, size_t count);
+
+/* ---- values ------------------------------------------------------------------------------------------ */
 
 /* Whole text, in range, or false. */
 bool cli_parse_size(const char *text, size_t least, size_t most, size_t *value);
@@ -62,7 +80,7 @@ enum {
     OPT_CONV,
     OPT_MOLE,
     OPT_THREADS,
-    OPT_HELP,
+    OPT_HELP = 'h',
     OPT_OWN = 512
 };
 

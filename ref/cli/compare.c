@@ -99,7 +99,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           CLI_HELP_OPTION};
     *o = (options_t){.compare = {.isolate = true}};
     int option, status = 0;
-    while (!status && (option = getopt_long(argc, argv, "", table, NULL)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         status = set_option(o, option, optarg);
     }
@@ -107,7 +107,26 @@ static int parse(options_t *o, int argc, char **argv) {
     if (optind + 2 != argc) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
     o->reference = argv[optind];
     o->candidate = argv[optind + 1];
-    return -1;
+    const cli_output_t outputs[] = {{"--json", o->json, CLI_JSON},
+                                    {"--junit", o->junit, CLI_XML},
+                                    {"--html", o->html, CLI_HTML}};
+    status = cli_check_outputs(command, outputs, sizeof outputs / sizeof *outputs);
+    return status ? status : -1;
+}
+
+/* "mole compare TRACE CASE": the golden case of a case given second. */
+static int check_order(const options_t *o) {
+    err_t ignored;
+    char reason[GOLDEN_REASON];
+    if (golden_case_peek(o->candidate, reason, &ignored)) return 0;
+    char *manifest = file_join(o->reference, "manifest.json");
+    bool both = file_exists(manifest);
+    free(manifest);
+    if (both)
+        return cli_usage_error(command, "CANDIDATE is a trace, and %s is a golden case, too",
+                               o->candidate);
+    return cli_usage_error(command, "the golden case is given first: mole compare %s %s",
+                           o->candidate, o->reference);
 }
 
 static int write_reports(const options_t *o, const compare_result_t *result,
@@ -164,6 +183,7 @@ int cli_compare(int argc, char **argv) {
     options_t o;
     int usage = parse(&o, argc, argv);
     if (usage >= 0) return usage;
+    if ((usage = check_order(&o))) return usage;
     err_t err;
     trace_file_t *candidate;
     if (o.map_path && name_map_open(&o.map, o.map_path, &err))

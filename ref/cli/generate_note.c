@@ -9,6 +9,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -219,12 +220,12 @@ static bool is_leftover(const generate_options_t *o, const char *name) {
     unsigned long number = 1, process, serial;
     size_t stem = strlen(out);
     bool several = generate_pictures(o) > 1;
-    bool ending = stem >= 4 && strcmp(out + stem - 4, ".png") == 0;
+    bool ending = stem >= 4 && strcasecmp(out + stem - 4, ".png") == 0;
     if (several && ending) stem -= 4;
     if (strncmp(name, out, stem) != 0) return false;
     name += stem;
     if (several && (*name++ != '-' || !take_number(&name, &number))) return false;
-    if (several && ending && strncmp(name, ".png", 4) != 0) return false;
+    if (several && ending && strncmp(name, out + stem, 4) != 0) return false;
     if (several && ending) name += 4;
     if (strncmp(name, ".tmp.", 5) != 0) return false;
     name += 5;

@@ -4,6 +4,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "io/file.h"
 
 static void print_help(void) {
     printf(
@@ -238,6 +241,22 @@ static int check_shard(const generate_options_t *o) {
     return 0;
 }
 
+/* Of several pictures the first of this shard is tried, unless it is there, where it may be kept. */
+static int check_outputs(const generate_options_t *o) {
+    cli_output_t outputs[] = {{"-o", o->output, CLI_PICTURE},
+                              {"--trace", o->trace, CLI_TENSORS},
+                              {"--profile-json", o->profile_json, CLI_JSON},
+                              {"--gates-png", o->gates_png, CLI_FOLDER}};
+    enum { COUNT = sizeof outputs / sizeof *outputs };
+    int status = cli_check_names(command, outputs, COUNT);
+    if (status || o->shard > generate_pictures(o)) return status;
+    char *picture = generate_output_path(o, o->shard);
+    outputs[0].path = generate_is_list(o) && file_exists(picture) ? NULL : picture;
+    status = cli_check_writable(command, outputs, COUNT);
+    free(picture);
+    return status;
+}
+
 /* The options as a whole. */
 static int check(generate_options_t *o, const words_t *w) {
     int status = cli_check_precision(&o->common, command);
@@ -246,8 +265,6 @@ static int check(generate_options_t *o, const words_t *w) {
     if (!o->output) return cli_usage_error(command, "-o OUT.png is missing");
     if (!w->prompt == !w->from_file)
         return cli_usage_error(command, "give either --prompt or --from-file");
-    if (o->trace && strcmp(o->trace, o->output) == 0)
-        return cli_usage_error(command, "--trace and -o name the same file");
     if (o->gates_png && !o->common.files.mole.gates)
         return cli_usage_error(command, "--gates-png without --gates: there are no gates to draw");
     if (o->trace_inputs && !o->trace)
@@ -258,7 +275,7 @@ static int check(generate_options_t *o, const words_t *w) {
         return status;
     if (o->trace && generate_pictures(o) > 1)
         return cli_usage_error(command, "--trace holds one picture: one prompt, no --images");
-    return 0;
+    return check_outputs(o);
 }
 
 int generate_options_parse(generate_options_t *o, int argc, char **argv) {
@@ -271,7 +288,8 @@ int generate_options_parse(generate_options_t *o, int argc, char **argv) {
                               .max_chunks = 1};
     words_t words = {.negative = ""};
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":o:q", long_options)) != -1) {
+    while (!status &&
+           (option = cli_next_option(command, argc, argv, ":ho:q", long_options)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         if (option == '?')
             status = EXIT_USAGE;
@@ -306,7 +324,7 @@ bool generate_is_list(const generate_options_t *o) {
 char *generate_output_path(const generate_options_t *o, size_t number) {
     if (generate_pictures(o) == 1) return xstrdup(o->output);
     size_t stem = strlen(o->output);
-    bool ending = stem >= 4 && strcmp(o->output + stem - 4, ".png") == 0;
+    bool ending = stem >= 4 && strcasecmp(o->output + stem - 4, ".png") == 0;
     if (ending) stem -= 4;
-    return xasprintf("%.*s-%04zu%s", (int)stem, o->output, number, ending ? ".png" : "");
+    return xasprintf("%.*s-%04zu%s", (int)stem, o->output, number, o->output + stem);
 }

@@ -263,7 +263,7 @@ int cli_inspect(int argc, char **argv) {
     cli_common_t common = CLI_COMMON_DEFAULTS;
     bool as_json = false, ranges = false;
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         if (option == '?') return EXIT_USAGE;
         if (option == OPT_JSON)

@@ -10,7 +10,9 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/mole.h"
 #include "cli/cli.h"
+#include "ops/ops.h"
 
 static const struct {
     const char *name, *about;
@@ -35,8 +37,9 @@ static void print_help(FILE *to) {
     for (int i = 0; i < COMMANDS; i++)
         fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].about);
     fprintf(to,
-            "\nmole COMMAND --help tells more. Exit codes: 0 done or agrees, 1 differs, 2 usage,\n"
-            "3 bad or missing input.\n\nexample:\n  mole generate --model golden/models/sd15-tiny "
+            "\nmole COMMAND --help (or mole help COMMAND) tells more; mole --version names the\n"
+            "version. Exit codes: 0 done or agrees, 1 differs, 2 usage, 3 bad or missing input.\n"
+            "\nexample:\n  mole generate --model golden/models/sd15-tiny "
             "--prompt \"two hands\" \\\n      --steps 10 -o hands.png\n");
 }
 
@@ -70,15 +73,46 @@ static int become(const char *program, char **argv) {
     return EXIT_INPUT;
 }
 
-static int run(int argc, char **argv) {
-    if (argc < 2 || strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0) {
-        print_help(argc < 2 ? stderr : stdout);
-        return argc < 2 ? EXIT_USAGE : 0;
-    }
+static bool is_word(const char *word, const char *a, const char *b, const char *c) {
+    return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+}
+
+static int print_version(void) {
+    printf("mole %s, %s, %s\n", MOLE_VERSION, REAL_NAME, matmul_library());
+    return 0;
+}
+
+static int run_command(int argc, char **argv) {
     for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(argv[1], commands[i].name) == 0) return commands[i].run(argc - 1, argv + 1);
-    fprintf(stderr, "mole: no command '%s' (see mole --help)\n", argv[1]);
+        if (strcmp(argv[0], commands[i].name) == 0) return commands[i].run(argc, argv);
+    fprintf(stderr, "mole: no command '%s' (see mole --help)\n", argv[0]);
     return EXIT_USAGE;
+}
+
+/* "mole help COMMAND" is "mole COMMAND --help". argv[0] is "help". */
+static int run_help(int argc, char **argv) {
+    static char option[] = "--help";
+    if (argc > 2) {
+        fprintf(stderr, "mole help: takes one COMMAND, not also '%s' (see mole --help)\n", argv[2]);
+        return EXIT_USAGE;
+    }
+    if (argc == 2 && !is_word(argv[1], "-h", "--help", "help")) {
+        if (is_word(argv[1], "-V", "--version", "version")) return print_version();
+        char *words[] = {argv[1], option, NULL};
+        return run_command(2, words);
+    }
+    print_help(stdout);
+    return 0;
+}
+
+static int run(int argc, char **argv) {
+    if (argc < 2) {
+        print_help(stderr);
+        return EXIT_USAGE;
+    }
+    if (is_word(argv[1], "-h", "--help", "help")) return run_help(argc - 1, argv + 1);
+    if (is_word(argv[1], "-V", "--version", "version")) return print_version();
+    return run_command(argc - 1, argv + 1);
 }
 
 int main(int argc, char **argv) {

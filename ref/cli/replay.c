@@ -93,7 +93,7 @@ static int read_options(replay_options_t *o, int argc, char **argv) {
                                           {"output", required_argument, NULL, 'o'},
                                           CLI_HELP_OPTION};
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":o:", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":ho:", table)) != -1) {
         switch (option) {
         case OPT_HELP: return print_help(), 0;
         case '?': return EXIT_USAGE;
@@ -119,6 +119,8 @@ static int read_options(replay_options_t *o, int argc, char **argv) {
         return cli_usage_error(
             command, "a model and experts go with a module; op.NAME takes --inputs alone");
     status = o->operation ? 0 : cli_check_experts(&o->common, command);
+    const cli_output_t trace = {"-o", o->output, CLI_TENSORS};
+    if (!status) status = cli_check_outputs(command, &trace, 1);
     return status ? status : -1;
 }
 

@@ -100,7 +100,9 @@ static int check(options_t *o) {
     o->job.face = (synth_spec_t){SYNTH_EXPERT, "", o->seed, o->rank, face, false};
     o->job.hand = (synth_spec_t){SYNTH_EXPERT, "", o->seed, o->rank, hand, false};
     o->job.gates = (synth_spec_t){SYNTH_GATES, "", o->seed, o->rank, rank, false};
-    return 0;
+    const cli_output_t outputs[] = {{"-o", o->job.path, o->job.ldm ? CLI_TENSORS : CLI_FOLDER},
+                                    {"--experts", o->job.experts, CLI_FOLDER}};
+    return cli_check_outputs(command, outputs, 2);
 }
 
 typedef struct {
@@ -131,7 +133,7 @@ int cli_synth(int argc, char **argv) {
                                           CLI_HELP_OPTION};
     options_t o = {.job = {.dtype = DTYPE_F32}};
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":o:q", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":ho:q", table)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         status = option == '?' ? EXIT_USAGE : set_option(&o, option, optarg);
     }

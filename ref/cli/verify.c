@@ -74,7 +74,7 @@ static int parse(options_t *o, int argc, char **argv) {
     *o = (options_t){.common = CLI_DIRECT_DEFAULTS};
     bool bound_given = false, ratio_given = false;
     int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":", table)) != -1) {
+    while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         switch (option) {
         case OPT_HELP: return print_help(), 0;
         case '?': return EXIT_USAGE;
@@ -100,7 +100,11 @@ static int parse(options_t *o, int argc, char **argv) {
     if (status) return status;
     if (optind == argc) return cli_usage_error(command, "name at least one golden folder");
     default_bounds(o, bound_given, ratio_given);
-    return -1;
+    const cli_output_t outputs[] = {{"--json", o->json, CLI_JSON},
+                                    {"--junit", o->junit, CLI_XML},
+                                    {"--html", o->html, CLI_HTML}};
+    status = cli_check_outputs(command, outputs, sizeof outputs / sizeof *outputs);
+    return status ? status : -1;
 }
 
 static int by_error(const void *a, const void *b) {

@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "../scratch.h"
+#include "api/mole.h"
 #include "program.h"
 
 enum { COMMANDS = 32, OPTIONS = 64, NAME = 32 };
@@ -85,6 +86,45 @@ static void help_is_enough(void **state) {
     }
 }
 
+static void same_answer(const char *help, const char *words, const char *name) {
+    ran_t ran = program_run(NULL, words, name);
+    if (ran.status || ran.err[0]) fail_msg("%s, %s: %d, %s", words, name, ran.status, ran.err);
+    assert_string_equal(ran.out, help);
+}
+
+/* -h, --help and `mole help COMMAND` are one. */
+static void ways_to_ask(void **state) {
+    (void)state;
+    char name[COMMANDS][NAME];
+    size_t count = commands(name);
+    char *general = program_run(NULL, "--help").out;
+    same_answer(general, "-h", "");
+    same_answer(general, "help %s", "help");
+    same_answer(general, "help %s", "--help");
+    for (size_t i = 0; i < count; i++) {
+        char *help = program_run(NULL, "%s --help", name[i]).out;
+        same_answer(help, "%s -h", name[i]);
+        same_answer(help, "help %s", name[i]);
+    }
+    program_refuses(2, "no command 'paint'", "help paint");
+    program_refuses(2, "not also 'inspect'", "help compare inspect");
+    program_refuses(2, "no command '-x'", "-x");
+}
+
+/* "mole 1.2.3, f32, ...": the version of the library's header and the number type. */
+static void version(void **state) {
+    (void)state;
+    static const char *const words[] = {"--version", "version", "-V", "help version"};
+    char expected[64];
+    snprintf(expected, sizeof expected, "mole %s, %s, ", MOLE_VERSION, REAL_NAME);
+    for (size_t i = 0; i < sizeof words / sizeof *words; i++) {
+        ran_t ran = program_run(NULL, words[i]);
+        if (ran.status || ran.err[0]) fail_msg("%s: %d, %s", words[i], ran.status, ran.err);
+        if (strncmp(ran.out, expected, strlen(expected)) != 0) fail_msg("'%s'", ran.out);
+        assert_ptr_equal(strchr(ran.out, '\n'), ran.out + strlen(ran.out) - 1);
+    }
+}
+
 /* ---- the manual ------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -154,9 +194,8 @@ static void manual_is_complete(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(examples_run),
-        fixture_test(help_is_enough),
-        fixture_test(manual_is_complete),
+        fixture_test(examples_run), fixture_test(help_is_enough),     fixture_test(ways_to_ask),
+        fixture_test(version),      fixture_test(manual_is_complete),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
