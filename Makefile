@@ -273,6 +273,7 @@ docs-check: ## run every command of README.md and docs/, and compare
 	@if command -v python3 >/dev/null; then \
 	    tests/docs/test_performance.py && scripts/performance_page.py --check; \
 	else echo "SKIP docs/performance.md: no python3"; fi
+	@PATH="$(abspath $(OUT)):$$PATH" scripts/with_numpy.sh tests/docs/test_port_torch.py
 	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
 .PHONY: lint
