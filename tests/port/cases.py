@@ -64,9 +64,10 @@ def run(
     wanted=None,
     model=None,
     experts=None,
+    forced=None,
 ):
-    """Run a case -> Trace. wanted: see Trace. model, experts: other files than the case's own."""
-    trace = Trace(DTYPES[precision], inputs, wanted)
+    """Run a case -> Trace. wanted, forced: see Trace. model, experts: other files than the case's own."""
+    trace = Trace(DTYPES[precision], inputs, wanted, forced)
     mutants.use(mutant)
     nn.use_order(order)
     try:

@@ -83,39 +83,39 @@ class Module:
         return self.component.weights.take(f"{self.path}.bias", optional=True)
 
     def tap(self, x, part=""):
-        """This module's output, or a part of its making such as ".mole.base"; gives x back."""
-        self.component.trace.tap(self.name + part, x)
-        return x
+        """This module's output, or a part of its making such as ".mole.base"; gives x back, unless
+        the trace forces another tensor."""
+        return self.component.trace.tap(self.name + part, x)
 
     def tap_input(self, x):
-        self.component.trace.tap_input(self.name, x)
+        return self.component.trace.tap_input(self.name, x)
 
 
 # The layers: input into the trace, operation, output into the trace.
 
 
 def linear(module, x):
-    module.tap_input(x)
+    x = module.tap_input(x)
     return module.tap(nn.linear(x, module.weight(), module.bias()))
 
 
 def conv2d(module, x, stride=1, padding=(1, 1, 1, 1)):
-    module.tap_input(x)
+    x = module.tap_input(x)
     return module.tap(nn.conv2d(x, module.weight(), module.bias(), stride, padding))
 
 
 def group_norm(module, x, groups, eps):
-    module.tap_input(x)
+    x = module.tap_input(x)
     return module.tap(nn.group_norm(x, groups, module.weight(), module.bias(), eps))
 
 
 def layer_norm(module, x, eps):
     if mutant("layernorm-eps"):
         eps = 1e-6
-    module.tap_input(x)
+    x = module.tap_input(x)
     return module.tap(nn.layer_norm(x, module.weight(), module.bias(), eps))
 
 
 def activation(module, x, function):
-    module.tap_input(x)
+    x = module.tap_input(x)
     return module.tap(function(x))

@@ -58,6 +58,11 @@ class Layer:
         ]
 
 
+def tokens_of(x):
+    """(B, C, H, W) as (B, H * W, C); tokens as they are."""
+    return x.reshape(*x.shape[:2], -1).swapaxes(1, 2) if x.ndim == 4 else x
+
+
 def matrix(x):
     """(O, I, 1, 1) as (O, I)."""
     return x.reshape(x.shape[:2])
@@ -116,16 +121,14 @@ def mixture(module, layer, x, base, shape, real):
     local = local_gates(layer, x)
     for i, (name, expert) in enumerate(zip(EXPERTS, layer.experts)):
         out = nn.linear(nn.linear(x, expert.down), expert.up) * expert.scale
-        G = global_gate(layer.heads[i], expert, out, real)
-        D = local[..., i]
+        out = tokens_of(module.tap(shape(out), f".mole.{name}.expert"))
+        D = module.tap(local[..., i], f".mole.{name}.local")
+        G = module.tap(global_gate(layer.heads[i], expert, out, real), f".mole.{name}.global")
         share = D[..., None] * G[:, None, None] * out
         if mutant("local-gate-left-out"):
             share = G[:, None, None] * out
         if mutant("gates-left-out"):
             share = out
-        module.tap(shape(out), f".mole.{name}.expert")
-        module.tap(D, f".mole.{name}.local")
-        module.tap(G, f".mole.{name}.global")
         y = y + module.tap(shape(share), f".mole.{name}.out")
     return module.tap(y)
 
@@ -144,7 +147,7 @@ def linear(module, x, real=None):
     does.
     """
     layer = layer_of(module)
-    module.tap_input(x)
+    x = module.tap_input(x)
     base = nn.linear(x, *weight_and_bias(module))
     if layer is None:
         return module.tap(base)
@@ -154,9 +157,9 @@ def linear(module, x, real=None):
 def conv1x1(module, x):
     """The same for a 1x1 convolution. x (B, C, H, W)."""
     layer = layer_of(module)
-    module.tap_input(x)
-    B, C, H, W = x.shape
-    tokens = x.reshape(B, C, H * W).swapaxes(1, 2)
+    x = module.tap_input(x)
+    B, _, H, W = x.shape
+    tokens = tokens_of(x)
     base = nn.linear(tokens, *weight_and_bias(module))
 
     def image(t):

@@ -55,7 +55,7 @@ class Pipeline:
         tokenizer = Tokenizer(os.path.join(self.folder, "tokenizer"))
         rows = [tokenizer.encode(text) for text in texts]
         states = self.encode_ids([ids for ids, _ in rows])
-        self.trace.tap("prompt_embeds", states)
+        states = self.trace.tap("prompt_embeds", states)
         return unet.Prompt(states, np.array([real for _, real in rows]))
 
     def generate(self, settings):
@@ -77,15 +77,13 @@ class Pipeline:
         channels = self.part("unet").config["in_channels"]
         shape = (1, channels, settings["height"] // 8, settings["width"] // 8)
         latents = Generator(settings["seed"]).randn(*shape).astype(self.dtype)
-        trace.tap("latents", latents)
+        latents = trace.tap("latents", latents)
         for k, t in enumerate(ddim.timesteps):
             trace.step(k)
             output = self.denoise(np.concatenate([latents] * len(texts)), t, prompt)
-            trace.tap("noise_pred", output)
-            guided = sampler.guide(output, scale) if scale > 1 else output
-            trace.tap("guided", guided)
-            latents = ddim.step(latents, guided, t)
-            trace.tap("latents", latents)
+            output = trace.tap("noise_pred", output)
+            guided = trace.tap("guided", sampler.guide(output, scale) if scale > 1 else output)
+            latents = trace.tap("latents", ddim.step(latents, guided, t))
         trace.step(None)
 
         factor = self.part("vae").config["scaling_factor"]
@@ -98,5 +96,4 @@ class Pipeline:
             image = np.clip(image, 0, 1)
         else:
             image = np.clip(image / 2 + 0.5, 0, 1)
-        trace.tap("image", image)
-        return image
+        return trace.tap("image", image)

@@ -19,11 +19,13 @@ import safetensors_np
 
 
 class Trace:
-    def __init__(self, dtype, inputs=False, wanted=None):
+    def __init__(self, dtype, inputs=False, wanted=None, forced=None):
         """dtype: float32 or float64, which every tap must have. inputs: keep ".in" too.
-        wanted: the names to keep, a set or a list of glob patterns; None keeps all."""
+        wanted: the names to keep, a set or a list of glob patterns; None keeps all.
+        forced: name -> tensor, which takes the place of what the run computed under that name, once
+        that is kept: what follows starts from the given numbers."""
         self.dtype = np.dtype(dtype)
-        self.inputs, self.wanted = inputs, wanted
+        self.inputs, self.wanted, self.forced = inputs, wanted, forced or {}
         self.tensors, self.prefix = {}, ""
 
     def keeps(self, name):
@@ -32,16 +34,22 @@ class Trace:
         return any(fnmatch.fnmatchcase(name, pattern) for pattern in self.wanted)
 
     def tap(self, name, x):
-        """Keep a copy of x. A float32 run that slipped into float64 on the way stops here."""
+        """Keep a copy of x. A float32 run that slipped into float64 on the way stops here.
+        Gives back what the run goes on with: x, unless another tensor is forced."""
         assert x.dtype == self.dtype, f"{name} is {x.dtype} in a run of {self.dtype}"
         name = self.prefix + name
         if self.keeps(name):
             assert name not in self.tensors, f"{name} is executed twice"
             self.tensors[name] = np.array(x, order="C")
+        return self.forced[name].astype(self.dtype, copy=False) if name in self.forced else x
 
     def tap_input(self, name, x):
-        if self.inputs:
-            self.tap(name + ".in", x.astype(self.dtype, copy=False))
+        if not self.inputs:
+            return x
+        if x.dtype.kind == "i":  # token ids
+            self.tap(name + ".in", x.astype(self.dtype))
+            return x
+        return self.tap(name + ".in", x)
 
     def step(self, k):
         """What follows belongs to denoising step k; None: to no step."""

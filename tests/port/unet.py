@@ -111,7 +111,8 @@ def down_block(module, x, time, prompt, s, level, layers, attends, last):
         padding = (0, 1, 0, 1) if mutant("downsample-asymmetric") else (1, 1, 1, 1)
         x = down.tap(conv2d(down / "conv", x, stride=2, padding=padding))
         skips.append(x)
-    return module.tap(x), skips
+    skips[-1] = module.tap(x)  # the block's output is its last skip
+    return skips[-1], skips
 
 
 def mid_block(module, x, time, prompt, s):

@@ -41,7 +41,7 @@ def decode(component, latents):
             up = block / "upsamplers.0"
             x = nn.upsample(x, 2 * x.shape[2], 2 * x.shape[3])
             x = up.tap(conv2d(up / "conv", x))
-        block.tap(x)
+        x = block.tap(x)
 
     x = group_norm(decoder / "conv_norm_out", x, groups, eps)
     x = activation(decoder / "conv_act", x, nn.silu)
