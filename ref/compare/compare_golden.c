@@ -175,7 +175,8 @@ static void set_ratios(comparison_t *c, bool propagated) {
 
 static bool any_beyond(const compare_result_t *r, double limit) {
     for (size_t i = 0; i < r->rows; i++)
-        if (r->row[i].candidate_name && r->row[i].has_isolated && !(r->row[i].ratio <= limit))
+        if (r->row[i].candidate_name && r->row[i].has_isolated &&
+            !(r->row[i].ratio <= compare_limit(&r->row[i], limit)))
             return true;
     return false;
 }
@@ -358,7 +359,7 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
     snprintf(r->candidate, sizeof r->candidate, "%s", trace_file_path(candidate));
     comparison_t c = {
         .run = run, .golden = golden, .candidate = candidate, .result = r, .err = err};
-    int status = compare_rows(&c, options, options->limit > 0 ? options->limit : COMPARE_LIMIT);
+    int status = compare_rows(&c, options, options->limit);
     close_all(&c);
     if (!status) compare_notes(r, golden->folder, trace_file_path(candidate), options);
     if (status) compare_free(r);

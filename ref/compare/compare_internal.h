@@ -42,7 +42,9 @@ int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
 double compare_ratio(const diff_t *diff, double scale);
 
 /* Verdicts, culprit, counts. */
-void compare_judge(compare_result_t *result, double limit);
+void compare_judge(compare_result_t *result, double asked);
+/* The ratio above which a row differs: `asked`, or for 0 that of the row's type. */
+double compare_limit(const compare_row_t *row, double asked);
 /* seen_median, seen_worst of judged rows. */
 void compare_resolution(compare_result_t *result);
 /* Wrong by itself, of another shape, not finite. */

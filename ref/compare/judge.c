@@ -113,8 +113,12 @@ void compare_resolution(compare_result_t *r) {
     free(seen);
 }
 
-void compare_judge(compare_result_t *r, double limit) {
-    for (size_t i = 0; i < r->rows; i++) judge(&r->row[i], limit);
+double compare_limit(const compare_row_t *row, double asked) {
+    return asked > 0 ? asked : budget_is_low(row->budget) ? COMPARE_LIMIT_LOW : COMPARE_LIMIT;
+}
+
+void compare_judge(compare_result_t *r, double asked) {
+    for (size_t i = 0; i < r->rows; i++) judge(&r->row[i], compare_limit(&r->row[i], asked));
     compare_count(r);
 }
 

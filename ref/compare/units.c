@@ -29,11 +29,11 @@ static bool is_small(const comparison_t *c, size_t i) {
 }
 
 typedef struct {
-    double cumulative, careful, naive;
+    double cumulative, careful, naive, emulated;
 } pooled_t;
 
 static pooled_t pool_small(const comparison_t *c) {
-    pooled_t sum = {0, 0, 0};
+    pooled_t sum = {0};
     size_t taps = 0;
     for (size_t i = 0; i < c->result->rows; i++) {
         if (!is_small(c, i)) continue;
@@ -42,11 +42,13 @@ static pooled_t pool_small(const comparison_t *c) {
         sum.cumulative += (t->peer_rms / size) * (t->peer_rms / size);
         sum.careful += (t->isolated_rms / size) * (t->isolated_rms / size);
         sum.naive += (t->orders_rms / size) * (t->orders_rms / size);
+        sum.emulated += (c->meta[i].emulated / size) * (c->meta[i].emulated / size);
         taps++;
     }
     if (!taps) return sum;
-    return (pooled_t){sqrt(sum.cumulative / (double)taps), sqrt(sum.careful / (double)taps),
-                      sqrt(sum.naive / (double)taps)};
+    double n = (double)taps;
+    return (pooled_t){sqrt(sum.cumulative / n), sqrt(sum.careful / n), sqrt(sum.naive / n),
+                      sqrt(sum.emulated / n)};
 }
 
 /* Of an input: what the case says of it, else the error of its module, relative to the tensors' sizes. */
@@ -168,6 +170,10 @@ static int emulate_low(comparison_t *c) {
     e.exact = false;
     if (!status) status = pass_run(c, emulate, &e, true);
     spool_close(e.spool);
+    double pooled = pool_small(c).emulated;
+    for (size_t i = 0; i < c->result->rows; i++)
+        if (is_small(c, i))
+            c->meta[i].emulated = fmax(c->meta[i].emulated, pooled * c->meta[i].truth_rms);
     return status;
 }
 

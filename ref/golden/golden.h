@@ -25,9 +25,11 @@ typedef struct {
     double peer_rms, peer_max; /* PyTorch's own float32 error */
     double strict_rms;         /* the same with exact timestep angles; peer_rms where not stated */
     double isolated_rms; /* the same of this module by itself; peer_rms where the case has none */
-    double orders_rms;   /* of this module by itself with sums term by term in one float32 accumulator,
+    double
+        orders_rms; /* of this module by itself with sums term by term in one float32 accumulator,
                           * the larger of both directions; isolated_rms where the case has none */
-    double in_rms; /* of its input, when every tap before it is right; NaN where the case has none */
+    double
+        in_rms; /* of its input, when every tap before it is right; NaN where the case has none */
     bool has_isolated; /* the case states it */
 } golden_tap_t;
 
