@@ -21,6 +21,7 @@ static void print_help(void) {
         "  --all                every tap, not only culprit and worst ten\n"
         "  --filter GLOB        only taps whose name matches (* within an element, ** across)\n"
         "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
+        "  --write-map FILE     the names that were matched, as rules for --map\n"
         "  --budget f64|f32|f16|bf16  precision the candidate computes in (its dtype)\n"
         "  --limit X            error a tap may have, in units of PyTorch's own (16)\n"
         "  --complete           a tap that the candidate lacks is a failure too\n"
@@ -38,7 +39,7 @@ static void print_help(void) {
 typedef struct {
     compare_options_t compare;
     name_map_t *map;
-    const char *reference, *candidate, *peer, *map_path, *json, *junit, *html;
+    const char *reference, *candidate, *peer, *map_path, *write_map, *json, *junit, *html;
     bool all;
 } options_t;
 
@@ -46,6 +47,7 @@ enum {
     OPT_ALL = OPT_OWN,
     OPT_FILTER,
     OPT_MAP,
+    OPT_WRITE_MAP,
     OPT_BUDGET,
     OPT_LIMIT,
     OPT_COMPLETE,
@@ -67,6 +69,7 @@ static int set_option(options_t *o, int option, const char *value) {
     case OPT_ALL: o->all = true; return 0;
     case OPT_FILTER: o->compare.filter = value; return 0;
     case OPT_MAP: o->map_path = value; return 0;
+    case OPT_WRITE_MAP: o->write_map = value; return 0;
     case OPT_BUDGET: return set_budget(o, value);
     case OPT_LIMIT:
         if (cli_parse_double(value, 0, 1e300, &o->compare.limit) && o->compare.limit > 0) return 0;
@@ -86,6 +89,7 @@ static int parse(options_t *o, int argc, char **argv) {
     static const struct option table[] = {{"all", no_argument, NULL, OPT_ALL},
                                           {"filter", required_argument, NULL, OPT_FILTER},
                                           {"map", required_argument, NULL, OPT_MAP},
+                                          {"write-map", required_argument, NULL, OPT_WRITE_MAP},
                                           {"budget", required_argument, NULL, OPT_BUDGET},
                                           {"limit", required_argument, NULL, OPT_LIMIT},
                                           {"complete", no_argument, NULL, OPT_COMPLETE},
@@ -108,10 +112,27 @@ static int parse(options_t *o, int argc, char **argv) {
     return -1;
 }
 
+/* Of every name that was matched, and of inputs, what it stands for. */
+static int write_map(const char *path, trace_file_t *candidate, err_t *err) {
+    size_t entries = trace_file_count(candidate), count = 0;
+    const char **from = xcalloc(entries + 1, sizeof *from), **to = xcalloc(entries + 1, sizeof *to);
+    for (size_t i = 0; i < entries; i++) {
+        const trace_entry_t *entry = trace_file_at(candidate, i);
+        if (!entry->alias) continue;
+        from[count] = entry->name;
+        to[count++] = entry->alias;
+    }
+    int status = name_map_write(path, from, to, count, err);
+    free(from);
+    free(to);
+    return status;
+}
+
 static int write_reports(const options_t *o, const compare_result_t *result,
                          const golden_case_t *golden, trace_file_t *reference,
                          trace_file_t *candidate, err_t *err) {
     report_text(result, o->all, stdout);
+    if (o->write_map && write_map(o->write_map, candidate, err)) return -1;
     if (o->json && report_json(result, o->json, err)) return -1;
     if (o->junit && report_junit(result, o->junit, err)) return -1;
     if (o->html && report_html(result, golden, reference, candidate, o->html, err)) return -1;

@@ -43,6 +43,9 @@ void compare_judge(compare_result_t *result, double limit);
 /* Culprit, counts, median and worst ratio, of rows that have their verdicts. */
 void compare_count(compare_result_t *result);
 
+/* One more note; the result owns the text. */
+void compare_note(compare_result_t *result, char *text);
+
 /* Say what two judged traces look like as wholes; paths of the files they came from. */
 void compare_notes(compare_result_t *result, const char *reference, const char *candidate,
                    const compare_options_t *options);

@@ -8,7 +8,7 @@
 
 #include "compare/compare_internal.h"
 
-static void add_note(compare_result_t *r, char *text) {
+void compare_note(compare_result_t *r, char *text) {
     r->note = xrealloc(r->note, (r->notes + 1) * sizeof *r->note);
     r->note[r->notes++] = text;
 }
@@ -40,19 +40,21 @@ static void note_steps(compare_result_t *r) {
     }
     for (size_t i = 0; i < r->extras; i++) candidate = larger(candidate, step_count(r->extra[i]));
     if (reference == candidate || !reference || !candidate) return;
-    add_note(r, xasprintf("the candidate has %zu steps, the reference %zu: %s of another number of "
-                          "steps, whose timesteps are others from the first step on",
-                          candidate, reference,
-                          candidate < reference ? "a part of such a run, or one" : "a run"));
+    compare_note(
+        r, xasprintf("the candidate has %zu steps, the reference %zu: %s of another number of "
+                     "steps, whose timesteps are others from the first step on",
+                     candidate, reference,
+                     candidate < reference ? "a part of such a run, or one" : "a run"));
 }
 
 static void note_shapes(compare_result_t *r) {
     size_t others = 0;
     for (size_t i = 0; i < r->rows; i++) others += r->row[i].verdict == ROW_SHAPE;
     if (2 * others > r->compared)
-        add_note(r, xasprintf("%zu of the %zu taps compared have another shape: a trace of another "
-                              "model, or of another picture size",
-                              others, r->compared));
+        compare_note(
+            r, xasprintf("%zu of the %zu taps compared have another shape: a trace of another "
+                         "model, or of another picture size",
+                         others, r->compared));
 }
 
 static void note_types(compare_result_t *r) {
@@ -67,16 +69,17 @@ static void note_types(compare_result_t *r) {
                  dtype_name((dtype_t)d));
     }
     if (kinds > 1)
-        add_note(r, xasprintf("the candidate's taps are stored as several types (%s) and all "
-                              "weighed as %s; --budget chooses",
-                              text, budget_name(r->budget)));
+        compare_note(r, xasprintf("the candidate's taps are stored as several types (%s) and all "
+                                  "weighed as %s; --budget chooses",
+                                  text, budget_name(r->budget)));
 }
 
 void compare_notes(compare_result_t *r, const char *reference, const char *candidate,
                    const compare_options_t *options) {
     if (same_file(reference, candidate))
-        add_note(r, xstrdup("reference and candidate are the same file, which says nothing about "
-                            "a port"));
+        compare_note(r,
+                     xstrdup("reference and candidate are the same file, which says nothing about "
+                             "a port"));
     note_steps(r);
     note_shapes(r);
     if (options->budget == BUDGET_AUTO) note_types(r);
