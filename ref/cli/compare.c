@@ -21,6 +21,7 @@ static void print_help(void) {
         "  --all                every tap, not only culprit and worst ten\n"
         "  --filter GLOB        only taps whose name matches (* within an element, ** across)\n"
         "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
+        "  --write-map FILE     the names that were matched, as rules for --map\n"
         "  --budget TYPE        type the candidate computes in (found from its numbers): f64, f32, "
         "tf32,\n"
         "                       f16-acc32, bf16-acc32 (sums in float32), f16, bf16 (sums in that "
@@ -41,7 +42,7 @@ static void print_help(void) {
 typedef struct {
     compare_options_t compare;
     name_map_t *map;
-    const char *reference, *candidate, *peer, *map_path, *json, *junit, *html;
+    const char *reference, *candidate, *peer, *map_path, *write_map, *json, *junit, *html;
     bool all;
 } options_t;
 
@@ -49,6 +50,7 @@ enum {
     OPT_ALL = OPT_OWN,
     OPT_FILTER,
     OPT_MAP,
+    OPT_WRITE_MAP,
     OPT_BUDGET,
     OPT_LIMIT,
     OPT_COMPLETE,
@@ -72,6 +74,7 @@ static int set_option(options_t *o, int option, const char *value) {
     case OPT_ALL: o->all = true; return 0;
     case OPT_FILTER: o->compare.filter = value; return 0;
     case OPT_MAP: o->map_path = value; return 0;
+    case OPT_WRITE_MAP: o->write_map = value; return 0;
     case OPT_BUDGET: return set_budget(o, value);
     case OPT_LIMIT:
         if (cli_parse_double(value, 0, 1e300, &o->compare.limit) && o->compare.limit > 0) return 0;
@@ -91,6 +94,7 @@ static int parse(options_t *o, int argc, char **argv) {
     static const struct option table[] = {{"all", no_argument, NULL, OPT_ALL},
                                           {"filter", required_argument, NULL, OPT_FILTER},
                                           {"map", required_argument, NULL, OPT_MAP},
+                                          {"write-map", required_argument, NULL, OPT_WRITE_MAP},
                                           {"budget", required_argument, NULL, OPT_BUDGET},
                                           {"limit", required_argument, NULL, OPT_LIMIT},
                                           {"complete", no_argument, NULL, OPT_COMPLETE},
@@ -132,10 +136,27 @@ static int check_order(const options_t *o) {
                            o->candidate, o->reference);
 }
 
+/* Of every name that was matched, and of inputs, what it stands for. */
+static int write_map(const char *path, trace_file_t *candidate, err_t *err) {
+    size_t entries = trace_file_count(candidate), count = 0;
+    const char **from = xcalloc(entries + 1, sizeof *from), **to = xcalloc(entries + 1, sizeof *to);
+    for (size_t i = 0; i < entries; i++) {
+        const trace_entry_t *entry = trace_file_at(candidate, i);
+        if (!entry->alias) continue;
+        from[count] = entry->name;
+        to[count++] = entry->alias;
+    }
+    int status = name_map_write(path, from, to, count, err);
+    free(from);
+    free(to);
+    return status;
+}
+
 static int write_reports(const options_t *o, const compare_result_t *result,
                          const golden_case_t *golden, trace_file_t *reference,
                          trace_file_t *candidate, err_t *err) {
     report_text(result, o->all, stdout);
+    if (o->write_map && write_map(o->write_map, candidate, err)) return -1;
     if (o->json && report_json(result, o->json, err)) return -1;
     if (o->junit && report_junit(result, o->junit, err)) return -1;
     if (o->html && report_html(result, golden, reference, candidate, o->html, err)) return -1;

@@ -237,10 +237,9 @@ static int note_coarser(comparison_t *c, double limit) {
         if (!(error <= 64 * budget_unit(b)) || (b == BUDGET_TF32 && given != BUDGET_F32)) continue;
         status = agrees_with(c, b, limit, &agrees);
         if (agrees)
-            compare_add_note(r,
-                             xasprintf("if the candidate computes in %s, all of this is rounding: "
-                                       "--budget %s agrees",
-                                       budget_about(b), budget_name(b)));
+            compare_note(r, xasprintf("if the candidate computes in %s, all of this is rounding: "
+                                      "--budget %s agrees",
+                                      budget_about(b), budget_name(b)));
     }
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = of[i];
     free(of);

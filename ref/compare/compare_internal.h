@@ -53,7 +53,7 @@ bool compare_row_wrong(const compare_row_t *row);
 void compare_count(compare_result_t *result);
 
 /* One more note, whose text the result then owns. */
-void compare_add_note(compare_result_t *result, char *text);
+void compare_note(compare_result_t *result, char *text);
 
 /* Say what two judged traces look like as wholes; paths of the files they came from. */
 void compare_notes(compare_result_t *result, const char *reference, const char *candidate,

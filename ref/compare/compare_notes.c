@@ -8,7 +8,7 @@
 
 #include "compare/compare_internal.h"
 
-void compare_add_note(compare_result_t *r, char *text) {
+void compare_note(compare_result_t *r, char *text) {
     r->note = xrealloc(r->note, (r->notes + 1) * sizeof *r->note);
     r->note[r->notes++] = text;
 }
@@ -40,7 +40,7 @@ static void note_steps(compare_result_t *r) {
     }
     for (size_t i = 0; i < r->extras; i++) candidate = larger(candidate, step_count(r->extra[i]));
     if (reference == candidate || !reference || !candidate) return;
-    compare_add_note(
+    compare_note(
         r, xasprintf("the candidate has %zu steps, the reference %zu: %s of another number of "
                      "steps, whose timesteps are others from the first step on",
                      candidate, reference,
@@ -51,7 +51,7 @@ static void note_shapes(compare_result_t *r) {
     size_t others = 0;
     for (size_t i = 0; i < r->rows; i++) others += r->row[i].verdict == ROW_SHAPE;
     if (2 * others > r->compared)
-        compare_add_note(
+        compare_note(
             r, xasprintf("%zu of the %zu taps compared have another shape: a trace of another "
                          "model, or of another picture size",
                          others, r->compared));
@@ -61,10 +61,10 @@ static void note_shapes(compare_result_t *r) {
 static void note_coverage(compare_result_t *r) {
     enum { FEW = 10 };
     if (r->compared * FEW >= r->rows) return;
-    compare_add_note(
-        r, xasprintf("only %zu of %zu taps were compared: the verdict goes as far as these; "
-                     "--complete demands all",
-                     r->compared, r->rows));
+    compare_note(r,
+                 xasprintf("only %zu of %zu taps were compared: the verdict goes as far as these; "
+                           "--complete demands all",
+                           r->compared, r->rows));
 }
 
 static void note_types(compare_result_t *r) {
@@ -79,18 +79,17 @@ static void note_types(compare_result_t *r) {
                  dtype_name((dtype_t)d));
     }
     if (kinds > 1)
-        compare_add_note(r,
-                         xasprintf("the candidate's taps are stored as several types (%s) and all "
-                                   "weighed as %s; --budget chooses",
-                                   text, budget_name(r->budget)));
+        compare_note(r, xasprintf("the candidate's taps are stored as several types (%s) and all "
+                                  "weighed as %s; --budget chooses",
+                                  text, budget_name(r->budget)));
 }
 
 void compare_notes(compare_result_t *r, const char *reference, const char *candidate,
                    const compare_options_t *options) {
     if (same_file(reference, candidate))
-        compare_add_note(
-            r, xstrdup("reference and candidate are the same file, which says nothing about "
-                       "a port"));
+        compare_note(r,
+                     xstrdup("reference and candidate are the same file, which says nothing about "
+                             "a port"));
     note_steps(r);
     note_shapes(r);
     note_coverage(r);

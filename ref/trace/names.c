@@ -4,6 +4,7 @@
  * are tried on NAME, and the prefix is put back. */
 #include "trace/names.h"
 
+#include <ctype.h>
 #include <regex.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,7 +14,7 @@
 #include "io/file.h"
 #include "trace/names_internal.h"
 
-static const size_t map_limit = (size_t)1 << 20;
+static const size_t map_limit = (size_t)64 << 20;
 
 typedef struct {
     bool is_regex;
@@ -22,10 +23,21 @@ typedef struct {
     char *replacement;
 } rule_t;
 
+/* The one name that a glob without wildcards matches. */
+typedef struct {
+    char *name;
+    size_t rule;
+} exact_t;
+
+/* A map of --write-map has a rule for every tap: those are looked up by name, and only the others are tried
+ * one after the other. */
 struct name_map {
     char *(*builtin)(const char *name); /* NULL: the rules of a file */
     rule_t *rule;
     size_t rules;
+    exact_t *exact; /* (exacts), by name, then by rule */
+    size_t *tried;  /* (tries): rules with wildcards, in order */
+    size_t exacts, tries;
 };
 
 static const struct {
@@ -44,9 +56,18 @@ static char *find_arrow(char *text) {
     return NULL;
 }
 
+/* Whether a backslash takes the character at n as it is. */
+static bool is_escaped(const char *text, size_t n) {
+    size_t backslashes = 0;
+    while (n > backslashes && text[n - backslashes - 1] == '\\') backslashes++;
+    return backslashes % 2 == 1;
+}
+
 static char *trim(char *text) {
     text += strspn(text, " \t");
-    for (size_t n = strlen(text); n > 0 && strchr(" \t\r", text[n - 1]); n--) text[n - 1] = '\0';
+    for (size_t n = strlen(text); n > 0 && strchr(" \t\r", text[n - 1]) && !is_escaped(text, n - 1);
+         n--)
+        text[n - 1] = '\0';
     return text;
 }
 
@@ -59,13 +80,17 @@ static void cut_comment(char *line) {
         }
 }
 
-/* \1 .. \9 must be pieces of the pattern, \\ is a backslash. */
+static bool is_piece(char c) {
+    return c >= '1' && c <= '9';
+}
+
+/* \1 .. \9 must be pieces of the pattern; a backslash takes what is no letter or digit as it is. */
 static int check_replacement(const char *replacement, size_t pieces, err_t *err) {
     for (const char *p = replacement; *p; p++) {
         if (*p != '\\') continue;
         p++;
-        if (*p == '\\') continue;
-        if (*p < '1' || *p > '9')
+        if (*p == ' ' || ispunct((unsigned char)*p)) continue;
+        if (!is_piece(*p))
             return err_set(err,
                            "the replacement has a backslash that is neither \\1 .. \\9 nor \\\\");
         if ((size_t)(*p - '0') > pieces)
@@ -140,6 +165,37 @@ static int parse_lines(name_map_t *map, char *text, const char *path, err_t *err
     return map->rules ? 0 : err_set(err, "%s: holds no rule", path);
 }
 
+/* The name that a glob without wildcards stands for, or NULL. */
+static char *exact_name(const rule_t *rule) {
+    if (rule->is_regex || glob_wildcards(rule->glob)) return NULL;
+    char *name = xstrdup(rule->glob), *to = name;
+    for (const char *p = rule->glob; *p; p++) {
+        if (*p == '\\' && p[1]) p++;
+        *to++ = *p;
+    }
+    *to = '\0';
+    return name;
+}
+
+static int by_name(const void *a, const void *b) {
+    const exact_t *one = a, *other = b;
+    int order = strcmp(one->name, other->name);
+    return order ? order : (one->rule > other->rule) - (one->rule < other->rule);
+}
+
+static void sort_rules(name_map_t *map) {
+    map->exact = xcalloc(map->rules + 1, sizeof *map->exact);
+    map->tried = xcalloc(map->rules + 1, sizeof *map->tried);
+    for (size_t i = 0; i < map->rules; i++) {
+        char *name = exact_name(&map->rule[i]);
+        if (name)
+            map->exact[map->exacts++] = (exact_t){name, i};
+        else
+            map->tried[map->tries++] = i;
+    }
+    qsort(map->exact, map->exacts, sizeof *map->exact, by_name);
+}
+
 static int read_map(name_map_t *map, const char *path, err_t *err) {
     char *text;
     size_t bytes;
@@ -152,6 +208,7 @@ static int read_map(name_map_t *map, const char *path, err_t *err) {
     }
     int status = strlen(text) == bytes ? parse_lines(map, text, path, err)
                                        : err_set(err, "%s: holds a NUL, text was expected", path);
+    if (!status) sort_rules(map);
     free(text);
     return status;
 }
@@ -176,6 +233,9 @@ void name_map_free(name_map_t *map) {
         free(map->rule[i].glob);
         free(map->rule[i].replacement);
     }
+    for (size_t i = 0; i < map->exacts; i++) free(map->exact[i].name);
+    free(map->exact);
+    free(map->tried);
     free(map->rule);
     free(map);
 }
@@ -186,10 +246,10 @@ void name_map_free(name_map_t *map) {
 static char *substitute(const char *replacement, const char *name, const name_piece_t *pieces) {
     size_t length = strlen(replacement), used = 0;
     for (const char *p = replacement; *p; p++)
-        if (*p == '\\' && *++p != '\\') length += pieces[*p - '1'].end - pieces[*p - '1'].start;
+        if (*p == '\\' && is_piece(*++p)) length += pieces[*p - '1'].end - pieces[*p - '1'].start;
     char *out = xmalloc(length + 1);
     for (const char *p = replacement; *p; p++) {
-        if (*p != '\\' || *++p == '\\') {
+        if (*p != '\\' || !is_piece(*++p)) {
             out[used++] = *p;
             continue;
         }
@@ -213,25 +273,46 @@ static bool regex_match(const regex_t *regex, const char *name, name_piece_t *pi
     return true;
 }
 
+/* The first rule for this very name: its number, or the number of rules. */
+static size_t exact_rule(const name_map_t *map, const char *name) {
+    size_t low = 0, high = map->exacts;
+    while (low < high) {
+        size_t middle = low + (high - low) / 2;
+        if (strcmp(map->exact[middle].name, name) < 0)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low < map->exacts && strcmp(map->exact[low].name, name) == 0 ? map->exact[low].rule
+                                                                        : map->rules;
+}
+
+/* The first rule that matches, or NULL. */
+static const rule_t *rule_for(const name_map_t *map, const char *name, name_piece_t *pieces) {
+    size_t exact = exact_rule(map, name);
+    for (size_t i = 0; i < map->tries && map->tried[i] < exact; i++) {
+        const rule_t *rule = &map->rule[map->tried[i]];
+        memset(pieces, 0, NAME_PIECES * sizeof *pieces);
+        if (rule->is_regex ? regex_match(&rule->regex, name, pieces)
+                           : glob_match(rule->glob, name, pieces))
+            return rule;
+    }
+    return exact < map->rules ? &map->rule[exact] : NULL;
+}
+
 /* NULL when no rule matches, or when the one that does leaves nothing of the name. */
 static char *apply_rules(const name_map_t *map, const char *name) {
+    name_piece_t pieces[NAME_PIECES];
     if (map->builtin) return map->builtin(name);
-    for (size_t i = 0; i < map->rules; i++) {
-        name_piece_t pieces[NAME_PIECES] = {{0}};
-        const rule_t *rule = &map->rule[i];
-        if (!(rule->is_regex ? regex_match(&rule->regex, name, pieces)
-                             : glob_match(rule->glob, name, pieces)))
-            continue;
-        char *mapped = substitute(rule->replacement, name, pieces);
-        if (*mapped) return mapped;
-        free(mapped);
-        return NULL;
-    }
+    const rule_t *rule = rule_for(map, name, pieces);
+    char *mapped = rule ? substitute(rule->replacement, name, pieces) : NULL;
+    if (!mapped || *mapped) return mapped;
+    free(mapped);
     return NULL;
 }
 
 /* Length of "step.003/" in front, or 0. */
-static size_t step_prefix(const char *name) {
+size_t names_step_prefix(const char *name) {
     if (strncmp(name, "step.", 5) != 0) return 0;
     size_t digits = strspn(name + 5, "0123456789");
     return digits && name[5 + digits] == '/' ? 5 + digits + 1 : 0;
@@ -239,7 +320,7 @@ static size_t step_prefix(const char *name) {
 
 char *name_map_apply(const name_map_t *map, const char *name) {
     char *mapped = map ? apply_rules(map, name) : NULL;
-    size_t step = step_prefix(name);
+    size_t step = names_step_prefix(name);
     if (map && !mapped && step) {
         char *rest = apply_rules(map, name + step);
         if (rest) mapped = xasprintf("%.*s%s", (int)step, name, rest);

@@ -5,9 +5,11 @@
  *   glob   PATTERN  ->  REPLACEMENT      * and ? match within a path element, ** across; \1 .. \9 are the
  *                                        pieces that the wildcards matched
  *   regex  PATTERN  ->  REPLACEMENT      POSIX extended, the whole name; \1 .. \9 are its groups
+ * A backslash takes the character after it as it is, in a glob any, in a replacement any but a letter or
+ * digit.
  *
- * Built-in maps have names: "ldm" (single-file checkpoints and kohya), "diffusers" (module names without the
- * component in front). */
+ * Built-in maps have names: "ldm" (single-file checkpoints and kohya), "diffusers" (module names without
+ * the component in front). */
 #ifndef MOLE_TRACE_NAMES_H
 #define MOLE_TRACE_NAMES_H
 
@@ -25,6 +27,12 @@ void name_map_free(name_map_t *map);
 
 /* The name that `name` maps to, in fresh memory; a copy of it where no rule matches, or map is NULL. */
 char *name_map_apply(const name_map_t *map, const char *name);
+
+/* A map file of exact rules, from[i] -> to[i], that name_map_open reads back: appears whole or not at
+ * all. Where both have the same step in front, one rule stands for every step. 0, or -1 and err: also
+ * when two names would become one, or one name two. */
+int name_map_write(const char *path, const char *const *from, const char *const *to, size_t count,
+                   err_t *err);
 
 /* Whether a name matches a glob, as in rules. */
 bool name_matches(const char *glob, const char *name);

@@ -12,6 +12,7 @@
 
 #include "io/file.h"
 #include "io/safetensors.h"
+#include "trace/name_ids.h"
 #include "trace/trace_source.h"
 
 struct trace_file {
@@ -21,6 +22,8 @@ struct trace_file {
     size_t count, room;
     size_t *slots; /* open addressing: index + 1 of an entry, 0 for empty; at most half full */
     size_t slot_mask;
+    name_ids_t aliases;
+    size_t *aliased; /* (aliases.room): which entry each is */
 };
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -88,7 +91,7 @@ int trace_add(trace_file_t *trace, const char *name, dtype_t dtype, shape_t shap
                        trace->path, text_shown(shown, name));
     if (!shape_count_checked(shape, &count) || count > SIZE_MAX / sizeof(double))
         return err_set(err, "%s: '%s': its size overflows", trace->path, text_shown(shown, name));
-    trace->entries[trace->count] = (trace_entry_t){xstrdup(name), dtype, shape, count};
+    trace->entries[trace->count] = (trace_entry_t){xstrdup(name), NULL, dtype, shape, count};
     *slot = ++trace->count;
     return 0;
 }
@@ -216,6 +219,8 @@ void trace_file_close(trace_file_t *trace) {
     for (size_t i = 0; i < trace->count; i++) free((char *)trace->entries[i].name);
     free(trace->entries);
     free(trace->slots);
+    name_ids_free(&trace->aliases);
+    free(trace->aliased);
     free(trace->path);
     free(trace);
 }
@@ -237,6 +242,25 @@ const trace_entry_t *trace_file_at(const trace_file_t *trace, size_t index) {
 size_t trace_file_find(const trace_file_t *trace, const char *name) {
     size_t slot = *slot_of(trace, name);
     return slot ? slot - 1 : SIZE_MAX;
+}
+
+void trace_file_set_alias(trace_file_t *trace, size_t index, const char *alias) {
+    REQUIRE(index < trace->count, "trace_file_set_alias: %s has %zu tensors, not %zu", trace->path,
+            trace->count, index);
+    trace_entry_t *entry = &trace->entries[index];
+    size_t old = entry->alias ? name_id(&trace->aliases, entry->alias) : SIZE_MAX;
+    if (old != SIZE_MAX && trace->aliased[old] == index) trace->aliased[old] = SIZE_MAX;
+    entry->alias = NULL;
+    if (!alias) return;
+    size_t id = name_id(&trace->aliases, alias);
+    trace->aliased = xrealloc(trace->aliased, trace->aliases.room * sizeof *trace->aliased);
+    trace->aliased[id] = index;
+    entry->alias = trace->aliases.text[id];
+}
+
+size_t trace_file_find_alias(const trace_file_t *trace, const char *alias) {
+    size_t id = name_id_of(&trace->aliases, alias);
+    return id == SIZE_MAX ? SIZE_MAX : trace->aliased[id];
 }
 
 const char *trace_file_metadata(const trace_file_t *trace, const char *key) {

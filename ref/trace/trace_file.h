@@ -22,7 +22,8 @@
 #include "core/shape.h"
 
 typedef struct {
-    const char *name; /* UTF-8 without control characters */
+    const char *name;  /* UTF-8 without control characters */
+    const char *alias; /* what it was found to be, or NULL: see trace_file_set_alias */
     dtype_t dtype;
     shape_t shape;
     size_t count;
@@ -39,6 +40,11 @@ const char *trace_file_path(const trace_file_t *trace);
 size_t trace_file_count(const trace_file_t *trace);
 const trace_entry_t *trace_file_at(const trace_file_t *trace, size_t index);
 size_t trace_file_find(const trace_file_t *trace, const char *name);
+/* Says which of another's names an entry stands for: its own, or one that a map led to; NULL takes it
+ * back. */
+void trace_file_set_alias(trace_file_t *trace, size_t index, const char *alias);
+/* The entry with that alias, or SIZE_MAX. Constant time. */
+size_t trace_file_find_alias(const trace_file_t *trace, const char *alias);
 /* A metadata value of a safetensors file, or NULL. */
 const char *trace_file_metadata(const trace_file_t *trace, const char *key);
 

@@ -190,12 +190,123 @@ static void wrong_rules(void **state) {
     assert_message(&err, "lmd: cannot open", "ldm, diffusers", NULL);
     assert_int_equal(name_map_open(&map, scratch_folder(), &err), -1);
     assert_message(&err, "is a directory", NULL);
-    char *large = xmalloc((1 << 20) + 1);
-    memset(large, '\n', (1 << 20) + 1);
-    assert_int_equal(name_map_open(&map, scratch_write("large.map", large, (1 << 20) + 1), &err),
-                     -1);
+    size_t most = (size_t)64 << 20;
+    char *large = xmalloc(most + 1);
+    memset(large, '\n', most + 1);
+    assert_int_equal(name_map_open(&map, scratch_write("large.map", large, most + 1), &err), -1);
     assert_message(&err, "large.map", "at most", NULL);
     free(large);
+}
+
+/* ---- writing a map file ---------------------------------------------------------------------- */
+
+/* A name of characters that mean something in a map, in names, or in a shell. */
+static char *nasty_name(uint32_t *seed) {
+    static const char *const parts[] = {
+        "a", "b",    "7",  ".",  "/", " ",   "#",  "-",         "->",
+        "*", "?",    "**", "\\", "1", "\\1", " #", " -> ",      "\xc3\xa9",
+        "(", "glob", "$",  "'",  "[", "|",   "  ", "step.003/", "step.12/"};
+    char name[400] = "";
+    for (size_t n = 1 + (*seed = *seed * 1664525 + 1013904223) / 0x20000000u; n > 0; n--)
+        strcat(
+            name,
+            parts[(*seed = *seed * 1664525 + 1013904223) / 256 % (sizeof parts / sizeof *parts)]);
+    return xstrdup(name);
+}
+
+static bool is_new(const char *name, char *const *names, size_t count) {
+    for (size_t i = 0; i < count; i++)
+        if (strcmp(names[i], name) == 0) return false;
+    return true;
+}
+
+/* What was written is read back: every name becomes what it was to become. */
+static void maps_are_written(void **state) {
+    (void)state;
+    enum { NAMES = 300 };
+    char *from[NAMES], *to[NAMES];
+    uint32_t seed = 1;
+    err_t err;
+    for (int round = 0; round < 20; round++) {
+        size_t count = 0;
+        while (count < NAMES) {
+            from[count] = nasty_name(&seed);
+            to[count] = nasty_name(&seed);
+            bool usable = is_new(from[count], from, count) && is_new(to[count], to, count);
+            count += usable;
+            if (!usable) free(from[count]), free(to[count]);
+        }
+        const char *path = scratch_path("written.map");
+        if (name_map_write(path, (const char *const *)from, (const char *const *)to, count, &err))
+            fail_msg("%s", err.text);
+        name_map_t *map = map_of(path);
+        for (size_t i = 0; i < count; i++) check(map, from[i], to[i]);
+        name_map_free(map);
+        for (size_t i = 0; i < count; i++) free(from[i]), free(to[i]);
+    }
+    assert_int_equal(scratch_entries(), 1);
+}
+
+/* A name that means the same in every step is one line; one that does not keeps its steps. */
+static void steps_are_written_once(void **state) {
+    (void)state;
+    static const char *const from[] = {"step.000/a", "step.001/a", "step.000/b", "step.001/b",
+                                       "step.000/c", "step.001/d", "e"};
+    static const char *const to[] = {"step.000/x", "step.001/x", "step.000/y", "step.001/z",
+                                     "step.000/w", "step.001/w", "step.001/e"};
+    err_t err;
+    size_t bytes;
+    const char *path = scratch_path("steps.map");
+    assert_int_equal(name_map_write(path, from, to, 7, &err), 0);
+    char *text = scratch_slurp(path, &bytes), *line = strchr(text, '\n') + 1;
+    assert_string_equal(line, "glob a -> x\n"
+                              "glob step.000/b -> step.000/y\n"
+                              "glob step.001/b -> step.001/z\n"
+                              "glob step.000/c -> step.000/w\n"
+                              "glob step.001/d -> step.001/w\n"
+                              "glob e -> step.001/e\n");
+    free(text);
+    name_map_t *map = map_of(path);
+    for (size_t i = 0; i < 7; i++) check(map, from[i], to[i]);
+    check(map, "step.017/a", "step.017/x");
+    check(map, "step.017/b", "step.017/b");
+    name_map_free(map);
+}
+
+static void maps_that_are_not_written(void **state) {
+    (void)state;
+    static const char *const two[] = {"a", "b"}, *const one[] = {"x", "x"};
+    err_t err;
+    size_t entries = scratch_entries();
+    const char *path = scratch_path("none.map");
+    assert_int_equal(name_map_write(path, two, one, 2, &err), -1);
+    assert_message(&err, "none.map", "'a' and 'b' would both become 'x'", NULL);
+    assert_int_equal(name_map_write(path, one, two, 2, &err), -1);
+    assert_message(&err, "none.map", "'x' would become both 'a' and 'b'", NULL);
+    assert_int_equal(name_map_write(path, two, two, 0, &err), -1);
+    assert_message(&err, "none.map", "no name of the candidate is known", NULL);
+    assert_int_equal(name_map_write(scratch_path("missing/none.map"), two, two, 2, &err), -1);
+    assert_message(&err, "missing/none.map", NULL);
+    assert_int_equal(scratch_entries(), entries);
+}
+
+/* A rule for one name is found without trying the others, and still only after those before it. */
+static void exact_rules_keep_their_place(void **state) {
+    (void)state;
+    name_map_t *map = map_of(scratch_text("order.map", "glob a.b    -> first\n"
+                                                       "glob a.*    -> second.\\1\n"
+                                                       "glob a.c    -> third\n"
+                                                       "regex b.*   -> fourth\n"
+                                                       "glob b.c    -> fifth\n"
+                                                       "glob d      -> sixth\n"
+                                                       "glob d      -> seventh\n"
+                                                       "glob \\ e\\   ->  \\ \\#\\- \n"));
+    check(map, "a.b", "first");
+    check(map, "a.c", "second.c");
+    check(map, "b.c", "fourth");
+    check(map, "d", "sixth");
+    check(map, " e ", " #-");
+    name_map_free(map);
 }
 
 /* ---- suggestions ----------------------------------------------------------------------------- */
@@ -257,6 +368,11 @@ int main(void) {
         cmocka_unit_test(globs_that_explode),
         cmocka_unit_test_setup_teardown(rules, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(wrong_rules, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(maps_are_written, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(steps_are_written_once, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(maps_that_are_not_written, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(exact_rules_keep_their_place, scratch_setup,
+                                        scratch_teardown),
         cmocka_unit_test(suggestions),
     };
     return cmocka_run_group_tests_name("names", tests, NULL, NULL);

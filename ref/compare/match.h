@@ -1,0 +1,49 @@
+/* match.h - what the files behind compare_match() share: which entry of the candidate is which row. */
+#ifndef MOLE_COMPARE_MATCH_H
+#define MOLE_COMPARE_MATCH_H
+
+#include <stdint.h>
+
+#include "compare/compare_internal.h"
+
+#define NO_ROW   SIZE_MAX
+#define REPEATED (SIZE_MAX - 1) /* the same numbers stand under another name that means the same */
+
+typedef struct {
+    compare_result_t *r;
+    trace_file_t *candidate;
+    const compare_options_t *options;
+    const truths_t *truths;
+    size_t *source; /* (rows): the candidate's entry, or NO_ROW */
+    size_t *row;    /* (entries): the row, NO_ROW or REPEATED */
+    bool *asked;    /* (entries): by --filter, and no input: a stranger among them is an extra */
+    bool *settled;  /* (entries): the map had a rule for it, nobody else decides */
+} match_t;
+
+/* ---- match_names.c ------------------------------------------------------------------------------------- */
+
+/* By name: row and source. -1 and err: two entries of different numbers stand for one row. */
+int match_names(match_t *m, err_t *err);
+
+/* ---- match_values.c ------------------------------------------------------------------------------------ */
+
+/* The first numbers of a tensor tell it from others of its shape. */
+enum { SAMPLE = 64 };
+typedef struct {
+    double x[SAMPLE];
+    size_t count;
+    double variance; /* 0: they say nothing */
+} sample_t;
+
+void sample_truth(sample_t *s, const match_t *m, size_t row);
+void sample_entry(sample_t *s, const match_t *m, size_t entry);
+/* Mean square of the difference, in units of a sixteenth of the truth's deviation, squared: a port with
+ * one mistake before it is closer than 1, another tensor is not. Infinity: further, or nobody can say. */
+double sample_distance(const sample_t *candidate, const sample_t *truth);
+/* 1 when a row's numbers are an entry's, 0 when not, -1 when the numbers cannot tell. */
+int match_same(const match_t *m, size_t entry, size_t row);
+
+/* What the extras perhaps mean; entry[i] is that of extra i. */
+void match_suggest(match_t *m, const size_t *entry);
+
+#endif
