@@ -36,6 +36,11 @@ int cli_input_error(const char *command, const err_t *err);
 int cli_usage_error(const char *command, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* "mole generate: warning: ..." on stderr for each, from one on. */
+void cli_print_notes(const char *command, const notes_t *notes, size_t from);
+/* The same where the settings of a folder or file are another scheduler's than DDIM. */
+void cli_warn_scheduler(const char *command, const char *where, const ddim_config_t *config);
+
 /* getopt_long with one form of message. `table` as for getopt_long, `shorts` starting with ":h". Returns
  * '?' after a message for an unknown option, a missing or an unwanted value. */
 int cli_next_option(const char *command, int argc, char **argv, const char *shorts,

@@ -1,6 +1,7 @@
 /* generate.c - mole generate: prompt in, PNG out. What is to be made is decided in generate_plan.c. */
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "cli/cli.h"
 #include "cli/generate_job.h"
@@ -182,10 +183,12 @@ static void announce(const job_t *job) {
            set->height, set->steps, set->scale, (unsigned long long)set->seed,
            o->noise == NOISE_CPU ? "CPU" : "CUDA");
     printf("scheduler  DDIM, %s: %s, steps_offset %d, set_alpha_to_one %s, clip_sample %s, %s, eta "
-           "%g\n",
+           "%g%s\n",
            o->scheduler, timestep_spacing_name(s->timestep_spacing), s->steps_offset,
            s->set_alpha_to_one ? "true" : "false", s->clip_sample ? "true" : "false",
-           prediction_type_name(s->prediction_type), o->eta);
+           prediction_type_name(s->prediction_type), o->eta,
+           s->rescale_betas_zero_snr ? ", rescale_betas_zero_snr" : "");
+    if (job->pipeline.marked_by[0]) printf("marked by  %s\n", job->pipeline.marked_by);
     printf("numbers    %s, matmul %s, mole %s\n", REAL_NAME,
            o->common.matmul == MATMUL_BLAS ? "blas" : "plain",
            o->common.form == MOLE_DIRECT ? "direct" : "stacked");
@@ -240,9 +243,13 @@ static int close_sinks(job_t *job, int status, err_t *err) {
 
 static int run_job(job_t *job, err_t *err) {
     const generate_options_t *o = job->options;
+    size_t said = job->notes.count;
     progress_catch_interrupt();
     if (generate_plan(job, err)) return -1;
+    cli_print_notes("generate", &job->notes, said);
     if (arena_create(&job->arena, 0, err)) return -1;
+    bool config = strcmp(o->scheduler, "config") == 0;
+    cli_warn_scheduler("generate", config ? o->common.files.folder : o->scheduler, &job->scheduler);
     run_t run = {.arena = job->arena,
                  .matmul = o->common.matmul,
                  .conv = o->common.conv,
@@ -270,11 +277,14 @@ int cli_generate(int argc, char **argv) {
     job_t job = {.options = &options};
     int status = 0;
     if (has_work(&options)) {
+        options.common.files.notes = &job.notes;
         status = pipeline_open(&job.pipeline, &options.common.files, &err);
+        cli_print_notes("generate", &job.notes, 0);
         if (!status) status = run_job(&job, &err);
         pipeline_close(&job.pipeline);
     }
     arena_destroy(job.arena);
+    notes_free(&job.notes);
     free(job.latents);
     free(job.make);
     free(job.text);

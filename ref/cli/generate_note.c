@@ -28,7 +28,11 @@ static char *unusual(const generate_options_t *o, const ddim_config_t *s) {
     char chunks[48] = "";
     if (o->max_chunks > 1) snprintf(chunks, sizeof chunks, ", Max chunks: %zu", o->max_chunks);
     static const char *const conv[] = {"", ", Conv: tiles", ", Conv: winograd"};
-    return xasprintf("%s%s%s%s%s%s%s%s", s->clip_sample ? ", Clip sample: true" : "",
+    bool other = !ddim_is_class(s->class_name);
+    return xasprintf("%s%s%s%s%s%s%s%s%s%s%s", other ? ", Scheduler asked for: " : "",
+                     other ? s->class_name : "",
+                     s->rescale_betas_zero_snr ? ", Rescale betas zero SNR: true" : "",
+                     s->clip_sample ? ", Clip sample: true" : "",
                      o->syntax == PROMPT_WEIGHTED ? ", Prompt syntax: weighted" : "", chunks,
                      o->latents ? ", Latents: " : "", o->latents ? base_name(o->latents) : "",
                      o->common.matmul == MATMUL_PLAIN ? ", Matmul: plain" : "",

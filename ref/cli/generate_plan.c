@@ -68,20 +68,44 @@ static int load_latents(job_t *job, err_t *err) {
     return status;
 }
 
-/* The authors' settings, the model's own, or those of a file. A model's prediction type is a property of
- * its weights: the authors' preset takes it from the model. */
+/* Noise levels that the model was not made for, as far as its own settings tell: the user's word goes
+ * before them, but not in silence. */
+static void note_other_levels(job_t *job) {
+    const ddim_config_t *run = &job->scheduler, *model = &job->pipeline.scheduler;
+    notes_t *notes = &job->notes;
+    static const char where[] = "the model";
+    if (run->prediction_type != model->prediction_type)
+        notes_add(notes, "warning: prediction_type %s, where %s has %s",
+                  prediction_type_name(run->prediction_type), where,
+                  prediction_type_name(model->prediction_type));
+    if (run->rescale_betas_zero_snr != model->rescale_betas_zero_snr)
+        notes_add(notes, "warning: rescale_betas_zero_snr %s, where %s has the opposite",
+                  run->rescale_betas_zero_snr ? "true" : "false", where);
+    if (run->beta_schedule != model->beta_schedule || run->beta_start != model->beta_start ||
+        run->beta_end != model->beta_end || run->num_train_timesteps != model->num_train_timesteps)
+        notes_add(notes,
+                  "warning: noise levels %s %g to %g over %d, where %s has %s %g to %g over %d",
+                  beta_schedule_name(run->beta_schedule), run->beta_start, run->beta_end,
+                  run->num_train_timesteps, where, beta_schedule_name(model->beta_schedule),
+                  model->beta_start, model->beta_end, model->num_train_timesteps);
+}
+
+/* The authors' settings, the model's own, or those of a file. What a model predicts, and whether its noise
+ * levels end in nothing but noise, are properties of its weights: the authors' preset takes them from the
+ * model. */
 static int choose_scheduler(job_t *job, err_t *err) {
     const char *wanted = job->options->scheduler;
     if (strcmp(wanted, "config") == 0) {
         job->scheduler = job->pipeline.scheduler;
-        return 0;
-    }
-    if (strcmp(wanted, "authors") == 0) {
+    } else if (strcmp(wanted, "authors") == 0) {
         job->scheduler = ddim_config_authors;
         job->scheduler.prediction_type = job->pipeline.scheduler.prediction_type;
-        return 0;
+        job->scheduler.rescale_betas_zero_snr = job->pipeline.scheduler.rescale_betas_zero_snr;
+    } else if (ddim_config_read(&job->scheduler, wanted, err)) {
+        return -1;
     }
-    return ddim_config_read(&job->scheduler, wanted, err);
+    note_other_levels(job);
+    return 0;
 }
 
 /* A run of hours shall not end at something that could be known before it: can all texts be read? */

@@ -114,7 +114,7 @@ static json_t *collect_vae(const pipeline_t *p) {
     return out;
 }
 
-static json_t *collect_scheduler(const ddim_config_t *c) {
+static json_t *collect_settings(const ddim_config_t *c) {
     return json_pack("{s:i, s:f, s:f, s:s, s:s, s:i, s:b, s:b, s:s, s:b}", "num_train_timesteps",
                      c->num_train_timesteps, "beta_start", c->beta_start, "beta_end", c->beta_end,
                      "beta_schedule", beta_schedule_name(c->beta_schedule), "timestep_spacing",
@@ -122,6 +122,18 @@ static json_t *collect_scheduler(const ddim_config_t *c) {
                      "set_alpha_to_one", c->set_alpha_to_one, "clip_sample", c->clip_sample,
                      "prediction_type", prediction_type_name(c->prediction_type),
                      "rescale_betas_zero_snr", c->rescale_betas_zero_snr);
+}
+
+/* Which scheduler the folder asks for, and what of its settings DDIM takes. */
+static json_t *collect_scheduler(const ddim_config_t *c, const char *marked_by) {
+    json_t *out = collect_settings(c);
+    json_object_set_new(out, "asked_for", json_string(c->class_name));
+    json_object_set_new(out, "runs", json_string("DDIMScheduler"));
+    if (*marked_by) json_object_set_new(out, "marked_by", json_string(marked_by));
+    json_object_set_new(out, "taken_over", json_string(c->taken));
+    json_object_set_new(out, "defaults_taken_for", json_string(c->defaults));
+    json_object_set_new(out, "left_out", json_string(c->ignored));
+    return out;
 }
 
 static json_t *collect_tokenizer(const pipeline_t *p) {
@@ -162,15 +174,24 @@ static json_t *collect_experts(const pipeline_t *p, const mole_files_t *files) {
     return out;
 }
 
+static json_t *collect_notes(const notes_t *notes) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < notes->count; i++)
+        json_array_append_new(list, json_string(notes->text[i]));
+    return list;
+}
+
 static json_t *collect_model(const pipeline_t *p, const cli_common_t *common) {
     json_t *out = json_pack("{s:s}", "model", common->files.folder);
     set_size(out, "default_size", pipeline_default_size(p));
+    const notes_t *notes = common->files.notes;
+    if (notes->count) json_object_set_new(out, "notes", collect_notes(notes));
     json_object_set_new(out, "tokenizer", collect_tokenizer(p));
     json_object_set_new(out, "text_encoder", collect_text_encoder(p));
     json_object_set_new(out, "unet", collect_unet(p));
     json_object_set_new(out, "vae_decoder", collect_vae(p));
-    json_object_set_new(out, "scheduler_config", collect_scheduler(&p->scheduler));
-    json_object_set_new(out, "scheduler_of_the_authors", collect_scheduler(&ddim_config_authors));
+    json_object_set_new(out, "scheduler_config", collect_scheduler(&p->scheduler, p->marked_by));
+    json_object_set_new(out, "scheduler_of_the_authors", collect_settings(&ddim_config_authors));
     if (p->mole) json_object_set_new(out, "mole", collect_experts(p, &common->files.mole));
     json_object_set_new(out, "mole_layers", collect_layers(p));
     return out;
@@ -283,8 +304,17 @@ int cli_inspect(int argc, char **argv) {
 
     err_t err;
     pipeline_t pipeline;
-    if (pipeline_open(&pipeline, &common.files, &err)) return cli_input_error(command, &err);
-    print_all(collect_model(&pipeline, &common), as_json);
-    pipeline_close(&pipeline);
-    return 0;
+    notes_t notes = {0};
+    common.files.notes = &notes;
+    status = pipeline_open(&pipeline, &common.files, &err);
+    cli_print_notes(command, &notes, 0);
+    if (status) {
+        status = cli_input_error(command, &err);
+    } else {
+        cli_warn_scheduler(command, common.files.folder, &pipeline.scheduler);
+        print_all(collect_model(&pipeline, &common), as_json);
+        pipeline_close(&pipeline);
+    }
+    notes_free(&notes);
+    return status;
 }

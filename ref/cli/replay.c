@@ -295,8 +295,14 @@ static int replay(const replay_options_t *o, const pipeline_t *p, err_t *err) {
 
 static int replay_in_model(const replay_options_t *o, err_t *err) {
     pipeline_t pipeline;
-    if (pipeline_open(&pipeline, &o->common.files, err)) return -1;
-    int status = replay(o, &pipeline, err);
+    notes_t notes = {0};
+    pipeline_files_t files = o->common.files;
+    files.notes = &notes;
+    int status = pipeline_open(&pipeline, &files, err);
+    cli_print_notes(command, &notes, 0);
+    notes_free(&notes);
+    if (status) return -1;
+    status = replay(o, &pipeline, err);
     pipeline_close(&pipeline);
     return status;
 }

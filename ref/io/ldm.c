@@ -170,6 +170,34 @@ char *ldm_name(const char *component, const char *name) {
     return whole;
 }
 
+bool ldm_is_known(const char *name) {
+    static const char *const fronts[] = {"model.diffusion_model.", "first_stage_model.",
+                                         "cond_stage_model.transformer.", "model_ema.", "edm_"};
+    static const char *const names[] = {"v_pred",
+                                        "ztsnr",
+                                        "betas",
+                                        "alphas_cumprod",
+                                        "alphas_cumprod_prev",
+                                        "sqrt_alphas_cumprod",
+                                        "sqrt_one_minus_alphas_cumprod",
+                                        "log_one_minus_alphas_cumprod",
+                                        "sqrt_recip_alphas_cumprod",
+                                        "sqrt_recipm1_alphas_cumprod",
+                                        "posterior_variance",
+                                        "posterior_log_variance_clipped",
+                                        "posterior_mean_coef1",
+                                        "posterior_mean_coef2",
+                                        "lvlb_weights",
+                                        "logvar",
+                                        "scale_factor",
+                                        "denoiser.sigmas"};
+    for (size_t i = 0; i < sizeof fronts / sizeof *fronts; i++)
+        if (strncmp(name, fronts[i], strlen(fronts[i])) == 0) return true;
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++)
+        if (strcmp(name, names[i]) == 0) return true;
+    return false;
+}
+
 /* ---- configurations --------------------------------------------------------------------------------- */
 
 int ldm_file(char **text, const char *path, err_t *err) {

@@ -26,6 +26,10 @@ char *ldm_name(const char *component, const char *name);
 /* What every name of the component starts with: "first_stage_model." */
 const char *ldm_prefix(const char *component);
 
+/* Does a name belong to a component, or to what such files hold besides and no run needs: averaged weights
+ * (model_ema.), the tables of the schedule, marks (marks.h)? */
+bool ldm_is_known(const char *name);
+
 /* The text of a configuration, as synth_file: path is "FILE.safetensors/unet/config.json". The
  * architecture is known by the width of the UNet's first convolution. Returns 0, or -1 and err. */
 int ldm_file(char **text, const char *path, err_t *err);

@@ -38,6 +38,9 @@ const st_tensor_t *st_at(const st_file_t *file, size_t index);
 const st_tensor_t *st_find(const st_file_t *file, const char *name);
 /* A value of __metadata__, or NULL. */
 const char *st_metadata(const st_file_t *file, const char *key);
+/* All of them, one by one. */
+void st_metadata_each(const st_file_t *file,
+                      void (*visit)(void *who, const char *key, const char *value), void *who);
 
 /* The pages of the mapping that were read may leave memory: every view stays valid and is read anew.
  * For whoever walks through a file that is larger than the machine. */

@@ -328,6 +328,15 @@ const char *st_metadata(const st_file_t *file, const char *key) {
     return json_string_value(json_object_get(json_object_get(file->header, "__metadata__"), key));
 }
 
+void st_metadata_each(const st_file_t *file,
+                      void (*visit)(void *who, const char *key, const char *value), void *who) {
+    const char *key;
+    json_t *value;
+    json_object_foreach(json_object_get(file->header, "__metadata__"), key, value) {
+        visit(who, key, json_string_value(value));
+    }
+}
+
 void st_forget(const st_file_t *file) {
     /* Of a private mapping that nobody writes to, only the page table entries go. */
     (void)madvise(file->map, file->bytes, MADV_DONTNEED);

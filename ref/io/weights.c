@@ -150,7 +150,8 @@ static weight_state_t state_of(const weights_t *weights, size_t file, size_t ind
     const char *name = st_at(weights->files[file], index)->name;
     if (weights->ldm) {
         size_t prefix = strlen(ldm_prefix(weights->component));
-        if (strncmp(name, ldm_prefix(weights->component), prefix) != 0) return WEIGHT_IGNORED;
+        if (strncmp(name, ldm_prefix(weights->component), prefix) != 0)
+            return ldm_is_known(name) ? WEIGHT_IGNORED : WEIGHT_LEFT_OVER;
         name += prefix;
     }
     for (size_t i = 0; i < weights->ignored_count; i++)
@@ -173,9 +174,17 @@ int weights_finish(weights_t *weights, bool allow_unused, err_t *err) {
     if (left_over == 0) return 0;
     return err_set(
         err,
-        "%s: %zu of %zu tensors are left over, which no part of the model uses: %s%s; does "
-        "config.json belong to this file? (--allow-unused ignores them)",
-        weights->path, left_over, weights_count(weights), list, left_over > NAMED ? ", ..." : "");
+        "%s: %zu of %zu tensors are left over, which no part of the model uses: %s%s; %s "
+        "(--allow-unused ignores them)",
+        weights->path, left_over, weights_count(weights), list, left_over > NAMED ? ", ..." : "",
+        weights->ldm ? "is this a checkpoint of Stable Diffusion v1.x alone?"
+                     : "does config.json belong to this file?");
+}
+
+void weights_metadata(const weights_t *weights,
+                      void (*visit)(void *who, const char *key, const char *value), void *who) {
+    for (size_t f = 0; f < weights->file_count; f++)
+        st_metadata_each(weights->files[f], visit, who);
 }
 
 size_t weights_count(const weights_t *weights) {

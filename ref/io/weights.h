@@ -83,6 +83,10 @@ void weights_ignore(weights_t *weights, const char *pattern);
  * and the first few names; with allow_unused 0 all the same (list them with weights_entry). */
 int weights_finish(weights_t *weights, bool allow_unused, err_t *err);
 
+/* The metadata of every file, one by one. */
+void weights_metadata(const weights_t *weights,
+                      void (*visit)(void *who, const char *key, const char *value), void *who);
+
 /* ---- listing --------------------------------------------------------------------------------- */
 
 typedef enum { WEIGHT_LEFT_OVER, WEIGHT_IGNORED, WEIGHT_TAKEN } weight_state_t;

@@ -71,10 +71,6 @@ bool config_ok(const config_t *c) {
     return !c->failed;
 }
 
-bool config_is_set(const config_t *c, const char *key) {
-    return get(c, key) != NULL;
-}
-
 static bool whole(const json_t *value, size_t least, size_t most, size_t *out) {
     if (!json_is_integer(value)) return false;
     json_int_t n = json_integer_value(value);
@@ -175,28 +171,11 @@ void config_sizes_or(config_t *c, const char *key, size_t *values, size_t count,
     if (!good) config_fail(c, key, expected);
 }
 
-void config_expect_string(config_t *c, const char *key, const char *value) {
-    const json_t *found = get(c, key);
-    const char *text = json_string_value(found);
-    if (found && (!text || strcmp(text, value) != 0)) config_fail(c, key, value);
+const char *config_item(config_t *c, const char *key, size_t index) {
+    return json_string_value(json_array_get(get(c, key), index));
 }
 
-void config_expect_bool(config_t *c, const char *key, bool value) {
-    const json_t *found = get(c, key);
-    if (found && (!json_is_boolean(found) || json_is_true(found) != value))
-        config_fail(c, key,
-                    value ? "true (nothing else is implemented)"
-                          : "false (nothing else is implemented)");
-}
-
-void config_expect_number(config_t *c, const char *key, double value) {
-    char expected[96];
-    snprintf(expected, sizeof expected, "%g (nothing else is implemented)", value);
-    const json_t *found = get(c, key);
-    if (found && (!json_is_number(found) || json_number_value(found) != value))
-        config_fail(c, key, expected);
-}
-
-void config_expect_null(config_t *c, const char *key) {
-    if (get(c, key)) config_fail(c, key, "null (nothing else is implemented)");
+void config_keys(config_t *c, const config_key_t *table, char unknown[CONFIG_UNKNOWN]) {
+    unknown[0] = '\0';
+    if (!c->failed && config_keys_check(c->root, table, c->path, unknown, c->err)) c->failed = true;
 }

@@ -10,6 +10,7 @@
 #include <stddef.h>
 
 #include "core/err.h"
+#include "model/config_keys.h"
 
 typedef struct config config_t;
 
@@ -37,16 +38,15 @@ void config_sizes_or(config_t *config, const char *key, size_t *values, size_t c
 void config_choices(config_t *config, const char *key, const char *const *choices, size_t *values,
                     size_t count);
 
-/* The key is absent, null, or exactly this: nothing else is implemented. */
-void config_expect_string(config_t *config, const char *key, const char *value);
-void config_expect_bool(config_t *config, const char *key, bool value);
-void config_expect_number(config_t *config, const char *key, double value);
-void config_expect_null(config_t *config, const char *key);
+/* Every key of the file against its table; `unknown` gets the names of those that are not in it. To be
+ * called first, so that what a file asks for and this program has not is refused by its own name. */
+void config_keys(config_t *config, const config_key_t *table, char unknown[CONFIG_UNKNOWN]);
 
 /* No complaint so far. */
 bool config_ok(const config_t *config);
 
-bool config_is_set(const config_t *config, const char *key); /* there, and not null */
+/* A string in a list, which lives until config_close; NULL when there is none. */
+const char *config_item(config_t *config, const char *key, size_t index);
 
 /* Complain about a key in the same form as all others. */
 void config_fail(config_t *config, const char *key, const char *expected);

@@ -28,6 +28,7 @@ static int config_read(text_encoder_config_t *c, const char *folder, err_t *err)
     size_t act = 0;
     config_t *file;
     if (config_open(&file, folder, "config.json", err)) return -1;
+    config_keys(file, config_keys_text_encoder, c->unknown_keys);
     config_size(file, "vocab_size", &c->vocab_size, 1, 1 << 24);
     config_size(file, "hidden_size", &c->hidden_size, 1, 1 << 16);
     config_size(file, "intermediate_size", &c->intermediate_size, 1, 1 << 20);

@@ -9,6 +9,7 @@
 #ifndef MOLE_MODEL_TEXT_ENCODER_H
 #define MOLE_MODEL_TEXT_ENCODER_H
 
+#include "model/config_keys.h"
 #include "model/layers.h"
 
 typedef enum { ACT_QUICK_GELU, ACT_GELU } text_act_t;
@@ -19,6 +20,7 @@ typedef struct {
     size_t max_position_embeddings;
     text_act_t hidden_act;
     double layer_norm_eps;
+    char unknown_keys[CONFIG_UNKNOWN];
 } text_encoder_config_t;
 
 typedef struct text_encoder text_encoder_t;

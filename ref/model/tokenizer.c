@@ -161,6 +161,7 @@ static int load(tokenizer_t *tok, const char *folder, err_t *err) {
         .unk = vocab_find(&tok->vocab, named[TOKEN_UNK]),
         .source = tok->source,
         .defaults = tok->config.defaults,
+        .unknown_keys = tok->config.unknown_keys,
     };
     return 0;
 }

@@ -43,6 +43,7 @@ typedef struct {
     const char *source; /* the file(s) that the vocabulary came from, for people */
     /* The settings that no file gave, for which CLIP's own were taken: "pad_token, ..."; or "". */
     const char *defaults;
+    const char *unknown_keys; /* of tokenizer_config.json; see config_keys.h */
 } tokenizer_info_t;
 
 /* Read a tokenizer folder. Returns 0 and *tok, or -1 and err (file, entry, what was expected), *tok

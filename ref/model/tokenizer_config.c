@@ -280,9 +280,44 @@ static int read_all(tokenizer_config_t *config, const json_t *settings, const js
         read_extra(config, settings, "additional_special_tokens", numbered, where, err) ||
         read_extra(config, settings, "extra_special_tokens", numbered, where, err) ||
         read_extra(config, map, "additional_special_tokens", numbered, where, err) ||
-        read_settings(config, settings, where, err))
+        read_settings(config, settings, where, err) ||
+        config_keys_check(settings, config_keys_tokenizer, where, config->unknown_keys, err))
         return -1;
     return 0;
+}
+
+/* ---- tokenizer.json: how its rows are cut and filled --------------------------------------- */
+
+/* "truncation" or "padding", where it is not null. */
+static int check_direction(const json_t *whole, const char *key, const char *folder, err_t *err) {
+    const json_t *direction = json_object_get(json_object_get(whole, key), "direction");
+    const char *text = json_string_value(direction);
+    if (!direction || (text && strcmp(text, "Right") == 0)) return 0;
+    return err_set(err, "%s/tokenizer.json: \"%s.direction\": expected \"Right\", found \"%s\"",
+                   folder, key, text ? text : "(not a string)");
+}
+
+/* The token that it pads with counts where no other file names one. */
+static int check_pad(const tokenizer_config_t *config, const json_t *whole, const char *folder,
+                     err_t *err) {
+    const char *pad =
+        json_string_value(json_object_get(json_object_get(whole, "padding"), "pad_token"));
+    const char *ours = config->named[TOKEN_PAD];
+    if (!pad || !ours || strcmp(pad, ours) == 0 || !strstr(config->defaults, "pad_token")) return 0;
+    return err_set(
+        err,
+        "%s/tokenizer.json: \"padding.pad_token\" is \"%s\", and no pad_token of " CONFIG_FILE
+        " says so: write it there, too",
+        folder, pad);
+}
+
+static int check_rows(const tokenizer_config_t *config, const json_t *whole, const char *folder,
+                      err_t *err) {
+    return check_direction(whole, "truncation", folder, err) ||
+                   check_direction(whole, "padding", folder, err) ||
+                   check_pad(config, whole, folder, err)
+               ? -1
+               : 0;
 }
 
 int tokenizer_config_read(tokenizer_config_t *config, const char *folder, const json_t *whole,
@@ -293,7 +328,10 @@ int tokenizer_config_read(tokenizer_config_t *config, const char *folder, const 
     if (!tokenizer_json(&settings, folder, CONFIG_FILE, SMALL_FILE_MAX, err) &&
         !tokenizer_json(&map, folder, MAP_FILE, SMALL_FILE_MAX, err) &&
         !tokenizer_json(&file, folder, ADDED_FILE, SMALL_FILE_MAX, err))
-        status = read_all(config, settings, map, file, whole, folder, err);
+        status = read_all(config, settings, map, file, whole, folder, err) ||
+                         check_rows(config, whole, folder, err)
+                     ? -1
+                     : 0;
     json_decref(settings);
     json_decref(map);
     json_decref(file);

@@ -19,6 +19,7 @@
 #include <stdint.h>
 
 #include "core/err.h"
+#include "model/config_keys.h"
 
 /* More tokens than these besides the vocabulary, or longer rows, are refused. */
 enum { ADDED_TOKENS_MAX = 1024, ROW_LENGTH_MAX = 65536 };
@@ -40,6 +41,7 @@ typedef struct {
     char *named[TOKEN_NAMES]; /* content; NULL only for sep, cls, mask */
     size_t max_length;
     char defaults[128]; /* "bos_token, model_max_length": what no file said */
+    char unknown_keys[CONFIG_UNKNOWN];
 } tokenizer_config_t;
 
 /* Read tokenizer_config.json, special_tokens_map.json and added_tokens.json, each of which may be

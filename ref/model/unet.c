@@ -70,11 +70,10 @@ static void start_block(binder_t *b, unet_block_t *block, size_t resnets, bool a
 }
 
 static void bind_sampler(binder_t *b, unet_block_t *block, size_t channels, size_t stride,
-                         size_t padding, const char *name) {
+                         const char *name) {
     block->has_sampler = true;
     block->sampler_name = bind_tap(b, name);
-    bind_conv(b, &block->sampler, channels, channels, 3, stride, padding,
-              bind_name(b, "%s.conv", name));
+    bind_conv(b, &block->sampler, channels, channels, 3, stride, 1, bind_name(b, "%s.conv", name));
 }
 
 static void bind_down(binder_t *b, unet_t *u, size_t level) {
@@ -91,17 +90,15 @@ static void bind_down(binder_t *b, unet_t *u, size_t level) {
                                   bind_name(b, "%s.attentions.%zu", at, i));
     }
     if (level + 1 < c->levels)
-        bind_sampler(b, block, out, 2, c->downsample_padding,
-                     bind_name(b, "%s.downsamplers.0", at));
+        bind_sampler(b, block, out, 2, bind_name(b, "%s.downsamplers.0", at));
 }
 
 static void bind_mid(binder_t *b, unet_t *u) {
     const unet_config_t *c = &u->config;
     size_t level = c->levels - 1, channels = c->block_out_channels[level];
-    start_block(b, &u->mid, 2, c->mid_attention, "mid_block");
+    start_block(b, &u->mid, 2, true, "mid_block");
     bind_unet_resnet(b, c, &u->mid.resnet[0], channels, channels, "mid_block.resnets.0");
-    if (c->mid_attention)
-        bind_unet_transformer(b, u, &u->mid.attention[0], level, "mid_block.attentions.0");
+    bind_unet_transformer(b, u, &u->mid.attention[0], level, "mid_block.attentions.0");
     bind_unet_resnet(b, c, &u->mid.resnet[1], channels, channels, "mid_block.resnets.1");
 }
 
@@ -123,7 +120,7 @@ static void bind_up(binder_t *b, unet_t *u, size_t index) {
             bind_unet_transformer(b, u, &block->attention[i], level,
                                   bind_name(b, "%s.attentions.%zu", at, i));
     }
-    if (level > 0) bind_sampler(b, block, out, 1, 1, bind_name(b, "%s.upsamplers.0", at));
+    if (level > 0) bind_sampler(b, block, out, 1, bind_name(b, "%s.upsamplers.0", at));
 }
 
 static void bind_all(binder_t *b, unet_t *u) {
@@ -279,7 +276,7 @@ static void mid_forward(const run_t *run, const unet_block_t *mid, real_t *h, co
     arena_mark_t mark = arena_mark(run->arena);
     real_t *first = arena_reals(run->arena, count);
     resnet_forward(run, &mid->resnet[0], first, x, emb_act, g);
-    if (mid->attention) transformer_forward(run, &mid->attention[0], first, context, g);
+    transformer_forward(run, &mid->attention[0], first, context, g);
     resnet_forward(run, &mid->resnet[1], h, first, emb_act, g);
     tap_block(run, mid->name, h, channels, g);
     arena_release(run->arena, mark);

@@ -12,6 +12,7 @@
 #ifndef MOLE_MODEL_UNET_H
 #define MOLE_MODEL_UNET_H
 
+#include "model/config_keys.h"
 #include "model/transformer.h"
 
 enum { UNET_LEVELS = 8 };
@@ -20,12 +21,13 @@ enum { UNET_LEVELS = 8 };
 typedef struct {
     size_t sample_size, in_channels, out_channels, levels, layers_per_block;
     size_t block_out_channels[UNET_LEVELS];
-    bool down_attention[UNET_LEVELS], up_attention[UNET_LEVELS], mid_attention;
+    bool down_attention[UNET_LEVELS], up_attention[UNET_LEVELS];
     size_t heads[UNET_LEVELS], transformer_depth[UNET_LEVELS];
-    size_t cross_attention_dim, norm_num_groups, downsample_padding;
+    size_t cross_attention_dim, norm_num_groups;
     bool use_linear_projection, flip_sin_to_cos;
     double norm_eps, freq_shift;
     double transformer_norm_eps, layer_norm_eps; /* 1e-6 and 1e-5: fixed in diffusers' code */
+    char unknown_keys[CONFIG_UNKNOWN];           /* of the file; see config_keys.h */
 } unet_config_t;
 
 typedef struct unet unet_t;

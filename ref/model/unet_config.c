@@ -8,43 +8,15 @@
 
 enum { CROSS, PLAIN };
 
-/* What other members of the family have and this network does not: refused, not ignored. */
-static void refuse_unsupported(config_t *file) {
-    static const char *const absent[] = {"addition_embed_type",  "class_embed_type",
-                                         "num_class_embeds",     "encoder_hid_dim_type",
-                                         "time_cond_proj_dim",   "time_embedding_act_fn",
-                                         "time_embedding_dim",   "timestep_post_act",
-                                         "cross_attention_norm", "mid_block_only_cross_attention"};
-    for (size_t i = 0; i < sizeof absent / sizeof *absent; i++) config_expect_null(file, absent[i]);
-    static const char *const off[] = {"center_input_sample", "only_cross_attention",
-                                      "dual_cross_attention", "resnet_skip_time_act",
-                                      "class_embeddings_concat"};
-    for (size_t i = 0; i < sizeof off / sizeof *off; i++) config_expect_bool(file, off[i], false);
-    config_expect_string(file, "act_fn", "silu");
-    config_expect_string(file, "time_embedding_type", "positional");
-    config_expect_string(file, "resnet_time_scale_shift", "default");
-    config_expect_string(file, "attention_type", "default");
-    config_expect_number(file, "mid_block_scale_factor", 1);
-    config_expect_number(file, "resnet_out_scale_factor", 1);
-    config_expect_number(file, "conv_in_kernel", 3);
-    config_expect_number(file, "conv_out_kernel", 3);
-}
-
 static void read_blocks(config_t *file, unet_config_t *c) {
     static const char *const down[] = {"CrossAttnDownBlock2D", "DownBlock2D", NULL};
     static const char *const up[] = {"CrossAttnUpBlock2D", "UpBlock2D", NULL};
-    static const char *const mid[] = {"UNetMidBlock2DCrossAttn", NULL};
-    size_t types[UNET_LEVELS], mid_type = CROSS;
+    size_t types[UNET_LEVELS];
     config_choices(file, "down_block_types", down, types, c->levels);
     for (size_t i = 0; i < c->levels; i++) c->down_attention[i] = types[i] == CROSS;
     config_choices(file, "up_block_types", up, types, c->levels);
     for (size_t i = 0; i < c->levels; i++) c->up_attention[i] = types[i] == CROSS;
-    if (config_is_set(file, "mid_block_type"))
-        config_choice(file, "mid_block_type", mid, &mid_type);
-    c->mid_attention = mid_type == CROSS;
-    const char *heads =
-        config_is_set(file, "num_attention_heads") ? "num_attention_heads" : "attention_head_dim";
-    config_sizes_or(file, heads, c->heads, c->levels, 8);
+    config_sizes_or(file, "attention_head_dim", c->heads, c->levels, 8);
     config_sizes_or(file, "transformer_layers_per_block", c->transformer_depth, c->levels, 1);
 }
 
@@ -67,6 +39,7 @@ int unet_config_read(unet_config_t *c, const char *folder, err_t *err) {
     config_t *file;
     if (config_open(&file, folder, "config.json", err)) return -1;
     *c = (unet_config_t){.transformer_norm_eps = 1e-6, .layer_norm_eps = 1e-5};
+    config_keys(file, config_keys_unet, c->unknown_keys);
     config_size_or(file, "sample_size", &c->sample_size, 64, 1 << 16);
     config_size(file, "in_channels", &c->in_channels, 1, 1024);
     config_size(file, "out_channels", &c->out_channels, 1, 1024);
@@ -74,7 +47,6 @@ int unet_config_read(unet_config_t *c, const char *folder, err_t *err) {
     config_size(file, "layers_per_block", &c->layers_per_block, 1, 8);
     config_size(file, "cross_attention_dim", &c->cross_attention_dim, 1, 1 << 16);
     config_size_or(file, "norm_num_groups", &c->norm_num_groups, 32, 1 << 16);
-    config_size_or(file, "downsample_padding", &c->downsample_padding, 1, 1);
     config_bool_or(file, "use_linear_projection", &c->use_linear_projection, false);
     config_bool_or(file, "flip_sin_to_cos", &c->flip_sin_to_cos, true);
     config_double_or(file, "norm_eps", &c->norm_eps, 1e-5);
@@ -82,7 +54,6 @@ int unet_config_read(unet_config_t *c, const char *folder, err_t *err) {
     if (c->norm_num_groups == 0) config_fail(file, "norm_num_groups", "a whole number above 0");
     if (c->sample_size == 0) config_fail(file, "sample_size", "a whole number above 0");
     read_blocks(file, c);
-    refuse_unsupported(file);
     if (config_ok(file)) check_divisions(file, c);
     return config_close(file);
 }

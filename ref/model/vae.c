@@ -33,10 +33,18 @@ struct vae {
 
 /* ---- binding -------------------------------------------------------------------------------------- */
 
+/* As many blocks as there are widths, all of the one kind. */
+static void read_up_blocks(config_t *file, const vae_config_t *c) {
+    static const char *const up[] = {"UpDecoderBlock2D", NULL};
+    size_t types[VAE_LEVELS];
+    if (c->levels) config_choices(file, "up_block_types", up, types, c->levels);
+}
+
 static int config_read(vae_config_t *c, const char *folder, err_t *err) {
     config_t *file;
     if (config_open(&file, folder, "config.json", err)) return -1;
     *c = (vae_config_t){.norm_eps = 1e-6};
+    config_keys(file, config_keys_vae, c->unknown_keys);
     config_size(file, "latent_channels", &c->latent_channels, 1, 1024);
     config_size(file, "out_channels", &c->out_channels, 1, 1024);
     config_sizes(file, "block_out_channels", c->block_out_channels, &c->levels, VAE_LEVELS);
@@ -44,10 +52,7 @@ static int config_read(vae_config_t *c, const char *folder, err_t *err) {
     config_size_or(file, "norm_num_groups", &c->norm_num_groups, 32, 1 << 16);
     config_double_or(file, "scaling_factor", &c->scaling_factor, 0.18215);
     config_bool_or(file, "use_post_quant_conv", &c->use_post_quant_conv, true);
-    config_expect_string(file, "act_fn", "silu");
-    config_expect_null(file, "shift_factor");
-    config_expect_null(file, "latents_mean");
-    config_expect_bool(file, "mid_block_add_attention", true);
+    read_up_blocks(file, c);
     if (c->norm_num_groups == 0) config_fail(file, "norm_num_groups", "a whole number above 0");
     if (!(c->scaling_factor > 0)) config_fail(file, "scaling_factor", "a number above 0");
     for (size_t i = 0; config_ok(file) && i < c->levels; i++)

@@ -9,6 +9,7 @@
 #ifndef MOLE_MODEL_VAE_H
 #define MOLE_MODEL_VAE_H
 
+#include "model/config_keys.h"
 #include "model/layers.h"
 
 enum { VAE_LEVELS = 8 };
@@ -20,6 +21,7 @@ typedef struct {
     bool use_post_quant_conv;
     double scaling_factor;
     double norm_eps; /* 1e-6: fixed in diffusers' code */
+    char unknown_keys[CONFIG_UNKNOWN];
 } vae_config_t;
 
 typedef struct vae vae_t;

@@ -6,6 +6,7 @@
 #ifndef MOLE_PIPELINE_PIPELINE_H
 #define MOLE_PIPELINE_PIPELINE_H
 
+#include "core/notes.h"
 #include "model/prompt.h"
 #include "model/text_encoder.h"
 #include "model/tokenizer.h"
@@ -23,6 +24,7 @@ typedef struct {
     const char *tokenizer; /* a tokenizer folder; NULL: the model's own */
     mole_files_t mole;     /* experts = 0: plain Stable Diffusion */
     bool allow_unused;     /* tensors that nothing uses are listed by `inspect`, not refused */
+    notes_t *notes;        /* gets what the user must know; NULL: nobody asks */
 } pipeline_files_t;
 
 typedef struct {
@@ -33,7 +35,8 @@ typedef struct {
     mole_set_t *mole;         /* NULL without experts */
     mole_layer_t *mole_layer; /* (mole_layers), in the order of unet_mole_sites */
     size_t mole_layers;
-    ddim_config_t scheduler; /* scheduler/scheduler_config.json */
+    ddim_config_t scheduler; /* scheduler/scheduler_config.json; its class, or model_index.json's */
+    char marked_by[256]; /* "tensor 'v_pred'": what the file of a model says of it (io/marks.h) */
 } pipeline_t;
 
 /* Load and check everything. Returns 0, or -1 and err; on success pipeline_close is due. */

@@ -1,9 +1,12 @@
 /* pipeline_open.c - loading a model folder and its experts; see pipeline.h. */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
+#include "io/file.h"
+#include "io/marks.h"
 #include "io/synth.h"
 #include "model/config.h"
 #include "pipeline/pipeline.h"
@@ -13,8 +16,14 @@ static bool ends_with(const char *text, const char *ending) {
     return part <= length && strcmp(text + length - part, ending) == 0;
 }
 
-/* A pipeline folder is known by its model_index.json. */
-static int check_index(const char *folder, err_t *err) {
+static void note_unknown(notes_t *notes, const char *folder, const char *file, const char *keys) {
+    if (*keys)
+        notes_add(notes, "warning: %s/%s: passed over, since nothing here knows what it means: %s",
+                  folder, file, keys);
+}
+
+/* A pipeline folder is known by its model_index.json. `scheduler` gets the class that it names, or "". */
+static int check_index(const char *folder, char scheduler[SHOWN_TEXT], notes_t *notes, err_t *err) {
     struct stat info;
     synth_spec_t spec;
     const char *part;
@@ -34,7 +43,11 @@ static int check_index(const char *folder, err_t *err) {
                        folder);
     config_t *index;
     if (config_open(&index, folder, "model_index.json", err)) return -1;
-    config_expect_string(index, "_class_name", "StableDiffusionPipeline");
+    char unknown[CONFIG_UNKNOWN];
+    config_keys(index, config_keys_index, unknown);
+    note_unknown(notes, folder, "model_index.json", unknown);
+    const char *name = config_item(index, "scheduler", 1);
+    text_shown(scheduler, name ? name : "");
     return config_close(index);
 }
 
@@ -99,6 +112,75 @@ int pipeline_attach_experts(pipeline_t *p, const mole_files_t *files, bool allow
     return status;
 }
 
+/* diffusers makes a scheduler of the class that model_index.json names, from scheduler_config.json, which
+ * names one as well: what they ask for together. */
+static void merge_class(ddim_config_t *scheduler, const char *named) {
+    char *own = scheduler->class_name;
+    size_t used = strlen(own);
+    if (ddim_is_class(named) || strcmp(named, own) == 0) return;
+    if (ddim_is_class(own)) used = 0;
+    snprintf(own + used, sizeof scheduler->class_name - used, "%s%s", used ? ", " : "", named);
+}
+
+/* A single-file checkpoint has no scheduler_config.json: its marks stand in for it. Those of a folder must
+ * not say something else. */
+static int apply_prediction(pipeline_t *p, const marks_t *m, bool single, err_t *err) {
+    if (!m->prediction) return 0;
+    prediction_type_t type = PREDICT_EPSILON;
+    while (strcmp(prediction_type_name(type), m->prediction) != 0) type++;
+    if (single) p->scheduler.prediction_type = type;
+    if (p->scheduler.prediction_type == type) return 0;
+    return err_set(err, "%s: %s says %s, scheduler_config.json says %s: change what is wrong",
+                   weights_path(unet_weights(p->unet)), m->prediction_by, m->prediction,
+                   prediction_type_name(p->scheduler.prediction_type));
+}
+
+static int apply_zero_snr(pipeline_t *p, const marks_t *m, bool single, err_t *err) {
+    const char *path = weights_path(unet_weights(p->unet));
+    if (!m->zero_snr) return 0;
+    if (single) p->scheduler.rescale_betas_zero_snr = true;
+    if (!p->scheduler.rescale_betas_zero_snr)
+        return err_set(err,
+                       "%s: %s says zero terminal SNR, rescale_betas_zero_snr of "
+                       "scheduler_config.json is false: change what is wrong",
+                       path, m->zero_snr_by);
+    if (p->scheduler.prediction_type != PREDICT_EPSILON) return 0;
+    return err_set(err,
+                   "%s: %s says zero terminal SNR, and nothing says v_prediction (a tensor "
+                   "'v_pred'): with epsilon the first step would divide by zero",
+                   path, m->zero_snr_by);
+}
+
+static int apply_marks(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
+    const char *folder = files->folder;
+    marks_t m;
+    bool single = !synth_is(folder) && ends_with(folder, ".safetensors") && file_exists(folder);
+    if (single) p->scheduler.taken[0] = p->scheduler.defaults[0] = '\0'; /* there is no such file */
+    if (marks_read(&m, unet_weights(p->unet), err) || apply_prediction(p, &m, single, err) ||
+        apply_zero_snr(p, &m, single, err))
+        return -1;
+    snprintf(p->marked_by, sizeof p->marked_by, "%s%s%s", m.prediction_by,
+             *m.prediction_by && *m.zero_snr_by ? ", " : "", m.zero_snr_by);
+    if (m.zero_snr || (m.prediction && p->scheduler.prediction_type != PREDICT_EPSILON))
+        notes_add(files->notes, "note: %s: prediction_type %s%s, as %s says",
+                  weights_path(unet_weights(p->unet)),
+                  prediction_type_name(p->scheduler.prediction_type),
+                  m.zero_snr ? ", rescale_betas_zero_snr true" : "", p->marked_by);
+    return 0;
+}
+
+static void note_components(const pipeline_t *p, const pipeline_files_t *files) {
+    notes_t *notes = files->notes;
+    const char *folder = files->folder;
+    note_unknown(notes, files->tokenizer ? files->tokenizer : folder,
+                 files->tokenizer ? "tokenizer_config.json" : "tokenizer/tokenizer_config.json",
+                 tokenizer_info(p->tokenizer)->unknown_keys);
+    note_unknown(notes, folder, "text_encoder/config.json",
+                 text_encoder_config(p->text_encoder)->unknown_keys);
+    note_unknown(notes, folder, "unet/config.json", unet_config(p->unet)->unknown_keys);
+    note_unknown(notes, folder, "vae/config.json", vae_config(p->vae)->unknown_keys);
+}
+
 int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     *p = (pipeline_t){0};
     const char *folder = files->folder;
@@ -108,19 +190,24 @@ int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     char *unet = xasprintf("%s/unet", folder), *vae = xasprintf("%s/vae", folder);
     char *scheduler = xasprintf("%s/scheduler/scheduler_config.json", folder);
     bool loose = files->allow_unused;
-    int status = check_index(folder, err) || check_tokenizer(files, err) ||
-                 tokenizer_open(&p->tokenizer, tokenizer, err) ||
+    char class_name[SHOWN_TEXT] = "";
+    int status = check_index(folder, class_name, files->notes, err) ||
+                 check_tokenizer(files, err) || tokenizer_open(&p->tokenizer, tokenizer, err) ||
                  ddim_config_read(&p->scheduler, scheduler, err) ||
                  text_encoder_open(&p->text_encoder, text_encoder, loose, err) ||
-                 unet_open(&p->unet, unet, loose, err) || vae_open(&p->vae, vae, loose, err) ||
-                 check_fit(p, folder, err) ||
+                 unet_open(&p->unet, unet, loose, err) || apply_marks(p, files, err) ||
+                 vae_open(&p->vae, vae, loose, err) || check_fit(p, folder, err) ||
                  (files->mole.experts && pipeline_attach_experts(p, &files->mole, loose, err));
     free(tokenizer);
     free(text_encoder);
     free(unet);
     free(vae);
     free(scheduler);
-    if (!status) return 0;
+    if (!status) {
+        note_components(p, files);
+        merge_class(&p->scheduler, class_name);
+        return 0;
+    }
     pipeline_close(p);
     return -1;
 }

@@ -10,6 +10,7 @@
 
 #include "core/err.h"
 #include "core/real.h"
+#include "model/config_keys.h"
 
 /* ---- configuration --------------------------------------------------------------------------- */
 
@@ -32,7 +33,9 @@ typedef struct {
     prediction_type_t prediction_type;
     bool rescale_betas_zero_snr;
     char class_name[DDIM_TEXT]; /* _class_name of the file; "" when there was none */
-    char ignored[DDIM_TEXT];    /* keys of the file that DDIM has no use for, "a, b"; "" if none */
+    /* Keys of the file as "a, b", "" if none: those that were taken over, as "key value"; DDIM's own
+     * settings for those that the file has not, likewise; those that DDIM has no use for. */
+    char taken[CONFIG_UNKNOWN], defaults[CONFIG_UNKNOWN], ignored[CONFIG_UNKNOWN];
 } ddim_config_t;
 
 /* What the authors' generation scripts end up with: scaled_linear 0.00085 .. 0.012 over 1000,
@@ -48,10 +51,15 @@ extern const ddim_config_t ddim_config_diffusers;
  * The file is taken at its word: StableDiffusionPipeline's constructor would go on to set
  * steps_offset to 1 and clip_sample to false, this does not.
  * Refused: what is not JSON, a file without num_train_timesteps and beta_start, wrong types and
- * ranges, trained_betas, thresholding, flow-matching schedulers (they have no betas),
+ * ranges, null where diffusers has a value, trained_betas, thresholding, schedulers of flow matching and
+ * of continuous noise levels (EDM),
  * rescale_betas_zero_snr with epsilon prediction (its first step would divide by zero). Returns 0,
  * or -1 and err ("FILE: ..."); config is untouched then. */
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err);
+
+/* Is the class of this name DDIM, or none named? Others of the family have their own way from step to
+ * step, which does not run here: only their settings do. */
+bool ddim_is_class(const char *name);
 
 /* "scaled_linear", "leading", "v_prediction": the names that the file uses. */
 const char *beta_schedule_name(beta_schedule_t schedule);

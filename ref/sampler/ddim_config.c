@@ -95,30 +95,6 @@ static int get_name(json_node_t node, const char *key, const char *const *names,
 
 /* ---- the whole object ------------------------------------------------------------------------ */
 
-static const char *const known_keys[] = {"num_train_timesteps",
-                                         "beta_start",
-                                         "beta_end",
-                                         "beta_schedule",
-                                         "trained_betas",
-                                         "clip_sample",
-                                         "clip_sample_range",
-                                         "set_alpha_to_one",
-                                         "steps_offset",
-                                         "prediction_type",
-                                         "thresholding",
-                                         "dynamic_thresholding_ratio",
-                                         "sample_max_value",
-                                         "timestep_spacing",
-                                         "rescale_betas_zero_snr",
-                                         NULL};
-
-static bool is_known(const char *key) {
-    if (key[0] == '_') return true; /* _class_name, _diffusers_version */
-    for (int i = 0; known_keys[i]; i++)
-        if (strcmp(key, known_keys[i]) == 0) return true;
-    return false;
-}
-
 /* Text from a file, fit for a message, added to `text` as far as it goes. */
 static void append(char *text, size_t size, const char *added) {
     char shown[SHOWN_TEXT];
@@ -126,11 +102,38 @@ static void append(char *text, size_t size, const char *added) {
     snprintf(text + used, size - used, "%s%s", used ? ", " : "", text_shown(shown, added));
 }
 
-static void list_ignored(char *text, size_t size, json_node_t node) {
+/* The settings that a file may leave to DDIMScheduler, as ddim_config_diffusers has them. */
+static const struct {
+    const char *key, *value;
+} usual[] = {{"beta_end", "0.02"},
+             {"beta_schedule", "linear"},
+             {"timestep_spacing", "leading"},
+             {"steps_offset", "0"},
+             {"set_alpha_to_one", "true"},
+             {"clip_sample", "true"},
+             {"clip_sample_range", "1"},
+             {"prediction_type", "epsilon"},
+             {"rescale_betas_zero_snr", "false"}};
+
+/* Which keys of the file were taken over, and what stands in place of the others. */
+static void list_settings(ddim_config_t *config, json_node_t node) {
     const char *key;
     json_t *value;
     json_object_foreach(node.value, key, value) {
-        if (!is_known(key) && !json_is_null(value)) append(text, size, key);
+        const config_key_t *row = config_key_find(config_keys_scheduler, key);
+        if (!row || row->fate == KEY_ONLY || row->fate == KEY_HARMLESS || key[0] == '_') continue;
+        char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_REAL_PRECISION(9));
+        char *pair =
+            xasprintf("%s %s", key, json_is_string(value) ? json_string_value(value) : text);
+        append(config->taken, sizeof config->taken, pair);
+        free(pair);
+        free(text);
+    }
+    for (size_t i = 0; i < sizeof usual / sizeof *usual; i++) {
+        char pair[64];
+        if (json_node_has(node, usual[i].key)) continue;
+        snprintf(pair, sizeof pair, "%s %s", usual[i].key, usual[i].value);
+        append(config->defaults, sizeof config->defaults, pair);
     }
 }
 
@@ -138,6 +141,11 @@ static int read_class(ddim_config_t *config, json_node_t node, err_t *err) {
     const char *name;
     if (json_get_string_or(node, "_class_name", "", &name, err)) return -1;
     append(config->class_name, sizeof config->class_name, name);
+    if (strncmp(name, "EDM", 3) == 0)
+        return json_node_error(node, "_class_name", err,
+                               "%s runs networks that were trained on continuous noise levels, "
+                               "which DDIM's steps are not",
+                               config->class_name);
     if (strstr(name, "FlowMatch"))
         return json_node_error(node, "_class_name", err,
                                "%s is a flow-matching scheduler, which has no noise schedule that "
@@ -190,6 +198,11 @@ static int read_numbers(ddim_config_t *config, json_node_t node, err_t *err) {
            get_bool(node, "rescale_betas_zero_snr", &config->rescale_betas_zero_snr, err);
 }
 
+bool ddim_is_class(const char *name) {
+    return !*name || strcmp(name, "DDIMScheduler") == 0 ||
+           strcmp(name, "DDIMParallelScheduler") == 0;
+}
+
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err) {
     json_file_t *file;
     if (json_file_open(&file, path, err)) return -1;
@@ -197,14 +210,15 @@ int ddim_config_read(ddim_config_t *config, const char *path, err_t *err) {
     ddim_config_t read = ddim_config_diffusers;
     /* The class first: a flow-matching scheduler's file lacks the numbers, too. */
     int failed = read_class(&read, node, err) || read_numbers(&read, node, err) ||
-                 read_names(&read, node, err) || refuse_unsupported(node, err);
+                 read_names(&read, node, err) || refuse_unsupported(node, err) ||
+                 config_keys_check(node.value, config_keys_scheduler, path, read.ignored, err);
     if (!failed && read.rescale_betas_zero_snr && read.prediction_type == PREDICT_EPSILON)
         failed =
             json_node_error(node, "rescale_betas_zero_snr", err,
                             "with prediction_type epsilon the first step would divide by zero, "
                             "expected v_prediction");
     if (!failed) {
-        list_ignored(read.ignored, sizeof read.ignored, node);
+        list_settings(&read, node);
         *config = read;
     }
     json_file_close(file);

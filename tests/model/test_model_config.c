@@ -79,6 +79,13 @@ static void unet_of_another_kind(void **state) {
                  {"conv_in_kernel", "1"},
                  {"conv_out_kernel", "1"},
                  {"mid_block_type", "\"UNetMidBlock2D\""},
+                 {"mid_block_type", "null"},
+                 {"downsample_padding", "0"},
+                 {"num_attention_heads", "8"},
+                 {"encoder_hid_dim", "768"},
+                 {"reverse_transformer_layers_per_block", "[[1, 1, 1], [1, 1, 1]]"},
+                 {"flip_sin_to_cos", "null"},
+                 {"norm_num_groups", "null"},
                  {"down_block_types", "[\"AttnDownBlock2D\", \"DownBlock2D\", \"DownBlock2D\", "
                                       "\"DownBlock2D\"]"},
                  {"norm_eps", "0"},
@@ -99,10 +106,9 @@ static void vae_of_another_kind(void **state) {
     (void)state;
     static const struct {
         const char *key, *value;
-    } table[] = {{"act_fn", "\"gelu\""},
-                 {"shift_factor", "0.1159"},
-                 {"latents_mean", "[1, 2, 3, 4]"},
-                 {"mid_block_add_attention", "false"},
+    } table[] = {{"act_fn", "\"gelu\""},           {"shift_factor", "0.1159"},
+                 {"latents_mean", "[1, 2, 3, 4]"}, {"mid_block_add_attention", "false"},
+                 {"latents_std", "[1, 2, 3, 4]"},  {"up_block_types", "[\"UpDecoderBlock2D\"]"},
                  {"scaling_factor", "0"}};
     for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
         err_t err = {""};
@@ -116,7 +122,7 @@ static void vae_of_another_kind(void **state) {
 
 /* ---- settings that are heard -------------------------------------------------- */
 
-/* num_attention_heads, where a file has it, goes before the misnamed attention_head_dim. */
+/* attention_head_dim is the number of heads, whatever it is called: one for all levels, or a list. */
 static void heads(void **state) {
     (void)state;
     err_t err = {""};
@@ -124,10 +130,10 @@ static void heads(void **state) {
     const char *root = model_copy();
     if (open_unet(root, false, &config, &err)) fail_msg("%s", err.text);
     for (size_t i = 0; i < config.levels; i++) assert_int_equal(config.heads[i], 8);
-    model_copy_set("unet/config.json", "num_attention_heads", json_integer(4));
+    model_copy_set("unet/config.json", "attention_head_dim", json_integer(4));
     if (open_unet(root, false, &config, &err)) fail_msg("%s", err.text);
     for (size_t i = 0; i < config.levels; i++) assert_int_equal(config.heads[i], 4);
-    model_copy_set("unet/config.json", "num_attention_heads", json_pack("[i,i,i,i]", 1, 2, 4, 8));
+    model_copy_set("unet/config.json", "attention_head_dim", json_pack("[i,i,i,i]", 1, 2, 4, 8));
     if (open_unet(root, false, &config, &err)) fail_msg("%s", err.text);
     for (size_t i = 0; i < config.levels; i++) assert_int_equal(config.heads[i], 1 << i);
 }
@@ -135,9 +141,8 @@ static void heads(void **state) {
 /* What an absent key stands for in diffusers and transformers. */
 static void defaults(void **state) {
     (void)state;
-    static const char *const keys[] = {
-        "sample_size",     "downsample_padding", "use_linear_projection",
-        "flip_sin_to_cos", "norm_eps",           "freq_shift"};
+    static const char *const keys[] = {"sample_size", "use_linear_projection", "flip_sin_to_cos",
+                                       "norm_eps", "freq_shift"};
     err_t err = {""};
     unet_config_t unet = {0};
     vae_config_t vae = {0};
@@ -153,7 +158,6 @@ static void defaults(void **state) {
         open_text(root, false, &text, &err))
         fail_msg("%s", err.text);
     assert_int_equal(unet.sample_size, 64);
-    assert_int_equal(unet.downsample_padding, 1);
     assert_false(unet.use_linear_projection);
     assert_true(unet.flip_sin_to_cos);
     assert_true(unet.norm_eps == 1e-5 && unet.freq_shift == 0);

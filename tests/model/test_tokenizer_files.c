@@ -137,6 +137,45 @@ static void bad_whole(void **state) {
     }
 }
 
+/* tokenizer.json with one more member, a JSON text. */
+static void whole_with(const char *key, const char *value) {
+    char path[1200];
+    folder_whole(merges, 0);
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder_path());
+    json_t *whole = json_load_file(path, 0, NULL), *member = json_loads(value, 0, NULL);
+    assert_non_null(whole);
+    assert_non_null(member);
+    json_object_set_new(whole, key, member);
+    folder_json("tokenizer.json", whole);
+    json_decref(whole);
+}
+
+/* transformers cuts and fills rows as tokenizer.json says, where no call says otherwise. */
+static void rows_of_a_whole(void **state) {
+    (void)state;
+    static const char pad[] =
+        "{\"direction\": \"Right\", \"pad_token\": \"!</w>\", \"pad_id\": 256}";
+    tokenizer_t *tok;
+    err_t err = {""};
+    whole_with("truncation", "{\"direction\": \"Left\", \"max_length\": 77}");
+    assert_refused("tokenizer.json", "truncation.direction", "Left", NULL);
+    whole_with("padding", "{\"direction\": \"Left\"}");
+    assert_refused("tokenizer.json", "padding.direction", "Left", NULL);
+    whole_with("padding", "{\"direction\": 3}");
+    assert_refused("tokenizer.json", "padding.direction", NULL);
+    whole_with("padding", pad);
+    assert_refused("tokenizer.json", "padding.pad_token", "!</w>", "tokenizer_config.json", NULL);
+    folder_text("tokenizer_config.json", "{\"pad_token\": \"<|endoftext|>\"}");
+    if (tokenizer_open(&tok, folder_path(), &err)) fail_msg("%s", err.text);
+    assert_int_equal(tokenizer_info(tok)->pad, tokenizer_info(tok)->eos);
+    tokenizer_close(tok);
+    folder_text("tokenizer_config.json", NULL);
+    whole_with("truncation", "{\"direction\": \"Right\", \"max_length\": 10}");
+    if (tokenizer_open(&tok, folder_path(), &err)) fail_msg("%s", err.text);
+    tokenizer_close(tok);
+    folder_text("tokenizer.json", NULL);
+}
+
 static void bad_settings(void **state) {
     (void)state;
     static const char *const table[][3] = {
@@ -210,9 +249,9 @@ static void truncated_whole(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        IN_FOLDER(missing_files),        IN_FOLDER(bad_vocabulary), IN_FOLDER(bad_merges),
-        IN_FOLDER(merges_that_are_fine), IN_FOLDER(bad_whole),      IN_FOLDER(bad_settings),
-        IN_FOLDER(truncated_whole),
+        IN_FOLDER(missing_files),        IN_FOLDER(bad_vocabulary),  IN_FOLDER(bad_merges),
+        IN_FOLDER(merges_that_are_fine), IN_FOLDER(bad_whole),       IN_FOLDER(bad_settings),
+        IN_FOLDER(truncated_whole),      IN_FOLDER(rows_of_a_whole),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -24,10 +24,12 @@ static void must_refuse(const char *folder, const char *word, const char *other,
 static void untouched_copy_opens(void **state) {
     (void)state;
     pipeline_t pipeline;
-    pipeline_files_t files = {.folder = model_copy()};
+    notes_t notes = {0};
+    pipeline_files_t files = {.folder = model_copy(), .notes = &notes};
     err_t err;
     if (pipeline_open(&pipeline, &files, &err)) fail_msg("%s", err.text);
     assert_int_equal(pipeline_size_unit(&pipeline), 8);
+    assert_int_equal(notes.count, 0);
     pipeline_close(&pipeline);
 }
 
@@ -82,12 +84,50 @@ static void another_pipeline(void **state) {
     must_refuse(folder, "_class_name", "StableDiffusionPipeline", "StableDiffusionXLPipeline");
 }
 
+/* What stands in model_index.json is what diffusers would load. */
+static void components_of_another_kind(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {{"vae", "AutoencoderTiny"},
+                                          {"unet", "FlaxUNet2DConditionModel"},
+                                          {"text_encoder", "T5EncoderModel"},
+                                          {"tokenizer", "T5Tokenizer"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        const char *folder = model_copy();
+        model_copy_set("model_index.json", rows[i][0], json_pack("[s,s]", "diffusers", rows[i][1]));
+        must_refuse(folder, "model_index.json", rows[i][0], rows[i][1]);
+    }
+}
+
+/* What nothing here knows is told, one sentence for each file. */
+static void keys_that_nothing_knows(void **state) {
+    (void)state;
+    static const char *const names[] = {"model_index.json", "tokenizer/tokenizer_config.json",
+                                        "text_encoder/config.json", "unet/config.json",
+                                        "vae/config.json"};
+    enum { NAMES = sizeof names / sizeof *names };
+    pipeline_t pipeline;
+    notes_t notes = {0};
+    pipeline_files_t files = {.folder = model_copy(), .notes = &notes};
+    err_t err;
+    for (size_t i = 0; i < NAMES; i++) model_copy_set(names[i], "a_new_key", json_integer(1));
+    if (pipeline_open(&pipeline, &files, &err)) fail_msg("%s", err.text);
+    assert_int_equal(notes.count, NAMES);
+    for (size_t i = 0; i < NAMES; i++) {
+        err_t said = {""};
+        err_set(&said, "%s", notes.text[i]);
+        assert_message(&said, "warning: ", names[i], "a_new_key", NULL);
+    }
+    notes_free(&notes);
+    pipeline_close(&pipeline);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(untouched_copy_opens),       cmocka_unit_test(text_of_another_width),
         cmocka_unit_test(inpainting_model),           cmocka_unit_test(picture_of_four_channels),
         cmocka_unit_test(rows_longer_than_positions), cmocka_unit_test(more_tokens_than_embeddings),
-        cmocka_unit_test(another_pipeline),
+        cmocka_unit_test(another_pipeline),           cmocka_unit_test(components_of_another_kind),
+        cmocka_unit_test(keys_that_nothing_knows),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

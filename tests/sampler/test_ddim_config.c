@@ -52,6 +52,12 @@ static void stable_diffusion_v15(void **state) {
                   " \"clip_sample\": false}");
     (void)state;
     assert_string_equal(c.class_name, "PNDMScheduler");
+    assert_string_equal(c.taken, "beta_end 0.012, beta_schedule scaled_linear, beta_start 0.00085, "
+                                 "num_train_timesteps 1000, "
+                                 "set_alpha_to_one false, steps_offset 1, clip_sample false");
+    assert_string_equal(c.defaults,
+                        "timestep_spacing leading, clip_sample_range 1, prediction_type "
+                        "epsilon, rescale_betas_zero_snr false");
     assert_string_equal(c.ignored, "skip_prk_steps");
     assert_int_equal(c.num_train_timesteps, 1000);
     assert_true(c.beta_start == 0.00085 && c.beta_end == 0.012);
@@ -86,10 +92,14 @@ static void every_key(void **state) {
     assert_string_equal(c.ignored, "");
 }
 
-/* Missing keys, and null ones, have DDIMScheduler's defaults: not the authors' values. */
+/* Missing keys have DDIMScheduler's defaults: not the authors' values. Which they are is said. */
 static void defaults(void **state) {
-    ddim_config_t c = read_good("{\"num_train_timesteps\": 1000, \"beta_start\": 0.0001,"
-                                " \"prediction_type\": null}");
+    ddim_config_t c = read_good("{\"num_train_timesteps\": 1000, \"beta_start\": 0.0001}");
+    assert_string_equal(c.taken, "num_train_timesteps 1000, beta_start 0.0001");
+    assert_string_equal(
+        c.defaults, "beta_end 0.02, beta_schedule linear, timestep_spacing leading, steps_offset "
+                    "0, set_alpha_to_one true, clip_sample true, clip_sample_range 1, "
+                    "prediction_type epsilon, rescale_betas_zero_snr false");
     (void)state;
     assert_memory_equal(&c.beta_end, &ddim_config_diffusers.beta_end, sizeof c.beta_end);
     assert_int_equal(c.beta_schedule, BETA_LINEAR);
@@ -176,6 +186,15 @@ static void refused(void **state) {
         {HEAD "\"trained_betas\": [0.1]}", "trained_betas: a table of betas is not supported"},
         {HEAD "\"thresholding\": true}", "thresholding: dynamic thresholding is not supported"},
         {HEAD "\"rescale_betas_zero_snr\": true}", "rescale_betas_zero_snr: with prediction_type"},
+        /* null: False for a switch in Python, and no value for the others. */
+        {HEAD "\"set_alpha_to_one\": null}", "set_alpha_to_one"},
+        {HEAD "\"clip_sample\": null}", "clip_sample"},
+        {HEAD "\"steps_offset\": null}", "steps_offset"},
+        {HEAD "\"prediction_type\": null}", "prediction_type"},
+        {HEAD "\"timestep_type\": \"continuous\"}", "timestep_type"},
+        {HEAD "\"use_flow_sigmas\": true}", "use_flow_sigmas"},
+        {"{\"_class_name\": \"EDMEulerScheduler\", \"num_train_timesteps\": 1000}",
+         "EDMEulerScheduler"},
         {"{\"_class_name\": \"FlowMatchEulerDiscreteScheduler\", \"num_train_timesteps\": 1000}",
          "FlowMatchEulerDiscreteScheduler is a flow-matching scheduler"},
         {"{\"_class_name\": 3, \"num_train_timesteps\": 1000, \"beta_start\": 0.1}", "_class_name"},
