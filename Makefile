@@ -279,6 +279,7 @@ docs-check: ## run every command of README.md and docs/, and compare
 	@if command -v python3 >/dev/null; then \
 	    tests/docs/test_performance.py && scripts/performance_page.py --check; \
 	else echo "SKIP docs/performance.md: no python3"; fi
+	@scripts/with_numpy.sh tests/golden/test_alarms.py
 	@PATH="$(abspath $(OUT)):$$PATH" scripts/with_numpy.sh tests/docs/test_port_torch.py
 	@PATH="$(abspath $(OUT)):$$PATH" MOLE_BUILD='$(OUT)' OMP_WAIT_POLICY=passive scripts/check_docs.sh
 
@@ -309,8 +310,10 @@ golden: .venv/ready ## make the golden data anew with PyTorch
 golden-check: .venv/ready ## make them anew elsewhere and compare with golden/
 	$(GOLDEN) --check
 
+# ALARMS="--quick", or texts of the passes that are wanted: see alarms.py.
 golden-alarms: .venv/ready all ## does `mole compare` call PyTorch's own passes wrong? (it should not)
-	.venv/bin/python scripts/golden/alarms.py $(OUT)/mole
+	PYTHON=.venv/bin/python tests/golden/test_alarms.py
+	.venv/bin/python scripts/golden/alarms.py --mole $(OUT)/mole --jobs $(JOBS) $(ALARMS)
 
 .venv/ready: scripts/requirements.txt
 	@scripts/setup.sh --golden

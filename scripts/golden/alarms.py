@@ -1,17 +1,25 @@
-"""PyTorch as a port: its own float32 and float64 traces, held against the golden truth by `mole compare`.
+"""PyTorch as a port: its own passes, cut in every natural way, held against the golden runs by `mole compare`.
 
-    .venv/bin/python scripts/golden/alarms.py MOLE [KERNELS...]
+    .venv/bin/python scripts/golden/alarms.py [--mole PROGRAM] [--quick] [--jobs N] [--json FILE] [TEXT...]
 
-MOLE is the program. Every case is run in float64, and in float32 once with each of the kernels (default: all
-of golden.units.KERNELS). Status 1 when one of them is called wrong: a false alarm.
+Every pass of golden.ports is recorded once: float64, float32 with each kernel, bf16, f16 and mixtures of them. Its
+taps are cut (golden.cuts), with and without NAME.in, and stored in the types that they have, as F32 and as F64. All of
+these are right ports: a comparison that does not agree is a false alarm. One line per pass and way of storing says how
+many traces agreed; one more per alarm says which. Status 1 when there is an alarm.
 
-In memory order channels_last PyTorch's GroupNorm takes the variance in one pass, which loses digits where the mean
-is large: norms of that pass are called wrong with reason, and not counted, as long as nothing else is.
+Real losses of digits are no false alarms, provided that the comparison names their cause (LOSSES below).
+
+--quick: few passes and few cuts, a minute. TEXT: only passes with that text in "RUN: TYPE, PORT".
 """
 
+import argparse
+import json
+import os
 import subprocess
 import sys
 import tempfile
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import torch
@@ -19,70 +27,165 @@ from safetensors.torch import save_file
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from golden import components, models  # noqa: E402
-from golden.components import LONG, SHORT, load_unet, run_unet  # noqa: E402
-from golden.seeds import normal  # noqa: E402
-from golden.units import KERNELS, record  # noqa: E402
+from golden import cuts, ports  # noqa: E402
+
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+# (type, port): the word by which the comparison's text must name the cause.
+LOSSES = {
+    ("F32", "channels_last"): "variance",  # GroupNorm takes it in one pass
+    ("F64", "channels_last"): "variance",
+    ("F64", "float32 angles"): "angle",  # diffusers' sinusoid is float32 also in a model of float64
+}
+QUICK_PORTS = {"default", "channels_last", "autocast", "text in f32"}
+QUICK_CUTS = {"all", "result", "blocks", "norms", "without sinusoid", "half, draw 0", "noise", "picture"}
+QUICK_RUNS = {"text-encoder", "unet-step", "vae-decode", "run-5-mole"}
 
 
-def passes(golden):
-    """Of each case its name, the model, the prefix of its taps and the call, as golden.components makes them."""
-    tokenizer = models.load(golden, "tokenizer")
-    ids = tokenizer(
-        [LONG, SHORT], padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-    ).input_ids
-    yield (
-        "text-encoder",
-        models.load(golden, "text_encoder"),
-        "text_encoder.text_model",
-        lambda m, dtype: m(ids),
-    )
-    sample, context = (
-        normal("unet-step/sample", (2, 4, 5, 4)),
-        normal("unet-step/context", (2, 5, models.HIDDEN)),
-    )
-    yield (
-        "unet-step",
-        load_unet(golden, True),
-        "unet",
-        lambda m, dtype: run_unet(m, sample, 981, context, dtype),
-    )
-    vae = models.load(golden, "vae")
-    vae.encoder = vae.quant_conv = None
-    latents = normal("vae-decode/latents", (1, 4, 3, 4), 1 / 0.18215)
-    yield "vae-decode", vae, "vae", lambda m, dtype: m.decode(latents.to(dtype)).sample
+def ways(port, inputs):
+    """(label, stored, with NAME.in, share of the cuts) of one pass."""
+    yield "kept", False, 1
+    if inputs:
+        yield "kept", True, 1
+    if port.dtype in (ports.BF16, ports.F16):
+        yield "F32", False, 3
+    if port.dtype == ports.F64:
+        yield "F32", False, 3
+    else:
+        yield "F64", False, 3
 
 
-def verdict(mole, case, taps, folder):
-    """What the comparison says of a trace, in a line; its exit code; the rows of taps that are wrong."""
-    path = Path(folder) / "trace.safetensors"
-    save_file({name: x.contiguous().clone() for name, x in taps.items()}, path)
-    command = [mole, "compare", "--all", case, path]
-    run = subprocess.run(command, capture_output=True, text=True, check=False)
-    said = run.stdout.splitlines()
-    lines = [line for line in said if line.startswith(("verdict", "culprit"))]
-    wrong = [line for line in said if line.endswith("DIFFERS")]
-    return "; ".join(" ".join(line.split()) for line in lines) or run.stderr, run.returncode, wrong
+def traces(run, port, options):
+    """(description, tensors) of every trace of one pass."""
+    outputs, inputs, kinds = run.taps(port)
+    names, seed = list(outputs), f"{run.name} {port.dtype} {port.name}"
+    whole = run.component == "pipeline"
+    for number, (stored, with_inputs, share) in enumerate(ways(port, inputs)):
+        parts = cuts.cuts(names, kinds, f"{seed} {number}", 1 if whole or options.quick else options.draws)
+        for i, (label, kept) in enumerate(parts):
+            if options.quick and label not in QUICK_CUTS or (i + number) % (share * (2 if whole else 1)) and i:
+                continue
+            tensors = {name: outputs[name] for name in kept}
+            if with_inputs:
+                tensors.update({f"{n}.in": inputs[f"{n}.in"] for n in kept if f"{n}.in" in inputs})
+            yield {
+                "run": run.name,
+                "type": ports.NAMES[port.dtype],
+                "port": port.name,
+                "stored": stored,
+                "inputs": with_inputs,
+                "cut": label,
+                "taps": len(kept),
+            }, dict(ports.as_stored(tensors, stored))
+
+
+def ask(mole, case, path, *more):
+    """One comparison, on one thread, as several go on at once."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+    command = [mole, "compare", *more, case, path]
+    return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, errors="replace")
+
+
+def lines_of(text, *starts):
+    return [" ".join(line.split()) for line in text.splitlines() if line.split()[:1] and line.split()[0] in starts]
+
+
+def judge(mole, case, row, tensors, keep):
+    """Add to `row` what the comparison says of the trace."""
+    with tempfile.TemporaryDirectory(prefix="alarms-") as folder:
+        path, report = Path(folder) / "trace.safetensors", Path(folder) / "report.json"
+        save_file(tensors, path)
+        said = ask(mole, case, path, "--json", report)
+        row["code"] = said.returncode
+        row["said"] = lines_of(said.stdout, "verdict", "culprit", "cause", "ratio", "precision") or [said.stderr.strip()]
+        row["text"] = said.stdout + said.stderr if said.returncode else ""
+        if said.returncode == 1:
+            row["wrong"] = wrong_rows(report)
+            if keep:
+                name = "-".join(str(row[k]).replace(" ", "_") for k in ("run", "type", "port", "stored", "cut"))
+                path.rename(Path(keep) / f"{name}.safetensors")
+    row["result"] = result_of(row)
+    return row
+
+
+def wrong_rows(report):
+    """Of the taps that are called wrong, what the JSON says of them."""
+    try:
+        taps = json.loads(report.read_text()).get("taps", [])
+    except (OSError, ValueError):
+        return []
+    good = ("agree", "agrees", "inherited", "missing", "suspicious", "undecided")
+    return [tap for tap in taps if tap.get("verdict") not in good]
+
+
+def result_of(row):
+    """agrees; loss: a real loss of digits with its cause; unnamed: without it; alarm; refused."""
+    if row["code"] == 0:
+        return "agrees"
+    if row["code"] != 1:
+        return "refused"
+    word = LOSSES.get((row["type"], row["port"]))
+    return "alarm" if not word else "loss" if word in row["text"] else "unnamed"
+
+
+def one_pass(run, port, options, pool, rows):
+    """Record a pass, compare its traces, print their lines."""
+    jobs = []
+    for row, tensors in traces(run, port, options):
+        jobs.append(pool.submit(judge, options.mole, run.folder, row, tensors, options.keep))
+    groups = {}
+    for job in jobs:
+        row = job.result()
+        rows.append(row)
+        groups.setdefault((row["stored"], row["inputs"]), []).append(row)
+    for (stored, inputs), group in groups.items():
+        counts = ", ".join(f"{n} {what}" for what, n in Counter(row["result"] for row in group).items())
+        how = f"{stored}{', with inputs' if inputs else ''}"
+        print(f"{run.name}: {ports.NAMES[port.dtype]}, {port.name}, {how}: {len(group)} traces: {counts}")
+        for row in group:
+            if row["result"] in ("alarm", "unnamed", "refused"):
+                print(f"    {row['result']}: {row['cut']} ({row['taps']} taps): {'; '.join(row['said'])}")
+    sys.stdout.flush()
+
+
+def arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--mole", default="build/cc/mole")
+    parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count())
+    parser.add_argument("--draws", type=int, default=2, help="random cuts of each kind")
+    parser.add_argument("--json", help="every trace and what was said of it")
+    parser.add_argument("--keep", help="a folder for the traces that are called wrong")
+    parser.add_argument("texts", nargs="*", metavar="TEXT")
+    return parser.parse_args()
+
+
+def wanted(run, port, options):
+    if run.component not in port.parts or (port.types and run.component != "pipeline"):
+        return False
+    if options.quick and (run.name not in QUICK_RUNS or port.name not in QUICK_PORTS):
+        return False
+    label = f"{run.name}: {ports.NAMES[port.dtype]}, {port.name}"
+    return not options.texts or any(text in label for text in options.texts)
 
 
 def main():
     """See above."""
-    if len(sys.argv) < 2 or not set(sys.argv[2:]) <= set(KERNELS):
-        sys.exit(__doc__)
+    options, rows = arguments(), []
     torch.set_num_threads(1)
-    golden, alarms = Path(components.__file__).resolve().parents[2] / "golden", 0
-    settings = [(torch.float64, "default")]
-    settings += [(torch.float32, kernels) for kernels in sys.argv[2:] or KERNELS]
-    with tempfile.TemporaryDirectory() as folder:
-        for name, model, prefix, call in passes(golden):
-            for dtype, kernels in settings:
-                taps = record(model, prefix, call, dtype, kernels=kernels).taps
-                said, code, wrong = verdict(sys.argv[1], golden / "runs" / name, taps, folder)
-                print(f"{name}, {str(dtype)[6:]}, {kernels}: {said}", flush=True)
-                one_pass = kernels == "channels_last" and all("norm" in row for row in wrong)
-                alarms += code != 0 and not (code == 1 and wrong and one_pass)
-    print(f"{alarms} false alarms")
-    return alarms > 0
+    if options.keep:
+        Path(options.keep).mkdir(parents=True, exist_ok=True)
+    with ThreadPoolExecutor(options.jobs) as pool:
+        for run in ports.runs(GOLDEN):
+            for port in ports.ports():
+                if wanted(run, port, options):
+                    one_pass(run, port, options, pool, rows)
+    if options.json:
+        Path(options.json).write_text(json.dumps(rows, indent=1) + "\n")
+    counts = Counter(row["result"] for row in rows)
+    print(", ".join(f"{n} {what}" for what, n in sorted(counts.items())))
+    good = counts["agrees"] + counts["loss"]
+    print(f"{good} passed, {len(rows) - good} failed, 0 skipped")
+    return good < len(rows)
 
 
 if __name__ == "__main__":

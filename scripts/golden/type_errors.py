@@ -1,17 +1,17 @@
-"""What PyTorch's own passes in bf16, f16 and tf32 lose per kind of module, in units that can be computed beforehand.
+"""What PyTorch's own passes lose per kind of module, in units that can be computed beforehand.
 
-    python scripts/golden/type_errors.py [--out golden] [--json FILE] [PASS...]
+    .venv/bin/python scripts/golden/type_errors.py [--json FILE] [TEXT...]
 
 Each module is judged on the inputs that the pass itself brought: a float64 pass with the stored weights, in which
 every tap, once taken, is replaced by the pass's own. The rms of what is left is divided by units that are float64
 arithmetic with roundings to the pass's type put in:
 
     a    the result rounded once to the type of the tap
-    b    weights, inputs of a leaf, and result rounded once each, exact between
+    b    weights, what goes into a leaf, and the result rounded once each, exact between
     c    weights, and the result of every operation of torch (a product, an attention, a sum, a sigmoid) rounded once
     d    as c, rms of eight other draws of the same roundings: what another program of the same kind may lose
 
-Cells are the median and the largest ratio over the taps of a kind.
+Cells are the median and the largest ratio over the taps of a kind. TEXT: passes with it in "RUN: TYPE, PORT".
 """
 
 import argparse
@@ -24,32 +24,27 @@ from collections import defaultdict
 from pathlib import Path
 
 import torch
-from diffusers.models.attention_processor import AttnProcessor
+from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from golden.alarms import passes  # noqa: E402
+from golden import ports  # noqa: E402
 from golden.taps import LEAVES, Recorder  # noqa: E402
 
-PRODUCTS = (torch.nn.Linear, torch.nn.Conv2d)
+GOLDEN = Path(__file__).resolve().parents[2] / "golden"
+PRODUCTS = (nn.Linear, nn.Conv2d)
 DRAWS = 8
-
-
-def round_bits(x, bits):
-    """float32 numbers with so many bits of the fraction rounded away, halves to even."""
-    i = x.contiguous().view(torch.int32)
-    i = i + ((1 << (bits - 1)) - 1) + ((i >> bits) & 1)
-    return (i >> bits << bits).view(torch.float32)
+# Operations that only move numbers.
+MOVES = (
+    "view transpose permute copy detach slice clone expand select cat split chunk unbind reshape upsample pad embedding "
+    "alias squeeze index"
+).split()
 
 
 def rounded(x, kind):
     """x in float64, each number rounded to the nearest of a type."""
-    return round_bits(x.float(), 13).double() if kind == "tf32" else x.to(kind).double()
-
-
-MOVES = ("view", "transpose", "permute", "aten::t", "copy", "detach", "slice", "clone", "expand", "select", "cat",
-         "split", "chunk", "unbind", "reshape", "upsample", "pad", "embedding", "alias", "squeeze", "index")
+    return ports.round_bits(x.float(), 13).double() if kind == "tf32" else x.to(kind).double()
 
 
 class Rounding(TorchDispatchMode):
@@ -67,230 +62,136 @@ class Rounding(TorchDispatchMode):
     def one(self, x):
         if not isinstance(x, torch.Tensor) or x.dtype != torch.float64:
             return x
-        if not self.draw:
-            return rounded(x, self.kind)
-        factor = 2 ** torch.rand((), generator=self.dice).item()
+        factor = 2 ** torch.rand((), generator=self.dice).item() if self.draw else 1
         return rounded(x * factor, self.kind) / factor
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         out = func(*args, **(kwargs or {}))
         name = func.name()
-        if name == "aten::t" or any(move in name for move in MOVES if move != "aten::t"):
+        by_one = name.startswith("aten::div") and args[1] == 1
+        if name == "aten::t" or by_one or any(move in name for move in MOVES):
             return out
-        if isinstance(out, (tuple, list)):
-            return type(out)(self.one(x) for x in out)
-        return self.one(out)
+        return type(out)(map(self.one, out)) if isinstance(out, (tuple, list)) else self.one(out)
 
 
-def with_weights(model, kind, only=None):
+def with_weights(model, kind, products_only):
     """The model in float64, its weights rounded to the type."""
     model = copy.deepcopy(model).double()
     for name, parameter in model.named_parameters() if kind else ():
-        if not only or parameter.dim() > 1 and "embedding" not in name.replace("time_embedding", ""):
+        if not products_only or parameter.dim() > 1 and "embeddings" not in name:
             parameter.data = rounded(parameter.data, kind)
     return model
 
 
-def rounded_inputs(model, kind, classes):
-    """Hooks: what goes into a Linear, a convolution or a norm is rounded."""
+def round_inputs(model, kind, classes):
+    """What goes into these modules is rounded."""
 
     def before(module, args):
         return tuple(rounded(x, kind) if x.dtype == torch.float64 else x for x in args)
 
-    for path, module in model.named_modules():
-        if isinstance(module, classes) if not isinstance(classes, str) else path == classes:
+    for module in model.modules():
+        if isinstance(module, classes):
             module.register_forward_pre_hook(before)
-    return model
 
 
-def run(model, prefix, call, dtype, taps=None, mode=None):
-    """A pass; with `taps` one that goes on from those of another."""
-    context = mode or contextlib.nullcontext()
-    with torch.no_grad(), Recorder(model, prefix, force=taps) as recorder, context:
-        call(model, dtype)
-    return recorder.taps
+class Pass:
+    """The taps of a port, and float64 passes that go on from them."""
 
+    def __init__(self, run, port):
+        self.run, self.port = run, port
+        self.taps, _, self.classes = run.taps(port)
+        self.model, self.prefix, self.call = run.setting()
+        self.kind = "tf32" if "tf32" in port.name else port.dtype
+        self.products_only = port.inputs == ports.F32 or self.kind == "tf32"
 
-def kinds_of(model, prefix):
-    """Of each module path its kind, in words."""
-    kinds = {prefix: type(model).__name__}
-    for path, module in model.named_modules():
-        kind = type(module).__name__
-        if kind in ("Linear", "MoleLayer"):
-            leaf = [p for p in path.split(".") if not p.isdigit()][-1]
-            kind = "Linear" if kind == "Linear" else "MoLE sum"
-            if leaf in ("to_out", "out_proj"):
-                kind += " after attention"
-        elif kind == "Conv2d":
-            kind += f" {module.kernel_size[0]}x{module.kernel_size[0]}"
-        elif kind == "GroupNorm" and path.endswith("norm2"):
-            kind += " after a sum"
-        kinds[f"{prefix}.{path}"] = kind
-    return kinds
+    def again(self, kind=None, inputs=(), mode=None):
+        """kind: of the weights; inputs: classes whose inputs are rounded to it; mode: what every operation does."""
+        model = with_weights(self.model, kind, self.products_only)
+        round_inputs(model, kind, inputs)
+        if self.port.name == "attention in products":
+            model = ports.products(model)
+        with torch.no_grad(), Recorder(model, self.prefix, force=self.taps) as recorder:
+            with mode or contextlib.nullcontext():
+                self.call(model, torch.float64, True)
+        return recorder.taps
 
+    def rows(self):
+        """Of each tap its kind, the rms of its error and of the units."""
+        every = ports.F32 if self.kind == "tf32" else self.kind
+        inputs = PRODUCTS if self.products_only else LEAVES
+        truth, weights, ins = self.again(), self.again(self.kind), self.again(self.kind, inputs)
+        c, *draws = [
+            self.again(self.kind, inputs if draw == 0 else PRODUCTS, Rounding(every, draw)) for draw in range(DRAWS + 1)
+        ]
+        for name, x in self.taps.items():
+            t = truth[name]
+            errors = {
+                "e": x.double() - t,
+                "a": t.to(x.dtype).double() - t,
+                "w": weights[name] - t,
+                "b": ins[name].to(x.dtype).double() - t,
+                "c": c[name].to(x.dtype).double() - t,
+                "d": torch.stack([y[name] - t for y in draws]),
+            }
+            units = {key: rms(value) for key, value in errors.items()}
+            about = {"name": name, "kind": self.kind_of(name), "n": t.numel(), "scale": rms(t)}
+            yield {**about, "type": ports.NAMES[x.dtype], **units}
 
-def kind_of(name, kinds):
-    head, _, part = name.partition(".mole.")
-    if part == "base" and "to_out" in head:
-        return "Linear after attention"
-    leaf = part.split(".")[-1]
-    return {"": kinds.get(name, "?"), "base": "Linear"}.get(leaf, f"MoLE {leaf}")
+    def kind_of(self, name):
+        """The class of the module, and what of its inputs is no tap."""
+        head, _, part = name.partition(".mole.")
+        leaf = [piece for piece in head.split(".") if not piece.isdigit()][-1]
+        kind = self.classes.get(name, "MoLE " + part.split(".")[-1])
+        kind = {"MoLE base": "Linear", "MoleLayer": "MoLE sum"}.get(kind, kind)
+        after = {"to_out": " after attention", "out_proj": " after attention", "norm2": " after a sum"}
+        return kind + (after.get(leaf, "") if kind in ("Linear", "GroupNorm") else "")
 
 
 def rms(x):
     return x.double().square().mean().sqrt().item()
 
 
-@contextlib.contextmanager
-def tf32(names):
-    """Products of operands rounded to tf32, as NVIDIA's tensor cores take them, summed in float32."""
-    functional = torch.nn.functional
-    stock = {name: getattr(functional, name) for name in names}
-
-    def made(function):
-        def call(x, weight, *args, **kwargs):
-            return function(round_bits(x, 13), round_bits(weight, 13), *args, **kwargs)
-
-        return call
-
-    for name in names:
-        setattr(functional, name, made(stock[name]))
-    try:
-        yield
-    finally:
-        for name in names:
-            setattr(functional, name, stock[name])
-
-
-def cast(kind):
-    def make(model, prefix, call):
-        return run(copy.deepcopy(model).to(kind), prefix, call, kind)
-
-    return make
-
-
-def eager(kind):
-    """Attention as two products with a softmax between, each result in the type."""
-
-    def make(model, prefix, call):
-        model = copy.deepcopy(model).to(kind)
-        if hasattr(model, "set_attn_processor"):
-            model.set_attn_processor(AttnProcessor())
-        else:
-            model.set_attn_implementation("eager")
-        return run(model, prefix, call, kind)
-
-    return make
-
-
-def no_onednn(kind):
-    def make(model, prefix, call):
-        with torch.backends.mkldnn.flags(enabled=False):
-            return cast(kind)(model, prefix, call)
-
-    return make
-
-
-def autocast(kind):
-    def make(model, prefix, call):
-        with torch.autocast("cpu", dtype=kind):
-            return run(copy.deepcopy(model), prefix, call, torch.float32)
-
-    return make
-
-
-def as_tf32(model, prefix, call):
-    with tf32(("linear", "conv2d")):
-        return run(copy.deepcopy(model), prefix, call, torch.float32)
-
-
-BF16, F16 = torch.bfloat16, torch.float16
-PASSES = {
-    "bf16": (BF16, cast(BF16)),
-    "bf16 no oneDNN": (BF16, no_onednn(BF16)),
-    "bf16 eager attention": (BF16, eager(BF16)),
-    "bf16 autocast": (BF16, autocast(BF16)),
-    "f16": (F16, cast(F16)),
-    "f16 no oneDNN": (F16, no_onednn(F16)),
-    "f16 eager attention": (F16, eager(F16)),
-    "f16 autocast": (F16, autocast(F16)),
-    "tf32": ("tf32", as_tf32),
-}
-
-
-def measure(model, prefix, call, label):
-    """Rows: name, kind, rms of the error and of the units."""
-    kind, make = PASSES[label]
-    taps = make(model, prefix, call)
-    only = label == "tf32" or "autocast" in label
-    classes = PRODUCTS if only else LEAVES
-
-    def again(kind, inputs=None, mode=None):
-        x = with_weights(model, kind, only)
-        return run(rounded_inputs(x, kind, inputs) if inputs else x, prefix, call, torch.float64, taps, mode)
-
-    truth, weights, ins = again(None), again(kind), again(kind, classes)
-    every = torch.float32 if kind == "tf32" else kind
-    inputs = PRODUCTS if kind == "tf32" else "time_embedding.linear_1"
-    ops = again(kind, inputs, Rounding(every))
-    draws = [again(kind, inputs, Rounding(every, draw)) for draw in range(1, DRAWS + 1)]
-    kinds = kinds_of(model, prefix)
-    for name, x in taps.items():
-        t = truth[name]
-
-        def last(y, x=x):
-            return y.to(x.dtype).double()
-
-        yield {
-            "name": name, "kind": kind_of(name, kinds), "n": t.numel(), "type": str(x.dtype)[6:], "scale": rms(t),
-            "e": rms(x.double() - t), "a": rms(last(t) - t), "w": rms(weights[name] - t),
-            "b": rms(last(ins[name]) - t), "c": rms(last(ops[name]) - t),
-            "d": statistics.mean(rms(y[name] - t) ** 2 for y in draws) ** 0.5,
-        }
-
-
 def ratios(rows, unit):
-    r = [row["e"] / row[unit] for row in rows if row[unit] > 0]
-    return f"{statistics.median(r):.2f} / {max(r):.2f}" if r else "0 / 0"
+    found = [row["e"] / row[unit] for row in rows if row[unit] > 0]
+    return f"{statistics.median(found):.2f} / {max(found):.2f}" if found else ""
 
 
 def table(rows):
+    """Markdown: a line per kind; kinds that hand on what another tap holds have no error and are left out."""
     groups = defaultdict(list)
     for row in rows:
         groups[row["kind"]].append(row)
-    print("| kind | taps | tap's type | error/scale | weights' share w/a | e/a | e/b | e/c | e/d | worst by d |")
+    print("| kind | taps | type | error / scale | w/a | e/a | e/b | e/c | e/d | most by d |")
     print("|---|---|---|---|---|---|---|---|---|---|")
-    for kind, g in groups.items():
-        if not any(row["e"] for row in g):
+    for kind, group in groups.items():
+        if not any(row["e"] for row in group):
             continue
-        size = statistics.median(r["e"] / r["scale"] for r in g)
-        w = statistics.median(r["w"] / r["a"] for r in g if r["a"] > 0)
-        cells = " | ".join(ratios(g, unit) for unit in "abcd")
-        types = ", ".join(sorted({r["type"] for r in g}))
-        worst = max(g, key=lambda r: r["e"] / r["d"] if r["d"] else 0)
-        print(f"| {kind} | {len(g)} | {types} | {size:.1e} | {w:.2f} | {cells} | {worst['name']} ({worst['n']}) |", flush=True)
+        size = statistics.median(row["e"] / row["scale"] for row in group)
+        share = statistics.median([row["w"] / row["a"] for row in group if row["a"] > 0] or [0])
+        types = ", ".join(sorted({row["type"] for row in group}))
+        worst = max(group, key=lambda row: row["e"] / row["d"] if row["d"] else 0)
+        cells = [kind, len(group), types, f"{size:.1e}", f"{share:.2f}", *(ratios(group, unit) for unit in "abcd")]
+        print("| " + " | ".join(map(str, cells)) + f" | {worst['name']} ({worst['n']}) |", flush=True)
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--out", default="golden")
-    parser.add_argument("--json")
-    parser.add_argument("passes", nargs="*")
-    args = parser.parse_args()
+    """See above."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--json", help="every tap")
+    parser.add_argument("texts", nargs="*", metavar="TEXT")
+    options, everything = parser.parse_args(), []
     torch.set_num_threads(1)
-    everything = []
-    for case, model, prefix, call in passes(args.out):
-        for label in args.passes or PASSES:
-            try:
-                rows = list(measure(model, prefix, call, label))
-            except Exception as error:
-                print(f"\n## {case}, {label}: {error!r}")
-                continue
-            everything += [{"case": case, "pass": label, **row} for row in rows]
-            print(f"\n## {case}, {label}\n")
-            table(rows)
-    if args.json:
-        Path(args.json).write_text(json.dumps(everything))
+    for run in ports.runs(GOLDEN):
+        for port in ports.ports():
+            label = f"{run.name}: {ports.NAMES[port.dtype]}, {port.name}"
+            fits = run.component in port.parts and run.component != "pipeline" and port.dtype != ports.F64
+            if fits and (not options.texts or any(text in label for text in options.texts)):
+                print(f"\n## {label}\n")
+                rows = list(Pass(run, port).rows())
+                everything += [{"pass": label, **row} for row in rows]
+                table(rows)
+    if options.json:
+        Path(options.json).write_text(json.dumps(everything))
 
 
 if __name__ == "__main__":
