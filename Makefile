@@ -6,6 +6,7 @@
 #        FULL=1 (of `make properties`: every trial, half an hour)
 #        TIMEOUT=seconds of `make test`: a program that takes longer is killed (300)
 #        ORIGINAL=dir of `make golden`: a copy of the authors' repository to compare with
+#        PEOPLE_STATE=dir of `make people`: checkpoints and drawn data (out/people); PEOPLE_OPTIONS="--minutes 60"
 
 CC        ?= cc
 CFLAGS    ?= -O3 -g
@@ -314,6 +315,28 @@ golden-check: .venv/ready ## make them anew elsewhere and compare with golden/
 golden-alarms: .venv/ready all ## does `mole compare` call PyTorch's own passes wrong? (it should not)
 	PYTHON=.venv/bin/python tests/golden/test_alarms.py
 	.venv/bin/python scripts/golden/alarms.py --mole $(OUT)/mole --jobs $(JOBS) $(ALARMS)
+
+# ---- the small model that draws people: drawn data, trained with PyTorch ----------------------------
+
+PEOPLE = .venv-people/bin/python scripts/people/train.py --state "$(PEOPLE_STATE)"
+PEOPLE_STATE ?= out/people
+
+.PHONY: people people-smoke people-test
+people: .venv-people/ready ## draw the data, train the small model (days on two cores); goes on where it stopped
+	$(PEOPLE) $(PEOPLE_OPTIONS)
+
+people-smoke: .venv-people/ready ## all of its stages with networks that learn nothing
+	.venv-people/bin/python scripts/people/train.py --state out/people-smoke --smoke
+
+people-test: $(OUT)/mole ## test drawing and training (says SKIP without PyTorch or Cairo)
+	@python=$(PYTHON); [ ! -x .venv-people/bin/python ] || python=.venv-people/bin/python; \
+	    MOLE='$(OUT)/mole' $$python tests/people/test_people.py
+
+.venv-people/ready: scripts/people/requirements.txt scripts/requirements.txt
+	@scripts/setup.sh --people
+	$(PYTHON) -m venv .venv-people
+	.venv-people/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
 
 .venv/ready: scripts/requirements.txt
 	@scripts/setup.sh --golden

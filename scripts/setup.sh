@@ -6,6 +6,7 @@
 #   scripts/setup.sh --lint      ... and what the linters need
 #   scripts/setup.sh --html      ... and what the browser test of the HTML report needs
 #   scripts/setup.sh --golden    ... and what making golden data anew needs
+#   scripts/setup.sh --people    ... and what drawing and training the small model needs
 #   scripts/setup.sh --more      ... and what some tests use where it is: NumPy, groff, GNU parallel
 #
 # CC=NAME         the compiler that will be used (default cc)
@@ -15,13 +16,14 @@
 # Status: 0 everything is there, 1 something is missing still.
 set -u
 
-want_test=0 want_lint=0 want_html=0 want_golden=0 want_more=0
+want_test=0 want_lint=0 want_html=0 want_golden=0 want_more=0 want_people=0
 for option; do
     case $option in
         --test) want_test=1 ;;
         --lint) want_lint=1 ;;
         --html) want_test=1 want_html=1 ;;
         --golden) want_golden=1 ;;
+        --people) want_golden=1 want_people=1 ;;
         --more) want_more=1 ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p;}' "$0"; exit 0 ;;
         *) echo "setup.sh: unknown option $option (try --help)" >&2; exit 2 ;;
@@ -53,6 +55,8 @@ chromium     chromium                  chromium             chromium    chromium
 chromedriver chromium-driver           chromedriver         chromium    chromium-chromedriver chromedriver  steers the browser
 python3      python3                   python3              python      python3         python        steers the browser
 python       python3,python3-venv      python3              python      python3         python        golden data only
+cairo        libcairo2-dev             cairo-devel          cairo       cairo-dev       cairo         drawing of people
+python-dev   python3-dev               python3-devel        python      python3-dev     python        builds the binding to Cairo
 numpy        python3,python3-numpy     python3-numpy        python-numpy py3-numpy      numpy         tests of the Python packages
 groff        groff-base                groff-base           groff       groff           groff         test of the manual page
 parallel     parallel                  parallel             parallel    parallel        parallel      test of docs/many-machines.md
@@ -109,6 +113,11 @@ find_missing() {
     fi
     if [ $want_golden = 1 ]; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || echo python
+    fi
+    if [ $want_people = 1 ]; then
+        has pkg-config && pkg-config --exists cairo || echo cairo
+        python3 -c 'import os, sysconfig as s; os.stat(s.get_path("include") + "/Python.h")' 2>/dev/null ||
+            echo python-dev
     fi
 }
 
