@@ -335,6 +335,7 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
     else if (!status)
         compare_judge(r, limit);
     if (!status) compare_notes(r, golden->folder, trace_file_path(candidate), options);
+    if (!status) compare_note_skipped(r, "candidate", candidate);
     free(index);
     free(source);
     free(peer);

@@ -81,3 +81,9 @@ void compare_notes(compare_result_t *r, const char *reference, const char *candi
     note_shapes(r);
     if (options->budget == BUDGET_AUTO) note_types(r);
 }
+
+void compare_note_skipped(compare_result_t *r, const char *whose, const trace_file_t *trace) {
+    char *text = trace_file_skipped_text(trace);
+    if (text) add_note(r, xasprintf("the %s holds what is not compared: %s", whose, text));
+    free(text);
+}
