@@ -197,6 +197,16 @@ static json_t *collect_model(const pipeline_t *p, const cli_common_t *common) {
     return out;
 }
 
+static json_t *collect_unread(const st_file_t *file) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < st_unread_count(file); i++) {
+        const st_tensor_t *t = st_unread_at(file, i);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s}", "tensor", t->name, "reason", t->unread));
+    }
+    return list;
+}
+
 static json_t *collect_file(const st_file_t *file) {
     json_t *list = json_array();
     for (size_t i = 0; i < st_count(file); i++) {
@@ -208,6 +218,7 @@ static json_t *collect_file(const st_file_t *file) {
     json_t *out =
         json_pack("{s:s, s:I}", "file", st_path(file), "tensors", (json_int_t)st_count(file));
     json_object_set_new(out, "list", list);
+    if (st_unread_count(file)) json_object_set_new(out, "not_read", collect_unread(file));
     return out;
 }
 
@@ -269,7 +280,7 @@ static void print_all(json_t *what, bool as_json) {
 static int inspect_file(const char *path, bool as_json) {
     err_t err;
     st_file_t *file;
-    if (st_open(&file, path, &err)) return cli_input_error(command, &err);
+    if (st_open_partly(&file, path, &err)) return cli_input_error(command, &err);
     print_all(collect_file(file), as_json);
     st_close(file);
     return 0;

@@ -28,6 +28,16 @@ static json_t *tap_json(const trace_entry_t *entry, const range_t *r) {
                      "f16", fit_json(&r->f16), "bf16", fit_json(&r->bf16));
 }
 
+static json_t *skipped_json(const trace_file_t *trace) {
+    json_t *list = json_array();
+    for (size_t i = 0; i < trace_file_skips(trace); i++) {
+        const trace_skip_t *skip = trace_file_skipped(trace, i);
+        json_array_append_new(list,
+                              json_pack("{s:s, s:s}", "name", skip->name, "reason", skip->reason));
+    }
+    return list;
+}
+
 static void print_json(const trace_file_t *trace, const ranges_t *ranges) {
     const range_summary_t *s = &ranges->summary;
     json_t *list = json_array();
@@ -40,8 +50,9 @@ static void print_json(const trace_file_t *trace, const ranges_t *ranges) {
         "lost_in_f16", integer(s->lost_f16), "beyond_bf16", integer(s->beyond_bf16), "lost_in_bf16",
         integer(s->lost_bf16), "largest", trace_file_at(trace, s->largest)->name, "max_abs",
         ranges->tap[s->largest].max_abs, "headroom_f16", headroom);
-    json_t *all = json_pack("{s:s, s:I, s:o, s:o}", "trace", trace_file_path(trace), "taps",
-                            integer(s->taps), "summary", summary, "ranges", list);
+    json_t *all = json_pack("{s:s, s:I, s:o, s:o, s:o}", "trace", trace_file_path(trace), "taps",
+                            integer(s->taps), "summary", summary, "skipped", skipped_json(trace),
+                            "ranges", list);
     json_dumpf(all, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
     printf("\n");
     json_decref(all);
@@ -113,6 +124,9 @@ static void print_summary(const trace_file_t *trace, const ranges_t *ranges) {
     printf("  numbers become 0 in f16 (<= 2^-25):   %zu taps\n", s->lost_f16);
     printf("  overflow in bf16, become 0 in bf16:   %zu, %zu taps\n", s->beyond_bf16, s->lost_bf16);
     printf("  NaN or Inf already:                   %zu taps\n", s->not_finite);
+    for (size_t i = 0; i < trace_file_skips(trace); i++)
+        printf("  left out: '%s' (%s)\n", trace_file_skipped(trace, i)->name,
+               trace_file_skipped(trace, i)->reason);
 }
 
 int cli_inspect_ranges(const char *path, bool as_json) {

@@ -372,6 +372,7 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
     int status = compare_rows(&c, options, options->limit);
     close_all(&c);
     if (!status) compare_notes(r, golden->folder, trace_file_path(candidate), options);
+    if (!status) compare_note_skipped(r, "candidate", candidate);
     if (status) compare_free(r);
     return status;
 }

@@ -58,6 +58,8 @@ void compare_note(compare_result_t *result, char *text);
 /* Say what two judged traces look like as wholes; paths of the files they came from. */
 void compare_notes(compare_result_t *result, const char *reference, const char *candidate,
                    const compare_options_t *options);
+/* Say what a trace's file holds and the trace does not; whose: "candidate". */
+void compare_note_skipped(compare_result_t *result, const char *whose, const trace_file_t *trace);
 
 /* out = |W||x| + |b| of a linear map on x, in the shape of its output; returns K, or 0 when it has none. */
 size_t compare_bound_magnitudes(const module_t *module, double *out, const double *x,

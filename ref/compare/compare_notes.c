@@ -68,11 +68,11 @@ static void note_coverage(compare_result_t *r) {
 }
 
 static void note_types(compare_result_t *r) {
-    size_t of[DTYPE_BOOL + 1] = {0}, kinds = 0;
+    size_t of[DTYPES] = {0}, kinds = 0;
     char text[160] = "";
     for (size_t i = 0; i < r->rows; i++)
         if (r->row[i].candidate_name) of[r->row[i].candidate_dtype]++;
-    for (size_t d = 0; d <= DTYPE_BOOL; d++) {
+    for (size_t d = 0; d < DTYPES; d++) {
         size_t used = strlen(text);
         if (!of[d]) continue;
         snprintf(text + used, sizeof text - used, "%s%zu as %s", kinds++ ? ", " : "", of[d],
@@ -94,4 +94,10 @@ void compare_notes(compare_result_t *r, const char *reference, const char *candi
     note_shapes(r);
     note_coverage(r);
     if (options->budget == BUDGET_AUTO) note_types(r);
+}
+
+void compare_note_skipped(compare_result_t *r, const char *whose, const trace_file_t *trace) {
+    char *text = trace_file_skipped_text(trace);
+    if (text) compare_note(r, xasprintf("the %s holds what is not compared: %s", whose, text));
+    free(text);
 }

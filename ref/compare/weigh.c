@@ -74,7 +74,7 @@ static budget_t most_votes(const size_t votes[BUDGETS]) {
 }
 
 static void count_storage(compare_result_t *r, size_t votes[BUDGETS]) {
-    size_t of[DTYPE_KINDS] = {0}, most = 0;
+    size_t of[DTYPES] = {0}, most = 0;
     for (size_t i = 0; i < r->rows; i++) {
         if (!r->row[i].candidate_name) continue;
         dtype_t dtype = r->row[i].candidate_dtype;

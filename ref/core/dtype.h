@@ -15,8 +15,19 @@ typedef enum {
     DTYPE_I32,
     DTYPE_U8,
     DTYPE_BOOL,
-    DTYPE_KINDS
+    DTYPE_U64,
+    DTYPE_U32,
+    DTYPE_I16,
+    DTYPE_U16,
+    DTYPE_I8,
+    DTYPE_F8_E4M3,
+    DTYPE_F8_E5M2,
+    DTYPE_F8_E4M3FNUZ,
+    DTYPE_F8_E5M2FNUZ,
+    DTYPE_F8_E8M0
 } dtype_t;
+
+enum { DTYPES = DTYPE_F8_E8M0 + 1 };
 
 /* DTYPE_ of real_t in this build. */
 dtype_t dtype_real(void);
@@ -27,11 +38,14 @@ const char *dtype_name(dtype_t dtype);
 /* 0 and *dtype, or -1 for a name that is not among them. */
 int dtype_parse(const char *name, dtype_t *dtype);
 
-/* out[i] = in[i] for `count` numbers of any floating dtype, stored little endian and possibly unaligned.
+/* out[i] = in[i] for `count` numbers of F64, F32, F16 or BF16, little endian and possibly unaligned.
  * Widening is exact; F64 to a float real_t rounds to nearest, ties to even. */
 void dtype_to_real(real_t *out, const void *in, dtype_t dtype, size_t count);
-/* The same into double: exact for every dtype but I64 beyond 2^53. */
+/* The same of every dtype into double: exact but for I64 and U64 beyond 2^53. */
 void dtype_to_double(double *out, const void *in, dtype_t dtype, size_t count);
+
+/* Turns the bytes of each of `count` numbers around, in place: big endian to little endian. */
+void dtype_swap_bytes(void *data, dtype_t dtype, size_t count);
 
 /* out[i] = in[i] as F32, F16 or BF16, rounded to nearest, ties to even; what F16 cannot hold
  * becomes Inf. out may be in. Not for NaN. */

@@ -13,17 +13,67 @@
 
 static const zip_uint64_t entry_limit = (zip_uint64_t)4 << 30;
 
+typedef struct {
+    char **names;     /* (count) */
+    zip_uint64_t *at; /* (count) in the archive */
+    size_t count;
+} entries_t;
+
 struct npz {
     char *path;
     zip_t *zip;
-    char **names; /* as NumPy shows them: without .npy */
-    size_t count;
+    entries_t arrays; /* names as NumPy shows them: without .npy */
+    entries_t others;
 };
 
-static char *shown_name(const char *entry) {
+static bool is_named_npy(const char *entry) {
     size_t length = strlen(entry);
-    bool npy = length > 4 && strcmp(entry + length - 4, ".npy") == 0;
-    return xasprintf("%.*s", (int)(npy ? length - 4 : length), entry);
+    return length > 4 && strcmp(entry + length - 4, ".npy") == 0;
+}
+
+/* What macOS adds for each file of an archive: MAC OS X's own attributes, under the file's name. */
+static bool is_of_macos(const char *entry) {
+    const char *slash = strrchr(entry, '/'), *base = slash ? slash + 1 : entry;
+    return strncmp(entry, "__MACOSX/", 9) == 0 || strncmp(base, "._", 2) == 0;
+}
+
+/* Whether an entry begins as an array does; false also where it cannot be unpacked. */
+static bool begins_as_array(zip_t *zip, zip_uint64_t at) {
+    char start[6];
+    zip_file_t *file = zip_fopen_index(zip, at, 0);
+    if (!file) return false;
+    bool array = zip_fread(file, start, sizeof start) == (zip_int64_t)sizeof start &&
+                 memcmp(start, "\x93NUMPY", sizeof start) == 0;
+    zip_fclose(file);
+    return array;
+}
+
+static void add_entry(entries_t *entries, const char *name, zip_uint64_t at) {
+    size_t n = entries->count++;
+    entries->names = xrealloc(entries->names, (n + 1) * sizeof *entries->names);
+    entries->at = xrealloc(entries->at, (n + 1) * sizeof *entries->at);
+    entries->names[n] = xstrdup(name);
+    entries->at[n] = at;
+}
+
+/* Sorts entry `at` in. One that is called .npy and begins otherwise is an array, a damaged one. */
+static void sort_entry(npz_t *npz, zip_uint64_t at) {
+    const char *name = zip_get_name(npz->zip, at, ZIP_FL_ENC_RAW);
+    if (!name) name = "";
+    bool npy = is_named_npy(name);
+    if ((!npy || is_of_macos(name)) && !begins_as_array(npz->zip, at)) {
+        add_entry(&npz->others, name, at);
+        return;
+    }
+    char *shown = xasprintf("%.*s", (int)(strlen(name) - (npy ? 4 : 0)), name);
+    add_entry(&npz->arrays, shown, at);
+    free(shown);
+}
+
+static void free_entries(entries_t *entries) {
+    for (size_t i = 0; i < entries->count; i++) free(entries->names[i]);
+    free(entries->names);
+    free(entries->at);
 }
 
 int npz_open(npz_t **npz, const char *path, err_t *err) {
@@ -44,12 +94,8 @@ int npz_open(npz_t **npz, const char *path, err_t *err) {
     npz_t *opened = xcalloc(1, sizeof *opened);
     opened->path = xstrdup(path);
     opened->zip = zip;
-    opened->count = (size_t)zip_get_num_entries(zip, 0);
-    opened->names = xcalloc(opened->count + 1, sizeof *opened->names);
-    for (size_t i = 0; i < opened->count; i++) {
-        const char *entry = zip_get_name(zip, i, ZIP_FL_ENC_RAW);
-        opened->names[i] = shown_name(entry ? entry : "");
-    }
+    zip_int64_t count = zip_get_num_entries(zip, 0);
+    for (zip_int64_t i = 0; i < count; i++) sort_entry(opened, (zip_uint64_t)i);
     *npz = opened;
     return 0;
 }
@@ -57,19 +103,31 @@ int npz_open(npz_t **npz, const char *path, err_t *err) {
 void npz_close(npz_t *npz) {
     if (!npz) return;
     zip_discard(npz->zip);
-    for (size_t i = 0; i < npz->count; i++) free(npz->names[i]);
-    free(npz->names);
+    free_entries(&npz->arrays);
+    free_entries(&npz->others);
     free(npz->path);
     free(npz);
 }
 
+static const char *name_at(const npz_t *npz, const entries_t *entries, size_t index) {
+    REQUIRE(index < entries->count, "npz_name: %s has %zu such entries", npz->path, entries->count);
+    return entries->names[index];
+}
+
 size_t npz_count(const npz_t *npz) {
-    return npz->count;
+    return npz->arrays.count;
 }
 
 const char *npz_name(const npz_t *npz, size_t index) {
-    REQUIRE(index < npz->count, "npz_name: %s has %zu entries", npz->path, npz->count);
-    return npz->names[index];
+    return name_at(npz, &npz->arrays, index);
+}
+
+size_t npz_other_count(const npz_t *npz) {
+    return npz->others.count;
+}
+
+const char *npz_other_name(const npz_t *npz, size_t index) {
+    return name_at(npz, &npz->others, index);
 }
 
 /* ---- an entry in pieces ---------------------------------------------------------------------- */
@@ -120,10 +178,11 @@ static int check_size(const zip_stat_t *stat, const char *path, err_t *err) {
 static int start_stream(npz_stream_t *s, npz_t *npz, size_t index, npy_header_t *header,
                         err_t *err) {
     zip_stat_t stat;
-    if (zip_stat_index(npz->zip, index, 0, &stat) != 0)
+    zip_uint64_t at = npz->arrays.at[index];
+    if (zip_stat_index(npz->zip, at, 0, &stat) != 0)
         return err_set(err, "%s: %s", s->path, zip_strerror(npz->zip));
     if (check_size(&stat, s->path, err) != 0) return -1;
-    s->file = zip_fopen_index(npz->zip, index, 0);
+    s->file = zip_fopen_index(npz->zip, at, 0);
     if (!s->file) return err_set(err, "%s: cannot unpack: %s", s->path, zip_strerror(npz->zip));
     s->held = stat.size < NPY_HEADER_MOST ? (size_t)stat.size : NPY_HEADER_MOST;
     s->start = xmalloc(s->held + 1);
@@ -171,6 +230,7 @@ void npz_stream_close(npz_stream_t *stream) {
 
 static int read_rest(npz_stream_t *s, const npy_header_t *header, npy_t *array, err_t *err) {
     size_t bytes = (size_t)s->left;
+    if (*header->unread) return npy_refuse_unread(header, s->path, err);
     if (s->left > entry_limit)
         return err_set(err, "%s: unpacks to %llu bytes, at most %llu are read", s->path,
                        (unsigned long long)s->left, (unsigned long long)entry_limit);
@@ -179,7 +239,10 @@ static int read_rest(npz_stream_t *s, const npy_header_t *header, npy_t *array, 
     if (!data || (header->fortran && !rows))
         status = err_set(err, "%s: out of memory for %zu bytes", s->path, bytes);
     if (status == 0) status = npz_stream_read(s, data, bytes, err);
-    if (status == 0 && header->fortran) npy_gather(rows, data, header, 0, header->count);
+    if (status == 0 && header->fortran)
+        npy_gather(rows, data, header, 0, header->count);
+    else if (status == 0 && header->big_endian)
+        dtype_swap_bytes(data, header->dtype, header->count);
     if (status == 0) {
         char *kept = header->fortran ? rows : data;
         *array = (npy_t){.dtype = header->dtype, .shape = header->shape, .data = kept};
@@ -192,10 +255,10 @@ static int read_rest(npz_stream_t *s, const npy_header_t *header, npy_t *array, 
 int npz_read(npz_t *npz, const char *name, npy_t *array, err_t *err) {
     char shown[SHOWN_TEXT];
     *array = (npy_t){0};
-    for (size_t i = 0; i < npz->count; i++) {
+    for (size_t i = 0; i < npz->arrays.count; i++) {
         npz_stream_t *stream;
         npy_header_t header;
-        if (strcmp(npz->names[i], name) != 0) continue;
+        if (strcmp(npz->arrays.names[i], name) != 0) continue;
         if (npz_stream_open(&stream, npz, i, &header, err) != 0) return -1;
         int status = read_rest(stream, &header, array, err);
         npz_stream_close(stream);

@@ -22,6 +22,8 @@ typedef struct {
     shape_t shape;
     const void *data; /* little endian, row-major, not necessarily aligned */
     size_t bytes;
+    char *
+        unread; /* NULL, or (st_unread_at) why its numbers are not read: dtype and shape say nothing */
 } st_tensor_t;
 
 typedef struct st_file st_file_t;
@@ -30,6 +32,13 @@ typedef struct st_file st_file_t;
 int st_open(st_file_t **file, const char *path, err_t *err);
 void st_close(st_file_t *file);
 const char *st_path(const st_file_t *file);
+
+/* The same for files of which any part is of use: a tensor of a type that is not read (C64, F4, a name that
+ * is not known) or of more than 8 dimensions is set apart, not refused. Its place in the file is checked as
+ * any other's, and its size where its type has one. */
+int st_open_partly(st_file_t **file, const char *path, err_t *err);
+size_t st_unread_count(const st_file_t *file);
+const st_tensor_t *st_unread_at(const st_file_t *file, size_t index);
 
 /* Tensors stand in the order of their data, which for a trace is the order of execution. */
 size_t st_count(const st_file_t *file);

@@ -4,7 +4,9 @@
  * in data_offsets count from the end of the header. The format forbids holes and overlap, so that
  * sorted by offset every tensor starts where the one before ended, and the last ends with the file.
  * Tensors may be empty (a dimension is 0) and share their offset with a neighbour. */
+#include <ctype.h>
 #include <errno.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -24,9 +26,10 @@ struct st_file {
     char *path;
     unsigned char *map;
     size_t bytes;
-    json_t *header; /* owns the names and the metadata */
-    st_tensor_t *tensors;
-    size_t count;
+    json_t *header;       /* owns the names and the metadata */
+    st_tensor_t *tensors; /* (count + unread) those that are unread after the others */
+    size_t count, unread;
+    bool partly;
     size_t *slots; /* open addressing: index + 1 of a tensor, 0 for empty */
     size_t slot_mask;
 };
@@ -102,11 +105,26 @@ static int check_frame(const st_file_t *file, uint64_t *header_bytes, err_t *err
 
 /* ---- the header ------------------------------------------------------------------------------ */
 
+/* -1 and err for a header that NUL bytes fill up, the one thing of which a parser of JSON says too little. */
+static int refuse_padding(const st_file_t *file, size_t header_bytes, err_t *err) {
+    const unsigned char *header = file->map + LENGTH_BYTES;
+    size_t end = header_bytes, nuls = 0;
+    for (; end > 0 && (header[end - 1] == '\0' || isspace(header[end - 1])); end--)
+        nuls += header[end - 1] == '\0';
+    if (nuls == 0 || end == 0 || header[end - 1] != '}') return 0;
+    return err_set(
+        err,
+        "%s: %zu NUL bytes follow its header's JSON (from byte %zu on), where the format has "
+        "spaces: overwrite each with a space (0x20), and let the writer pad so",
+        file->path, nuls, LENGTH_BYTES + end);
+}
+
 static int parse_json(st_file_t *file, size_t header_bytes, err_t *err) {
     json_error_t where;
     file->header = json_loadb((const char *)file->map + LENGTH_BYTES, header_bytes,
                               JSON_REJECT_DUPLICATES, &where);
     char shown[SHOWN_TEXT];
+    if (!file->header && refuse_padding(file, header_bytes, err) != 0) return -1;
     if (!file->header)
         return err_set(err, "%s: header is not valid JSON at byte %d: %s", file->path,
                        LENGTH_BYTES + where.position, text_shown(shown, where.text));
@@ -116,6 +134,7 @@ static int parse_json(st_file_t *file, size_t header_bytes, err_t *err) {
 static int check_metadata(const st_file_t *file, json_t *metadata, err_t *err) {
     const char *key;
     json_t *value;
+    if (json_is_null(metadata)) return 0;
     if (!json_is_object(metadata))
         return err_set(err, "%s: __metadata__ is not an object", file->path);
     json_object_foreach(metadata, key, value) {
@@ -138,48 +157,97 @@ static int read_size(const json_t *value, const char *what, size_t *size, err_t 
     return 0;
 }
 
-static int read_shape(const json_t *list, shape_t *shape, err_t *err) {
+/* The first SHAPE_DIMS dimensions, how many there are, and their product. */
+static int read_shape(const json_t *list, shape_t *shape, size_t *ndim, size_t *count, err_t *err) {
     if (!json_is_array(list)) return err_set(err, "shape is missing or not a list");
-    size_t ndim = json_array_size(list);
-    if (ndim > SHAPE_DIMS)
-        return err_set(err, "shape has %zu dimensions, at most %d are read", ndim, SHAPE_DIMS);
-    shape->ndim = (int)ndim;
-    for (size_t i = 0; i < ndim; i++)
-        if (read_size(json_array_get(list, i), "shape", &shape->dim[i], err) != 0) return -1;
+    bool overflows = false;
+    *ndim = json_array_size(list);
+    *count = 1;
+    for (size_t i = 0; i < *ndim; i++) {
+        size_t dim = 0;
+        if (read_size(json_array_get(list, i), "shape", &dim, err) != 0) return -1;
+        if (i < SHAPE_DIMS) shape->dim[shape->ndim++] = dim;
+        overflows |= __builtin_mul_overflow(*count, dim, count);
+    }
+    char text[SHAPE_TEXT];
+    return overflows ? err_set(err, "shape %s overflows", shape_text(text, *shape)) : 0;
+}
+
+/* Types of the format that are not read, in bits. */
+static const struct {
+    const char *name, *what;
+    size_t bits;
+} others[] = {{"C64", "complex numbers", 64},
+              {"F6_E2M3", "numbers of 6 bits", 6},
+              {"F6_E3M2", "numbers of 6 bits", 6},
+              {"F4", "numbers of 4 bits", 4}};
+
+/* Fill dtype, or unread. Returns the bits of a number, 0 where unknown. */
+static size_t find_type(st_tensor_t *tensor, const char *dtype) {
+    char shown[SHOWN_TEXT];
+    if (dtype_parse(dtype, &tensor->dtype) == 0) return 8 * dtype_size(tensor->dtype);
+    for (size_t i = 0; i < sizeof others / sizeof others[0]; i++)
+        if (strcmp(dtype, others[i].name) == 0) {
+            tensor->unread = xasprintf("dtype '%s': %s", dtype, others[i].what);
+            return others[i].bits;
+        }
+    tensor->unread = xasprintf("dtype '%s' is not known", text_shown(shown, dtype));
+    return 0;
+}
+
+static int refuse_unread(const st_tensor_t *tensor, err_t *err) {
+    return err_set(
+        err,
+        "%s; read are F64 F32 F16 BF16 I64 I32 I16 I8 U64 U32 U16 U8 BOOL, F8_E4M3 F8_E5M2 "
+        "F8_E4M3FNUZ F8_E5M2FNUZ F8_E8M0",
+        tensor->unread);
+}
+
+static int check_bytes(const st_tensor_t *tensor, const char *dtype, size_t bits, size_t count,
+                       size_t begin, size_t end, err_t *err) {
+    char shape[SHAPE_TEXT];
+    size_t all;
+    shape_text(shape, tensor->shape);
+    if (__builtin_mul_overflow(count, bits, &all)) return err_set(err, "shape %s overflows", shape);
+    if (bits && (all % 8 || all / 8 != end - begin))
+        return err_set(err, "%s of shape %s takes %zu bytes, its data_offsets [%zu, %zu] hold %zu",
+                       dtype, shape, all / 8 + (all % 8 != 0), begin, end, end - begin);
+    return 0;
+}
+
+static int read_offsets(const json_t *offsets, size_t data_bytes, size_t *begin, size_t *end,
+                        err_t *err) {
+    if (!json_is_array(offsets) || json_array_size(offsets) != 2)
+        return err_set(err, "data_offsets is missing or not a list of two");
+    if (read_size(json_array_get(offsets, 0), "data_offsets", begin, err) != 0) return -1;
+    if (read_size(json_array_get(offsets, 1), "data_offsets", end, err) != 0) return -1;
+    if (*begin > *end) return err_set(err, "data_offsets [%zu, %zu] are reversed", *begin, *end);
+    if (*end > data_bytes)
+        return err_set(err,
+                       "data_offsets [%zu, %zu] end after the file's %zu bytes of data: truncated",
+                       *begin, *end, data_bytes);
     return 0;
 }
 
 static int read_tensor(const json_t *entry, const unsigned char *data, size_t data_bytes,
-                       st_tensor_t *tensor, err_t *err) {
-    char shown[SHOWN_TEXT], shape[SHAPE_TEXT];
-    size_t begin = 0, end = 0, count, bytes;
+                       st_tensor_t *tensor, bool partly, err_t *err) {
+    size_t begin = 0, end = 0, count = 0, ndim = 0;
     if (!json_is_object(entry)) return err_set(err, "entry is not an object");
     const char *dtype = json_string_value(json_object_get(entry, "dtype"));
     if (!dtype) return err_set(err, "dtype is missing or not a string");
-    if (dtype_parse(dtype, &tensor->dtype) != 0)
-        return err_set(err, "dtype '%s' is not among F64 F32 F16 BF16 I64 I32 U8 BOOL",
-                       text_shown(shown, dtype));
-    if (read_shape(json_object_get(entry, "shape"), &tensor->shape, err) != 0) return -1;
-
-    const json_t *offsets = json_object_get(entry, "data_offsets");
-    if (!json_is_array(offsets) || json_array_size(offsets) != 2)
-        return err_set(err, "data_offsets is missing or not a list of two");
-    if (read_size(json_array_get(offsets, 0), "data_offsets", &begin, err) != 0) return -1;
-    if (read_size(json_array_get(offsets, 1), "data_offsets", &end, err) != 0) return -1;
-    if (begin > end) return err_set(err, "data_offsets [%zu, %zu] are reversed", begin, end);
-    if (end > data_bytes)
-        return err_set(err,
-                       "data_offsets [%zu, %zu] end after the file's %zu bytes of data: truncated",
-                       begin, end, data_bytes);
-
-    if (!shape_count_checked(tensor->shape, &count) ||
-        __builtin_mul_overflow(count, dtype_size(tensor->dtype), &bytes))
-        return err_set(err, "shape %s overflows", shape_text(shape, tensor->shape));
-    if (bytes != end - begin)
-        return err_set(err, "%s of shape %s takes %zu bytes, its data_offsets [%zu, %zu] hold %zu",
-                       dtype, shape_text(shape, tensor->shape), bytes, begin, end, end - begin);
+    size_t bits = find_type(tensor, dtype);
+    if (tensor->unread && !partly) return refuse_unread(tensor, err);
+    if (read_shape(json_object_get(entry, "shape"), &tensor->shape, &ndim, &count, err) != 0)
+        return -1;
+    if (ndim > SHAPE_DIMS && !tensor->unread)
+        tensor->unread =
+            xasprintf("shape has %zu dimensions, at most %d are read", ndim, SHAPE_DIMS);
+    if (tensor->unread && !partly) return err_set(err, "%s", tensor->unread);
+    if (read_offsets(json_object_get(entry, "data_offsets"), data_bytes, &begin, &end, err) != 0 ||
+        check_bytes(tensor, dtype, bits, count, begin, end, err) != 0)
+        return -1;
     tensor->data = data + begin;
-    tensor->bytes = bytes;
+    tensor->bytes = end - begin;
     return 0;
 }
 
@@ -197,8 +265,11 @@ static int read_tensors(st_file_t *file, size_t header_bytes, err_t *err) {
         }
         st_tensor_t *tensor = &file->tensors[file->count];
         tensor->name = name;
-        if (read_tensor(entry, data, data_bytes, tensor, err) != 0)
+        if (read_tensor(entry, data, data_bytes, tensor, file->partly, err) != 0) {
+            free(tensor->unread);
+            tensor->unread = NULL;
             return err_prefix(err, "%s: tensor '%s'", file->path, text_shown(shown, name));
+        }
         file->count++;
     }
     return 0;
@@ -244,6 +315,18 @@ static int check_layout(const st_file_t *file, size_t header_bytes, err_t *err) 
     return 0;
 }
 
+/* Those that are unread to the end, both parts in their order. */
+static void set_apart(st_file_t *file, st_tensor_t *work) {
+    size_t all = file->count;
+    file->count = 0;
+    for (size_t i = 0; i < all; i++)
+        if (file->tensors[i].unread)
+            work[file->unread++] = file->tensors[i];
+        else
+            file->tensors[file->count++] = file->tensors[i];
+    memcpy(file->tensors + file->count, work, file->unread * sizeof *work);
+}
+
 /* ---- lookup ---------------------------------------------------------------------------------- */
 
 /* FNV-1a */
@@ -277,16 +360,18 @@ static int load(st_file_t *file, err_t *err) {
     if (read_tensors(file, (size_t)header_bytes, err) != 0) return -1;
     st_tensor_t *work = xcalloc(file->count + 1, sizeof *work);
     sort_tensors(file->tensors, work, file->count);
+    int status = check_layout(file, (size_t)header_bytes, err);
+    if (status == 0) set_apart(file, work);
     free(work);
-    if (check_layout(file, (size_t)header_bytes, err) != 0) return -1;
-    build_lookup(file);
-    return 0;
+    if (status == 0) build_lookup(file);
+    return status;
 }
 
-int st_open(st_file_t **file, const char *path, err_t *err) {
+static int open_file(st_file_t **file, const char *path, bool partly, err_t *err) {
     *file = NULL;
     st_file_t *opened = xcalloc(1, sizeof *opened);
     opened->path = xstrdup(path);
+    opened->partly = partly;
     if (load(opened, err) != 0) {
         st_close(opened);
         return -1;
@@ -295,8 +380,17 @@ int st_open(st_file_t **file, const char *path, err_t *err) {
     return 0;
 }
 
+int st_open(st_file_t **file, const char *path, err_t *err) {
+    return open_file(file, path, false, err);
+}
+
+int st_open_partly(st_file_t **file, const char *path, err_t *err) {
+    return open_file(file, path, true, err);
+}
+
 void st_close(st_file_t *file) {
     if (!file) return;
+    for (size_t i = 0; i < file->count + file->unread; i++) free(file->tensors[i].unread);
     if (file->map) munmap(file->map, file->bytes);
     json_decref(file->header);
     free(file->tensors);
@@ -317,6 +411,16 @@ const st_tensor_t *st_at(const st_file_t *file, size_t index) {
     REQUIRE(index < file->count, "st_at: %s has %zu tensors, not %zu", file->path, file->count,
             index);
     return &file->tensors[index];
+}
+
+size_t st_unread_count(const st_file_t *file) {
+    return file->unread;
+}
+
+const st_tensor_t *st_unread_at(const st_file_t *file, size_t index) {
+    REQUIRE(index < file->unread, "st_unread_at: %s has %zu such tensors, not %zu", file->path,
+            file->unread, index);
+    return &file->tensors[file->count + index];
 }
 
 const st_tensor_t *st_find(const st_file_t *file, const char *name) {

@@ -102,6 +102,7 @@ int ranges_of_trace(ranges_t *ranges, trace_file_t *trace, err_t *err) {
     *ranges = (ranges_t){0};
     if (taps == 0)
         return err_set(err, "%s: holds no tensors, a trace was expected", trace_file_path(trace));
+    trace_file_round(trace);
     double *piece = xmalloc(PIECE * sizeof *piece);
     ranges->tap = xcalloc(taps, sizeof *ranges->tap);
     for (size_t i = 0; status == 0 && i < taps; i++)

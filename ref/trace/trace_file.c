@@ -3,6 +3,7 @@
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -20,6 +21,9 @@ struct trace_file {
     trace_source_t *source;
     trace_entry_t *entries; /* (count), owned names */
     size_t count, room;
+    trace_skip_t *skipped; /* (skips) */
+    size_t skips;
+    bool rounds;   /* trace_file_round */
     size_t *slots; /* open addressing: index + 1 of an entry, 0 for empty; at most half full */
     size_t slot_mask;
     name_ids_t aliases;
@@ -68,14 +72,18 @@ static const char *name_defect(const char *name) {
     return NULL;
 }
 
-/* Only ASCII of a name that was refused: what else it holds may be what is wrong with it. */
-static int refuse_name(const trace_file_t *trace, const char *name, const char *defect,
-                       err_t *err) {
-    char shown[SHOWN_TEXT];
+/* Only ASCII of a name that has a defect: what else it holds may be what is wrong with it. */
+static const char *ascii_shown(char shown[SHOWN_TEXT], const char *name) {
     text_shown(shown, name);
     for (char *p = shown; *p; p++)
         if ((unsigned char)*p >= 0x80) *p = '?';
-    return err_set(err, "%s: the name '%s' %s", trace->path, shown, defect);
+    return shown;
+}
+
+static int refuse_name(const trace_file_t *trace, const char *name, const char *defect,
+                       err_t *err) {
+    char shown[SHOWN_TEXT];
+    return err_set(err, "%s: the name '%s' %s", trace->path, ascii_shown(shown, name), defect);
 }
 
 int trace_add(trace_file_t *trace, const char *name, dtype_t dtype, shape_t shape, err_t *err) {
@@ -96,22 +104,71 @@ int trace_add(trace_file_t *trace, const char *name, dtype_t dtype, shape_t shap
     return 0;
 }
 
+/* ---- what is skipped ------------------------------------------------------------------------- */
+
+void trace_skip(trace_file_t *trace, const char *name, const char *reason) {
+    char shown[SHOWN_TEXT], why[SHOWN_TEXT];
+    if (name_defect(name))
+        ascii_shown(shown, name);
+    else
+        text_shown(shown, name);
+    if (name_defect(reason))
+        ascii_shown(why, reason);
+    else
+        text_shown(why, reason);
+    size_t n = trace->skips++;
+    trace->skipped = xrealloc(trace->skipped, (n + 1) * sizeof *trace->skipped);
+    trace->skipped[n] = (trace_skip_t){xstrdup(shown), xstrdup(why)};
+}
+
+char *trace_file_skipped_text(const trace_file_t *trace) {
+    enum { NAMED = 4 };
+    char *text = NULL;
+    for (size_t i = 0; i < trace->skips && i < NAMED; i++) {
+        const trace_skip_t *skip = &trace->skipped[i];
+        char *longer = xasprintf("%s%s'%s' (%s)", text ? text : "", text ? ", " : "", skip->name,
+                                 skip->reason);
+        free(text);
+        text = longer;
+    }
+    if (trace->skips <= NAMED) return text;
+    char *longer = xasprintf("%s and %zu more", text, trace->skips - NAMED);
+    free(text);
+    return longer;
+}
+
+static int refuse_skipped(const trace_file_t *trace, err_t *err) {
+    char *text = trace_file_skipped_text(trace);
+    err_set(err, "%s: holds no numbers that are read: %s", trace->path, text);
+    free(text);
+    return -1;
+}
+
 /* ---- numbers --------------------------------------------------------------------------------- */
 
-int trace_widen(double *out, const void *in, const trace_entry_t *entry, size_t count,
-                const char *path, err_t *err) {
+static int refuse_integer(const trace_entry_t *entry, int64_t bits, const char *path, err_t *err) {
+    char shown[SHOWN_TEXT], number[32];
+    if (entry->dtype == DTYPE_U64)
+        snprintf(number, sizeof number, "%llu", (unsigned long long)bits);
+    else
+        snprintf(number, sizeof number, "%lld", (long long)bits);
+    return err_set(err,
+                   "%s: '%s' holds the %s %s, beyond 2^53, where float64 has no longer every "
+                   "integer; store it as F64",
+                   path, text_shown(shown, entry->name), dtype_name(entry->dtype), number);
+}
+
+int trace_widen(const trace_file_t *trace, size_t index, double *out, const void *in, size_t count,
+                err_t *err) {
+    const trace_entry_t *entry = &trace->entries[index];
     const int64_t most = (int64_t)1 << 53;
-    char shown[SHOWN_TEXT];
     dtype_to_double(out, in, entry->dtype, count);
-    if (entry->dtype != DTYPE_I64) return 0;
+    if (trace->rounds || (entry->dtype != DTYPE_I64 && entry->dtype != DTYPE_U64)) return 0;
     for (size_t i = 0; i < count; i++) {
-        int64_t value;
+        int64_t value; /* a U64 beyond 2^63 is negative here, and beyond 2^53 too */
         memcpy(&value, (const char *)in + i * sizeof value, sizeof value);
-        if (value < -most || value > most)
-            return err_set(err,
-                           "%s: '%s' holds the I64 %lld, beyond 2^53, where float64 has no longer "
-                           "every integer; store it as F64",
-                           path, text_shown(shown, entry->name), (long long)value);
+        if (value > most || value < (entry->dtype == DTYPE_U64 ? 0 : -most))
+            return refuse_integer(entry, value, trace->path, err);
     }
     return 0;
 }
@@ -138,8 +195,7 @@ static int read_safetensors(trace_source_t *self, size_t index, size_t first, si
             s->kept = 0;
         }
         s->kept += n * size;
-        if (trace_widen(out + done, data + done * size, entry, n, st_path(s->file), err) != 0)
-            return -1;
+        if (trace_widen(s->trace, index, out + done, data + done * size, n, err) != 0) return -1;
     }
     return 0;
 }
@@ -155,7 +211,9 @@ static void close_safetensors(trace_source_t *self) {
 
 trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err) {
     st_file_t *file;
-    if (st_open(&file, trace_file_path(trace), err) != 0) return NULL;
+    if (st_open_partly(&file, trace_file_path(trace), err) != 0) return NULL;
+    for (size_t i = 0; i < st_unread_count(file); i++)
+        trace_skip(trace, st_unread_at(file, i)->name, st_unread_at(file, i)->unread);
     for (size_t i = 0; i < st_count(file); i++) {
         const st_tensor_t *tensor = st_at(file, i);
         if (trace_add(trace, tensor->name, tensor->dtype, tensor->shape, err) != 0) {
@@ -205,19 +263,25 @@ int trace_file_open(trace_file_t **trace, const char *path, err_t *err) {
     opened->path = xstrdup(path);
     make_room(opened);
     opened->source = open_source(opened, err);
-    if (!opened->source) {
+    int status = opened->source ? 0 : -1;
+    if (status == 0 && opened->count == 0 && opened->skips) status = refuse_skipped(opened, err);
+    if (status == 0)
+        *trace = opened;
+    else
         trace_file_close(opened);
-        return -1;
-    }
-    *trace = opened;
-    return 0;
+    return status;
 }
 
 void trace_file_close(trace_file_t *trace) {
     if (!trace) return;
     if (trace->source) trace->source->close(trace->source);
     for (size_t i = 0; i < trace->count; i++) free((char *)trace->entries[i].name);
+    for (size_t i = 0; i < trace->skips; i++) {
+        free(trace->skipped[i].name);
+        free(trace->skipped[i].reason);
+    }
     free(trace->entries);
+    free(trace->skipped);
     free(trace->slots);
     name_ids_free(&trace->aliases);
     free(trace->aliased);
@@ -261,6 +325,20 @@ void trace_file_set_alias(trace_file_t *trace, size_t index, const char *alias) 
 size_t trace_file_find_alias(const trace_file_t *trace, const char *alias) {
     size_t id = name_id_of(&trace->aliases, alias);
     return id == SIZE_MAX ? SIZE_MAX : trace->aliased[id];
+}
+
+size_t trace_file_skips(const trace_file_t *trace) {
+    return trace->skips;
+}
+
+const trace_skip_t *trace_file_skipped(const trace_file_t *trace, size_t index) {
+    REQUIRE(index < trace->skips, "trace_file_skipped: %s has %zu, not %zu", trace->path,
+            trace->skips, index);
+    return &trace->skipped[index];
+}
+
+void trace_file_round(trace_file_t *trace) {
+    trace->rounds = true;
 }
 
 const char *trace_file_metadata(const trace_file_t *trace, const char *key) {

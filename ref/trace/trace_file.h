@@ -7,7 +7,8 @@
  *                        ".npy", in the byte order of names
  *   FILE.npz             arrays in the order of the archive
  *
- * docs/trace-format.md says exactly what is read. The file is hostile until checked; what trace_file_open
+ * docs/trace-format.md says exactly what is read. An entry that holds no numbers, or numbers of a type that
+ * is not read, is skipped: it is no entry of the trace, and listed with its reason. The file is hostile until checked; what trace_file_open
  * returned can be read without further checks but for I/O errors. Nothing is held in memory but names and
  * at most 16 MiB: a trace may be larger than the machine. (The exception: an array in Fortran order is held
  * while it is read, since its rows lie all over it; such an array of more than 1 GiB in a .npz is
@@ -31,7 +32,7 @@ typedef struct {
 
 typedef struct trace_file trace_file_t;
 
-/* 0, or -1 and err. trace_file_close is due on success. */
+/* 0, or -1 and err: also where all that the file holds was skipped. trace_file_close is due on success. */
 int trace_file_open(trace_file_t **trace, const char *path, err_t *err);
 void trace_file_close(trace_file_t *trace);
 const char *trace_file_path(const trace_file_t *trace);
@@ -45,14 +46,28 @@ size_t trace_file_find(const trace_file_t *trace, const char *name);
 void trace_file_set_alias(trace_file_t *trace, size_t index, const char *alias);
 /* The entry with that alias, or SIZE_MAX. Constant time. */
 size_t trace_file_find_alias(const trace_file_t *trace, const char *alias);
+/* What the file holds besides, and no trace of numbers does: in the file's order. Names and reasons are
+ * UTF-8 without control characters, at most 199 bytes. */
+typedef struct {
+    char *name, *reason; /* "ids", "dtype 'C64': complex numbers" */
+} trace_skip_t;
+size_t trace_file_skips(const trace_file_t *trace);
+const trace_skip_t *trace_file_skipped(const trace_file_t *trace, size_t index);
+/* "'ids' (dtype 'C64': complex numbers), 'README.txt' (no array) and 3 more": owned by the caller; NULL where
+ * nothing was skipped. */
+char *trace_file_skipped_text(const trace_file_t *trace);
 /* A metadata value of a safetensors file, or NULL. */
 const char *trace_file_metadata(const trace_file_t *trace, const char *key);
 
 /* out[0 .. count) = numbers first .. first + count of an entry, row-major in torch's order, exact.
- * 0, or -1 and err: an I/O error, a file that changed, or an I64 beyond 2^53, which no double holds.
+ * 0, or -1 and err: an I/O error, a file that changed, or an I64 or U64 beyond 2^53, where doubles have gaps.
  * Sequential reads of one entry are cheap in every format; in a .npz any other read starts it anew. One
  * thread at a time. */
 int trace_file_read(trace_file_t *trace, size_t index, size_t first, size_t count, double *out,
                     err_t *err);
+
+/* From now on an integer beyond 2^53 is rounded to a double and no error: for whoever asks how large numbers
+ * are, not which. */
+void trace_file_round(trace_file_t *trace);
 
 #endif

@@ -25,6 +25,7 @@ typedef struct {
     const trace_file_t *trace;
     trace_index_t index;
     npy_file_t *files; /* (index.rows) */
+    size_t *row;       /* (trace_file_count) of an entry */
     char *piece;       /* (PIECE) */
     char *map;         /* file `mapped`, or NULL */
     size_t mapped;
@@ -36,15 +37,15 @@ static void unmap(folder_t *f) {
     f->map = NULL;
 }
 
-static int map(folder_t *f, size_t index, err_t *err) {
-    if (f->map && f->mapped == index) return 0;
+static int map(folder_t *f, size_t row, err_t *err) {
+    if (f->map && f->mapped == row) return 0;
     unmap(f);
-    char *path = file_join(trace_file_path(f->trace), f->index.row[index].file);
+    char *path = file_join(trace_file_path(f->trace), f->index.row[row].file);
     size_t bytes = 0;
     int fd = file_open_read(path, &bytes, err), status = fd < 0 ? -1 : 0;
-    if (fd >= 0 && bytes != f->files[index].bytes)
+    if (fd >= 0 && bytes != f->files[row].bytes)
         status = err_set(err, "%s: has %zu bytes now, had %zu when the trace was opened", path,
-                         bytes, f->files[index].bytes);
+                         bytes, f->files[row].bytes);
     if (status == 0) {
         void *memory = mmap(NULL, bytes, PROT_READ, MAP_PRIVATE, fd, 0);
         if (memory == MAP_FAILED)
@@ -54,7 +55,7 @@ static int map(folder_t *f, size_t index, err_t *err) {
     }
     if (fd >= 0) close(fd);
     free(path);
-    f->mapped = index;
+    f->mapped = row;
     f->kept = 0;
     return status;
 }
@@ -62,19 +63,18 @@ static int map(folder_t *f, size_t index, err_t *err) {
 static int read_folder(trace_source_t *self, size_t index, size_t first, size_t count, double *out,
                        err_t *err) {
     folder_t *f = (folder_t *)self;
-    const trace_entry_t *entry = trace_file_at(f->trace, index);
-    const npy_header_t *header = &f->files[index].header;
-    size_t size = dtype_size(entry->dtype), most = PIECE / size;
-    if (map(f, index, err) != 0) return -1;
+    size_t row = f->row[index];
+    const npy_header_t *header = &f->files[row].header;
+    size_t size = dtype_size(header->dtype), most = PIECE / size;
+    if (map(f, row, err) != 0) return -1;
     for (size_t done = 0, n; done < count; done += n) {
         n = count - done < most ? count - done : most;
         npy_gather(f->piece, f->map + header->offset, header, first + done, n);
-        if (trace_widen(out + done, f->piece, entry, n, trace_file_path(f->trace), err) != 0)
-            return -1;
+        if (trace_widen(f->trace, index, out + done, f->piece, n, err) != 0) return -1;
         f->kept += n * size;
         /* In Fortran order the next piece lies on the very same pages. */
         if (f->kept < TRACE_KEEP || header->fortran) continue;
-        (void)madvise(f->map, f->files[index].bytes, MADV_DONTNEED);
+        (void)madvise(f->map, f->files[row].bytes, MADV_DONTNEED);
         f->kept = 0;
     }
     return 0;
@@ -85,6 +85,7 @@ static void close_folder(trace_source_t *self) {
     unmap(f);
     trace_index_free(&f->index);
     free(f->files);
+    free(f->row);
     free(f->piece);
     free(f);
 }
@@ -113,8 +114,11 @@ static int add_files(folder_t *f, trace_file_t *trace, err_t *err) {
         const trace_index_row_t *row = &f->index.row[i];
         char *path = file_join(trace_file_path(trace), row->file), shown[SHOWN_TEXT];
         const npy_header_t *header = &f->files[i].header;
+        f->row[trace_file_count(trace)] = i;
         if (read_header(&f->files[i], path, start, err) != 0)
             status = err_prefix(err, "%s: '%s'", f->index.path, text_shown(shown, row->name));
+        else if (*header->unread)
+            trace_skip(trace, row->name, header->unread);
         else
             status = trace_add(trace, row->name, header->dtype, header->shape, err);
         free(path);
@@ -130,6 +134,7 @@ trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err) {
     f->piece = xmalloc(PIECE);
     int status = trace_index_read(&f->index, trace_file_path(trace), err);
     f->files = xcalloc(f->index.rows + 1, sizeof *f->files);
+    f->row = xcalloc(f->index.rows + 1, sizeof *f->row);
     if (status == 0) status = add_files(f, trace, err);
     if (status == 0) return &f->source;
     close_folder(&f->source);

@@ -17,6 +17,7 @@ typedef struct {
     trace_source_t source; /* first: a pointer to it is a pointer to the whole */
     npz_t *npz;
     const trace_file_t *trace;
+    size_t *array;        /* (trace_file_count) of an entry, in the archive */
     npz_stream_t *stream; /* NULL: none under way */
     npy_header_t header;  /* of the array under way */
     size_t index, at;     /* which it is, and how many of its numbers were unpacked */
@@ -35,7 +36,7 @@ static int start(npz_source_t *s, size_t index, err_t *err) {
     stop(s);
     s->index = index;
     s->at = 0;
-    if (npz_stream_open(&s->stream, s->npz, index, &s->header, err) != 0) return -1;
+    if (npz_stream_open(&s->stream, s->npz, s->array[index], &s->header, err) != 0) return -1;
     if (!s->header.fortran) return 0;
     size_t bytes = s->header.count * dtype_size(s->header.dtype);
     s->whole = malloc(bytes + 1);
@@ -47,13 +48,15 @@ static int start(npz_source_t *s, size_t index, err_t *err) {
 /* Unpacks the next `count` numbers, at most what fits a piece. */
 static int next(npz_source_t *s, size_t count, err_t *err) {
     s->at += count;
-    return npz_stream_read(s->stream, s->piece, count * dtype_size(s->header.dtype), err);
+    if (npz_stream_read(s->stream, s->piece, count * dtype_size(s->header.dtype), err) != 0)
+        return -1;
+    if (s->header.big_endian) dtype_swap_bytes(s->piece, s->header.dtype, count);
+    return 0;
 }
 
 static int read_range(npz_source_t *s, size_t index, size_t first, size_t count, double *out,
                       err_t *err) {
     const trace_entry_t *entry = trace_file_at(s->trace, index);
-    const char *path = trace_file_path(s->trace);
     size_t most = PIECE / dtype_size(entry->dtype);
     if (!s->stream || s->index != index || (!s->whole && s->at > first))
         if (start(s, index, err) != 0) return -1;
@@ -65,7 +68,7 @@ static int read_range(npz_source_t *s, size_t index, size_t first, size_t count,
             npy_gather(s->piece, s->whole, &s->header, first + done, n);
         else if (next(s, n, err) != 0)
             return -1;
-        if (trace_widen(out + done, s->piece, entry, n, path, err) != 0) return -1;
+        if (trace_widen(s->trace, index, out + done, s->piece, n, err) != 0) return -1;
     }
     return 0;
 }
@@ -82,6 +85,7 @@ static void close_npz(trace_source_t *self) {
     npz_source_t *s = (npz_source_t *)self;
     stop(s);
     npz_close(s->npz);
+    free(s->array);
     free(s->piece);
     free(s);
 }
@@ -93,6 +97,7 @@ static int add_entry(trace_file_t *trace, npz_t *npz, size_t index, err_t *err) 
     npy_header_t header;
     if (npz_stream_open(&stream, npz, index, &header, err) != 0) return -1;
     npz_stream_close(stream);
+    if (*header.unread) return trace_skip(trace, name, header.unread), 0;
     if (header.fortran && header.count * dtype_size(header.dtype) > fortran_most)
         return err_set(err,
                        "%s: '%s' is an array in Fortran order of more than 1 GiB, which would have "
@@ -104,15 +109,20 @@ static int add_entry(trace_file_t *trace, npz_t *npz, size_t index, err_t *err) 
 trace_source_t *trace_open_npz(trace_file_t *trace, err_t *err) {
     npz_t *npz;
     if (npz_open(&npz, trace_file_path(trace), err) != 0) return NULL;
-    for (size_t i = 0; i < npz_count(npz); i++)
-        if (add_entry(trace, npz, i, err) != 0) {
-            npz_close(npz);
-            return NULL;
-        }
     npz_source_t *s = xcalloc(1, sizeof *s);
     s->source = (trace_source_t){read_npz, NULL, close_npz};
     s->npz = npz;
     s->trace = trace;
     s->piece = xmalloc(PIECE);
+    s->array = xcalloc(npz_count(npz) + 1, sizeof *s->array);
+    for (size_t i = 0; i < npz_count(npz); i++) {
+        s->array[trace_file_count(trace)] = i;
+        if (add_entry(trace, npz, i, err) != 0) {
+            close_npz(&s->source);
+            return NULL;
+        }
+    }
+    for (size_t i = 0; i < npz_other_count(npz); i++)
+        trace_skip(trace, npz_other_name(npz, i), "no array");
     return &s->source;
 }

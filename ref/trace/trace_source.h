@@ -25,14 +25,18 @@ struct trace_source {
  * characters, or there already. The name is copied. */
 int trace_add(trace_file_t *trace, const char *name, dtype_t dtype, shape_t shape, err_t *err);
 
+/* What is in the file and no entry, and why. Both are copied, and cleaned. */
+void trace_skip(trace_file_t *trace, const char *name, const char *reason);
+
 /* Each declares the entries of trace_file_path and returns its source, which the trace then owns; or
  * NULL and err. */
 trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err);
 trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err);
 trace_source_t *trace_open_npz(trace_file_t *trace, err_t *err);
 
-/* out = in, widened; -1 and err ("PATH: 'NAME': ...") for an I64 that no double holds. */
-int trace_widen(double *out, const void *in, const trace_entry_t *entry, size_t count,
-                const char *path, err_t *err);
+/* out = `count` numbers of entry `index` as they are in the file, widened; -1 and err ("PATH: 'NAME': ...") for
+ * an I64 or U64 beyond 2^53. */
+int trace_widen(const trace_file_t *trace, size_t index, double *out, const void *in, size_t count,
+                err_t *err);
 
 #endif

@@ -31,6 +31,11 @@ static const case_t cases[] = {
     {"{}", 0, NULL},
     {"{}      ", 0, NULL},
     {"{\"__metadata__\":{}}", 0, NULL},
+    {"{\"__metadata__\":null}", 0, NULL},
+    {"{\"__metadata__\":null," T("a", "F32", "[1]", "[0,4]") "}", 4, NULL},
+    {"{}\n\t \r", 0, NULL},
+    {"{" T("a", "U16", "[1]", "[0,2]") "," T("b", "F8_E4M3", "[2]", "[2,4]") "}", 4, NULL},
+    {"{" T("a", "I16", "[0]", "[0,0]") "}", 0, NULL},
     {"{" T("a", "F32", "[2]", "[0,8]") "}", 8, NULL},
     {"{" T("b", "F32", "[2]", "[8,16]") "," T("a", "F16", "[4]", "[0,8]") "}", 16, NULL},
     {"{" T("a", "F32", "[0,7]", "[0,0]") "," T("b", "U8", "[]", "[0,1]") "}", 1, NULL},
@@ -52,6 +57,10 @@ static const case_t cases[] = {
     {"{\"a\xff\":1}", 0, "not valid JSON"},
     {"{\"\xed\xa0\x80\":1}", 0, "not valid JSON"},
     {"{\"__metadata__\":[]}", 0, "__metadata__ is not an object"},
+    {"{\"__metadata__\":false}", 0, "__metadata__ is not an object"},
+    {"{\"__metadata__\":\"\"}", 0, "__metadata__ is not an object"},
+    {"{\"__metadata__\":{\"k\":null}}", 0, "not a string"},
+    {"{\"a\":null,\"__metadata__\":null}", 0, "entry is not an object"},
     {"{\"__metadata__\":{\"k\":1}}", 0, "not a string"},
     /* duplicates */
     {"{" T("a", "U8", "[1]", "[0,1]") "," T("a", "U8", "[1]", "[1,2]") "}", 2, "duplicate"},
@@ -61,6 +70,8 @@ static const case_t cases[] = {
     {"{" T("a", "U8", "[1]", "[0,1]") "," T("\\u0061", "U8", "[1]", "[1,2]") "}", 2, "duplicate"},
     /* dtype */
     {"{" T("a", "F8", "[1]", "[0,1]") "}", 1, "dtype 'F8'"},
+    {"{" T("a", "C64", "[1]", "[0,8]") "}", 8, "dtype 'C64': complex numbers"},
+    {"{" T("a", "F4", "[2]", "[0,1]") "}", 1, "dtype 'F4': numbers of 4 bits"},
     {"{" T("a", "f32", "[1]", "[0,4]") "}", 4, "dtype 'f32'"},
     {"{" T("a", "", "[1]", "[0,4]") "}", 4, "dtype ''"},
     {"{\"a\":{\"shape\":[1],\"data_offsets\":[0,1]}}", 1, "dtype is missing"},
@@ -135,6 +146,29 @@ static void headers(void **state) {
         expect(write_file("case.safetensors", bytes, header, bytes, cases[i].data),
                cases[i].defect);
     }
+}
+
+/* NUL for the spaces that should fill the header up: said in words, since a file looks right in most viewers. */
+static void padding(void **state) {
+    (void)state;
+    static const struct {
+        const char *header;
+        size_t bytes;
+        const char *defect;
+    } bad[] = {
+        {"{}\0\0\0\0\0\0", 8, "6 NUL bytes follow its header's JSON (from byte 10 on)"},
+        {"{} \0\0 \0\n", 8, "3 NUL bytes"},
+        {"{}\0", 3, "1 NUL bytes"},
+        {"{\"a\"\0}", 6, "not valid JSON"},
+        {"{\"a\":\0\0\0", 8, "not valid JSON"},
+        {"{\0}\0", 4, "NUL"},
+        {"{}\0x", 4, "not valid JSON"},
+    };
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
+        expect(write_file("nul.safetensors", bad[i].bytes, bad[i].header, bad[i].bytes, 0),
+               bad[i].defect);
+    /* not the padding's fault: the sentence that a file without it gets too */
+    expect(write_file("fine", 8, "{}      ", 8, 0), NULL);
 }
 
 /* ---- frames ---------------------------------------------------------------------------------- */
@@ -295,13 +329,10 @@ static void damaged_anywhere(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(headers),
-        cmocka_unit_test(frames),
-        cmocka_unit_test(other_formats),
-        cmocka_unit_test(no_permission),
-        cmocka_unit_test(deep_nesting),
-        cmocka_unit_test(message_is_tame),
-        cmocka_unit_test(truncated_anywhere),
+        cmocka_unit_test(headers),          cmocka_unit_test(padding),
+        cmocka_unit_test(frames),           cmocka_unit_test(other_formats),
+        cmocka_unit_test(no_permission),    cmocka_unit_test(deep_nesting),
+        cmocka_unit_test(message_is_tame),  cmocka_unit_test(truncated_anywhere),
         cmocka_unit_test(damaged_anywhere),
     };
     return cmocka_run_group_tests_name("safetensors-hostile", tests, scratch_setup,

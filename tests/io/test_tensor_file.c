@@ -69,6 +69,30 @@ static void every_kind(void **state) {
     assert_reads(make_npz("xy.npz", 2), "other");
 }
 
+/* A README beside the one array is no second tensor; the order of bytes is the writer's affair. */
+static void of_others(void **state) {
+    (void)state;
+    static const char npy[] = "\x93NUMPY\x01\0\x3c\0"
+                              "{'descr': '>f2', 'fortran_order': False, 'shape': (2L, 3L)}\n"
+                              "\x38\0\xbc\0\x40\0\x42\0\x44\0\0\0";
+    const double values[6] = {0.5, -1, 2, 3, 4, 0};
+    int code;
+    err_t err;
+    tensor_file_t tensor;
+    const char *path = scratch_path("others.npz");
+    zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
+    assert_non_null(zip);
+    assert_true(zip_file_add(zip, "README", zip_source_buffer(zip, "hi", 2, 0), 0) >= 0);
+    assert_true(zip_dir_add(zip, "sub", 0) >= 0);
+    assert_true(zip_file_add(zip, "sub/x.npy", zip_source_buffer(zip, npy, sizeof npy - 1, 0), 0) >=
+                0);
+    assert_int_equal(zip_close(zip), 0);
+    if (tensor_file_read(&tensor, path, NULL, &err) != 0) fail_msg("%s", err.text);
+    assert_true(shape_equal(tensor.shape, SHAPE2(2, 3)));
+    for (int i = 0; i < 6; i++) assert_true(tensor.data[i] == values[i]);
+    tensor_file_free(&tensor);
+}
+
 static void refused(void **state) {
     (void)state;
     err_t err;
@@ -99,6 +123,7 @@ static void refused(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind),
+        cmocka_unit_test(of_others),
         cmocka_unit_test(refused),
     };
     return cmocka_run_group_tests_name("tensor_file", tests, scratch_setup, scratch_teardown);

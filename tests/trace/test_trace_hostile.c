@@ -82,7 +82,7 @@ static void kinds(void **state) {
     refused(scratch_write("single.npz", npy, bytes), "single array", NULL);
     refused(scratch_text("model.pt", "PK\3\4, then a pickle"), "pickled", NULL);
     const fixture_entry_t entry = {"archive/data.pkl", "x", 1};
-    refused(fixture_zip("pickle.npz", false, &entry, 1), "archive/data.pkl", "not a .npy");
+    refused(fixture_zip("pickle.npz", false, &entry, 1), "archive/data.pkl", "no array");
     free(npy);
 }
 

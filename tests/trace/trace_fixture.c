@@ -26,6 +26,7 @@ static const char *descr(dtype_t dtype) {
     case DTYPE_F32: return "<f4";
     case DTYPE_F16: return "<f2";
     case DTYPE_I64: return "<i8";
+    case DTYPE_U64: return "<u8";
     case DTYPE_I32: return "<i4";
     case DTYPE_U8: return "|u1";
     case DTYPE_BOOL: return "|b1";
@@ -47,25 +48,42 @@ static void reorder(char *out, const char *in, shape_t shape, size_t size) {
     }
 }
 
+char *fixture_npy_bytes(int version, const char *dictionary, const void *data, size_t count,
+                        size_t *bytes) {
+    size_t length = strlen(dictionary), start = version == 1 ? 10 : 12;
+    char *file = xmalloc(start + length + count);
+    memcpy(file, "\x93NUMPY", 6);
+    file[6] = (char)version;
+    file[7] = 0;
+    for (size_t i = 8; i < start; i++) file[i] = (char)(length >> 8 * (i - 8) & 0xff);
+    memcpy(file + start, dictionary, length);
+    if (count) memcpy(file + start + length, data, count);
+    *bytes = start + length + count;
+    return file;
+}
+
 char *fixture_npy(const fixture_tensor_t *tensor, size_t *bytes) {
     char shape[SHAPE_TEXT], dictionary[400];
     shape_text(shape, tensor->shape);
     if (tensor->shape.ndim == 1) snprintf(shape, sizeof shape, "(%zu,)", tensor->shape.dim[0]);
-    int length = snprintf(dictionary, sizeof dictionary,
-                          "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n",
-                          descr(tensor->dtype), tensor->fortran ? "True" : "False", shape);
+    snprintf(dictionary, sizeof dictionary, "{'descr': '%s', 'fortran_order': %s, 'shape': %s, }\n",
+             descr(tensor->dtype), tensor->fortran ? "True" : "False", shape);
     size_t size = dtype_size(tensor->dtype), data = shape_count(tensor->shape) * size;
-    *bytes = 10 + (size_t)length + data;
-    char *file = xmalloc(*bytes);
-    memcpy(file, "\x93NUMPY\x01\x00", 8);
-    file[8] = (char)(length & 0xff);
-    file[9] = (char)(length >> 8);
-    memcpy(file + 10, dictionary, (size_t)length);
-    if (tensor->fortran)
-        reorder(file + 10 + length, tensor->data, tensor->shape, size);
-    else if (data)
-        memcpy(file + 10 + length, tensor->data, data);
+    char *file = fixture_npy_bytes(1, dictionary, tensor->data, data, bytes);
+    if (tensor->fortran) reorder(file + *bytes - data, tensor->data, tensor->shape, size);
     return file;
+}
+
+const char *fixture_safetensors(const char *name, const char *header, const void *data,
+                                size_t bytes) {
+    uint64_t length = strlen(header);
+    char *file = xmalloc(8 + length + bytes);
+    memcpy(file, &length, 8);
+    memcpy(file + 8, header, length);
+    if (bytes) memcpy(file + 8 + length, data, bytes);
+    const char *path = scratch_write(name, file, 8 + length + bytes);
+    free(file);
+    return path;
 }
 
 const char *fixture_zip(const char *name, bool deflate, const fixture_entry_t *entries,

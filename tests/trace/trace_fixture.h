@@ -22,6 +22,13 @@ extern const char *const format_names[TRACE_FORMATS];
 /* Bytes of a .npy file, version 1.0; the caller frees them. */
 char *fixture_npy(const fixture_tensor_t *tensor, size_t *bytes);
 
+/* The same of any dictionary and data, version 1, 2 or 3. */
+char *fixture_npy_bytes(int version, const char *dictionary, const void *data, size_t count,
+                        size_t *bytes);
+/* A safetensors file of any header and data; returns its path. */
+const char *fixture_safetensors(const char *name, const char *header, const void *data,
+                                size_t bytes);
+
 /* Writes a trace called `name` into the scratch folder; returns its path. Folders hold 000.npy,
  * 001.npy ... numbered from the last to the first, so that no sort gives the order. */
 const char *fixture_trace(const char *name, format_t format, const fixture_tensor_t *tensors,
