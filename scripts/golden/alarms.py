@@ -4,8 +4,9 @@
 
 Every pass of golden.ports is recorded once: float64, float32 with each kernel, bf16, f16 and mixtures of them. Its
 taps are cut (golden.cuts), with and without NAME.in, and stored in the types that they have, as F32 and as F64. All of
-these are right ports: a comparison that does not agree is a false alarm. One line per pass and way of storing says how
-many traces agreed; one more per alarm says which. Status 1 when there is an alarm.
+these are right ports: a comparison that does not agree is a false alarm. Where all that was dumped is float32 although
+products had fewer digits (autocast, tf32), no numbers can show that: the comparison is told by --budget. One line per
+pass and way of storing says how many traces agreed; one more per alarm says which. Status 1 when there is an alarm.
 
 Real losses of digits are no false alarms, provided that the comparison names their cause (LOSSES below).
 
@@ -75,6 +76,7 @@ def traces(run, port, options):
                 "inputs": with_inputs,
                 "cut": label,
                 "taps": len(kept),
+                "budget": port.budget if all(x.dtype == torch.float32 for x in tensors.values()) else None,
             }, dict(ports.as_stored(tensors, stored))
 
 
@@ -94,7 +96,8 @@ def judge(mole, case, row, tensors, keep):
     with tempfile.TemporaryDirectory(prefix="alarms-") as folder:
         path, report = Path(folder) / "trace.safetensors", Path(folder) / "report.json"
         save_file(tensors, path)
-        said = ask(mole, case, path, "--json", report)
+        budget = ["--budget", row["budget"]] if row["budget"] else []
+        said = ask(mole, case, path, "--json", report, *budget)
         row["code"] = said.returncode
         row["said"] = lines_of(said.stdout, "verdict", "culprit", "cause", "ratio", "precision") or [said.stderr.strip()]
         row["text"] = said.stdout + said.stderr if said.returncode else ""

@@ -18,8 +18,8 @@ from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from golden import components, models, mole, pipeline
-from golden.components import KERNELS, same
 from golden.taps import LEAVES, ExactTimesteps, Recorder, first
+from golden.units import ALL, KERNELS, channels_last, same
 
 F64, F32, BF16, F16 = torch.float64, torch.float32, torch.bfloat16, torch.float16
 NAMES = {F64: "F64", F32: "F32", BF16: "BF16", F16: "F16"}
@@ -37,6 +37,7 @@ class Port:
     parts: tuple = ("text_encoder", "unet", "vae_decoder", "pipeline")
     angles: bool = False
     types: dict = None  # of a pipeline: the type of each part, where it is not `dtype`
+    budget: str = None  # what a user must tell `mole compare` whose dumped numbers cannot show it
 
     def ready(self, model, part=None):
         """The model as this port has it."""
@@ -133,30 +134,30 @@ def tf32(*names):
 
 def ports():
     """Every port, float32 first."""
-    for name, (context, prepare) in KERNELS.items():
+    for name, (context, prepare) in ALL.items():
         yield Port(name, F32, context, prepare)
     yield Port("attention in products", F32, prepare=products)
     yield Port("sliced attention", F32, prepare=sliced, parts=("unet", "vae_decoder"))
     yield Port("sdpa math", F32, math)
-    yield Port("tf32 convolutions", F32, tf32("conv2d"))
-    yield Port("tf32", F32, tf32("conv2d", "linear"))
+    yield Port("tf32 convolutions", F32, tf32("conv2d"), budget="tf32")
+    yield Port("tf32", F32, tf32("conv2d", "linear"), budget="tf32")
     yield Port("float64 angles", F32, parts=("unet",), angles=True)
     yield Port("default", F64, angles=True)
-    yield Port("channels_last", F64, prepare=components.channels_last, angles=True)
+    yield Port("channels_last", F64, prepare=channels_last, angles=True)
     yield Port("channel order 1", F64, KERNELS["channel order 1"][0], angles=True)
     yield Port("attention in products", F64, prepare=products, angles=True)
     yield Port("float32 angles", F64, parts=("unet",))
     for kind in (BF16, F16):
         yield Port("default", kind)
         yield Port("no oneDNN", kind, no_onednn)
-        yield Port("channels_last", kind, prepare=components.channels_last)
+        yield Port("channels_last", kind, prepare=channels_last)
         yield Port("channel order 1", kind, KERNELS["channel order 1"][0])
         yield Port("attention in products", kind, prepare=products)
         yield Port("sliced attention", kind, prepare=sliced, parts=("unet", "vae_decoder"))
         yield Port("sdpa math", kind, math)
         yield Port("softmax in f32", kind, prepare=softmax_in_f32, parts=("unet", "vae_decoder"))
         yield Port("norms in f32", kind, prepare=in_f32(nn.GroupNorm, nn.LayerNorm))
-        yield Port("autocast", kind, autocast(kind), inputs=F32)
+        yield Port("autocast", kind, autocast(kind), inputs=F32, budget=f"{NAMES[kind].lower()}-acc32")
         run = ("pipeline",)
         yield Port("text in f32", kind, parts=run, types={"text_encoder": F32})
         yield Port("decoder in f32", kind, parts=run, types={"vae": F32})
@@ -168,7 +169,7 @@ class Watcher(Recorder):
 
     def __init__(self, model, prefix):
         super().__init__(model, prefix)
-        self.inputs, self.kinds = {}, {}
+        self.ins, self.kinds = {}, {}
 
     def watch(self, path, module):
         name = self.name_of(path)
@@ -177,7 +178,7 @@ class Watcher(Recorder):
 
             def before(module, args):
                 if args and args[0].is_floating_point():
-                    self.inputs[f"{name}.in"] = args[0].detach().clone()
+                    self.ins[f"{name}.in"] = args[0].detach().clone()
 
             self.handles.append(module.register_forward_pre_hook(before, prepend=True))
         super().watch(path, module)
@@ -205,7 +206,7 @@ class Run:
             model = port.ready(model)
             with Watcher(model, prefix) as watcher:
                 call(model, port.inputs or port.dtype, port.angles)
-        return watcher.taps, watcher.inputs, watcher.kinds
+        return watcher.taps, watcher.ins, watcher.kinds
 
     def setting(self):
         """Of a run of one component the model in float32, the prefix of its taps, and call(model, type, exact):

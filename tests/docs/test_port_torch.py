@@ -16,7 +16,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 RECIPE = ROOT / "scripts" / "port_torch.py"
-CASE = "golden/runs/unet-step-plain"
+CASE = "golden/runs/unet-plain"
 NEEDS = "import numpy, torch, diffusers, safetensors.torch"
 # Wrong in one place: GroupNorm's epsilon of the second block.
 LOADED = "torch_dtype=torch.float32)\n"
@@ -61,7 +61,7 @@ class Recipe(unittest.TestCase):
         self.assertIn(LOADED, text)
         code, said = self.compared(text.replace(LOADED, WRONG))
         self.assertEqual(code, 1, said)
-        self.assertIn("unet.down_blocks.1", said)
+        self.assertRegex(said, r"culprit +\#\d+ unet\.down_blocks\.1\.resnets\.0\.norm1 ")
 
 
 class Page(unittest.TestCase):
