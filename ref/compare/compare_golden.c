@@ -233,8 +233,15 @@ static int agrees_with(comparison_t *c, budget_t budget, double limit, bool *agr
     return 0;
 }
 
-/* What a coarser type would excuse is said: a trace of float32 numbers may have been computed with TF32 products, or
- * one of float16 numbers with float16 sums. The size of the culprit's error says which types are worth a look. */
+/* Whether a candidate of this budget may in truth compute in a coarser one. TF32 leaves no grid, nor do sums in a narrow
+ * type; results that were rounded to a coarser grid show it, unless only sums of them were dumped. */
+static bool may_compute_in(const comparison_t *c, budget_t given, budget_t b) {
+    if (given < BUDGET_F32 || b <= given) return false;
+    if (b == BUDGET_TF32) return given == BUDGET_F32;
+    return budget_results(b) == budget_results(given) || (given == BUDGET_F32 && c->stretches);
+}
+
+/* What a coarser type would excuse is said. The size of the culprit's error says which types are worth a look. */
 static int note_coarser(comparison_t *c, double limit) {
     compare_result_t *r = c->result;
     budget_t given = r->budget;
@@ -244,13 +251,15 @@ static int note_coarser(comparison_t *c, double limit) {
     bool agrees = false;
     int status = 0;
     for (size_t i = 0; i < r->rows; i++) of[i] = r->row[i].budget;
-    for (budget_t b = given + 1; !status && !agrees && given >= BUDGET_F32 && b < BUDGETS; b++) {
-        if (!(error <= 64 * budget_unit(b)) || (b == BUDGET_TF32 && given != BUDGET_F32)) continue;
+    for (budget_t b = BUDGET_TF32; !status && !agrees && b < BUDGETS; b++) {
+        if (!may_compute_in(c, given, b) || !(error <= 64 * budget_unit(b))) continue;
         status = agrees_with(c, b, limit, &agrees);
-        if (agrees)
-            compare_note(r, xasprintf("if the candidate computes in %s, all of this is rounding: "
-                                      "--budget %s agrees",
-                                      budget_about(b), budget_name(b)));
+        if (!agrees) continue;
+        compare_resolution(r);
+        compare_note(r,
+                     xasprintf("if the candidate computes in %s, this may be rounding: --budget %s "
+                               "agrees, and sees errors from %.1e of a tensor's rms on only",
+                               budget_about(b), budget_name(b), r->seen_median));
     }
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = of[i];
     free(of);

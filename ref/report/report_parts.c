@@ -145,15 +145,26 @@ char *report_stretch_text(const compare_result_t *result) {
         plural(s->betweens), s->betweens == 1 ? "was" : "were");
 }
 
+/* Of between[first .. last) the tap highest up in the network: the one with the fewest dots. */
+static const char *highest(const compare_stretch_t *s, size_t first, size_t last) {
+    size_t least = SIZE_MAX;
+    const char *found = NULL;
+    for (size_t i = first; i < last; i++) {
+        size_t dots = 0;
+        for (const char *p = s->between[i]; *p; p++) dots += *p == '.';
+        if (dots < least) least = dots, found = s->between[i];
+    }
+    return found;
+}
+
 char *report_dump_text(const compare_result_t *result) {
     enum { ASKED = 6 };
     const compare_stretch_t *s = &result->stretch;
     size_t asked = s->betweens < ASKED ? s->betweens : ASKED;
     char *text = NULL;
     for (size_t i = 0; i < asked; i++) {
-        /* Parts of equal length: one tap at the end of each but the last, which ends at the culprit. */
-        size_t at = asked == s->betweens ? i : (i + 1) * s->betweens / (asked + 1);
-        char *longer = xasprintf("%s%s%s", text ? text : "", text ? ", " : "", s->between[at]);
+        const char *tap = highest(s, i * s->betweens / asked, (i + 1) * s->betweens / asked);
+        char *longer = xasprintf("%s%s%s", text ? text : "", text ? ", " : "", tap);
         free(text);
         text = longer;
     }
