@@ -4,6 +4,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/err.h"
 
@@ -16,6 +17,8 @@ void notes_add(notes_t *notes, const char *format, ...) {
     va_start(args, format);
     vsnprintf(text, sizeof text, format, args);
     va_end(args);
+    for (size_t i = 0; i < notes->count; i++)
+        if (strcmp(notes->text[i], text) == 0) return;
     notes->text = xrealloc(notes->text, (notes->count + 1) * sizeof *notes->text);
     notes->text[notes->count++] = xstrdup(text);
 }

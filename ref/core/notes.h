@@ -10,7 +10,7 @@ typedef struct {
     size_t count;
 } notes_t;
 
-/* notes NULL: nobody wants to know. */
+/* notes NULL: nobody wants to know. The same sentence is taken once. */
 void notes_add(notes_t *notes, const char *format, ...) __attribute__((format(printf, 2, 3)));
 void notes_free(notes_t *notes);
 

@@ -181,6 +181,18 @@ int weights_finish(weights_t *weights, bool allow_unused, err_t *err) {
                      : "does config.json belong to this file?");
 }
 
+void weights_note_unused(const weights_t *weights, notes_t *notes) {
+    char first[SHOWN_TEXT] = "";
+    size_t unused = 0;
+    for (size_t i = 0; i < weights_count(weights); i++) {
+        weight_entry_t entry = weights_entry(weights, i);
+        if (entry.state == WEIGHT_LEFT_OVER && unused++ == 0) text_shown(first, entry.name);
+    }
+    if (unused)
+        notes_add(notes, "warning: %s: %zu tensor%s that nothing uses: '%s'%s", weights->path,
+                  unused, unused > 1 ? "s" : "", first, unused > 1 ? ", ..." : "");
+}
+
 void weights_metadata(const weights_t *weights,
                       void (*visit)(void *who, const char *key, const char *value), void *who) {
     for (size_t f = 0; f < weights->file_count; f++)

@@ -14,6 +14,7 @@
 
 #include "core/dtype.h"
 #include "core/err.h"
+#include "core/notes.h"
 #include "core/real.h"
 #include "core/shape.h"
 #include "io/synth.h"
@@ -82,6 +83,9 @@ void weights_ignore(weights_t *weights, const char *pattern);
 /* 0 when every tensor was taken or is ignored. Otherwise -1 and err with the number of left-overs
  * and the first few names; with allow_unused 0 all the same (list them with weights_entry). */
 int weights_finish(weights_t *weights, bool allow_unused, err_t *err);
+
+/* A note where some are left over all the same: "warning: FILE: ..." */
+void weights_note_unused(const weights_t *weights, notes_t *notes);
 
 /* The metadata of every file, one by one. */
 void weights_metadata(const weights_t *weights,

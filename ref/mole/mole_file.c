@@ -5,10 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "mole/mole_check.h"
+
 struct mole_set {
     pool_t pool;
     size_t experts;
     weights_t *expert[MOLE_EXPERTS], *gates;
+    mole_strengths_t strengths[MOLE_EXPERTS];
+    notes_t notes;
 };
 
 enum { KEY = 512 };
@@ -31,9 +35,12 @@ static int take_factor(weights_t *w, const char *key, size_t rows, size_t column
                         err);
 }
 
-static int load_expert(weights_t *w, const mole_target_t *target, mole_expert_t *e, err_t *err) {
+static int load_expert(weights_t *w, const mole_target_t *target, mole_expert_t *e,
+                       mole_strengths_t *strengths, err_t *err) {
     char key[KEY];
     shape_t down;
+    make_key(key, "lora_unet_", target->path, "");
+    if (mole_check_layer(w, key, err)) return -1;
     make_key(key, "lora_unet_", target->path, ".lora_down.weight");
     if (weights_synth(w)) {
         e->rank = weights_synth(w)->rank;
@@ -52,6 +59,7 @@ static int load_expert(weights_t *w, const mole_target_t *target, mole_expert_t 
     make_key(key, "lora_unet_", target->path, ".alpha");
     double alpha = 0;
     if (weights_has(w, key) && weights_take_scalar(w, key, &alpha, err)) return -1;
+    if (mole_check_alpha(strengths, w, key, alpha, e->rank, err)) return -1;
     e->scale = alpha == 0 ? 1.0 : alpha / (double)e->rank;
     return 0;
 }
@@ -90,7 +98,8 @@ static int load_layer(mole_set_t *set, const mole_files_t *files, const mole_tar
     layer->expert = pool_alloc(&set->pool, set->experts, sizeof *layer->expert);
     for (size_t i = 0; i < set->experts; i++) {
         layer->expert[i].name = files->name[i];
-        if (load_expert(set->expert[i], target, &layer->expert[i], err)) return -1;
+        if (load_expert(set->expert[i], target, &layer->expert[i], &set->strengths[i], err))
+            return -1;
     }
     if (set->gates && load_gates(set->gates, target, err)) return -1;
     const synth_spec_t *made = weights_synth(set->expert[0]);
@@ -107,6 +116,14 @@ static int open_source(weights_t **w, const char *path, synth_kind_t kind, const
     return weights_open_synth(w, path, &spec, name);
 }
 
+static void note_all(mole_set_t *set, const mole_files_t *files) {
+    for (size_t i = 0; i < set->experts; i++) {
+        mole_note_strengths(&set->strengths[i], files->name[i], set->expert[i], &set->notes);
+        weights_note_unused(set->expert[i], &set->notes);
+    }
+    if (set->gates) weights_note_unused(set->gates, &set->notes);
+}
+
 int mole_files_load(mole_set_t **out, const mole_files_t *files, mole_target_t *targets,
                     size_t count, bool allow_unused, err_t *err) {
     REQUIRE(files->experts >= 1 && files->experts <= MOLE_EXPERTS, "mole: %zu experts",
@@ -117,6 +134,7 @@ int mole_files_load(mole_set_t **out, const mole_files_t *files, mole_target_t *
     for (size_t i = 0; i < set->experts; i++) {
         if (open_source(&set->expert[i], files->path[i], SYNTH_EXPERT, files->name[i], err))
             goto fail;
+        if (mole_check_file(set->expert[i], &set->notes, err)) goto fail;
         weights_ignore(set->expert[i], "lora_te*");
     }
     if (files->gates && open_source(&set->gates, files->gates, SYNTH_GATES, "gates", err))
@@ -128,6 +146,7 @@ int mole_files_load(mole_set_t **out, const mole_files_t *files, mole_target_t *
     /* The stacked form has copies of all factors; the direct form reads them again. */
     for (size_t i = 0; i < set->experts; i++) weights_forget(set->expert[i]);
     if (set->gates && weights_finish(set->gates, allow_unused, err)) goto fail;
+    note_all(set, files);
     return 0;
 fail:
     mole_set_free(set);
@@ -139,8 +158,13 @@ void mole_set_free(mole_set_t *set) {
     if (!set) return;
     for (size_t i = 0; i < set->experts; i++) weights_close(set->expert[i]);
     weights_close(set->gates);
+    notes_free(&set->notes);
     pool_free(&set->pool);
     free(set);
+}
+
+const notes_t *mole_set_notes(const mole_set_t *set) {
+    return &set->notes;
 }
 
 const weights_t *mole_set_expert(const mole_set_t *set, size_t expert) {

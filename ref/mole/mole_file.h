@@ -8,10 +8,12 @@
  *
  * <path> is the module path in the UNet with '_' for '.'. Every layer needs all of them; rank and alpha
  * may differ per layer and expert. alpha missing or 0 stands for the rank, as in the authors' code.
- * Text-encoder factors (lora_te...) in a LoRA file are not used by MoLE and are passed over. */
+ * Text-encoder factors (lora_te...) in a LoRA file are not used by MoLE, and a note says so. What else may
+ * stand in such a file, and is refused: mole_check.h. */
 #ifndef MOLE_MOLE_MOLE_FILE_H
 #define MOLE_MOLE_MOLE_FILE_H
 
+#include "core/notes.h"
 #include "io/weights.h"
 #include "mole/mole.h"
 
@@ -41,6 +43,8 @@ int mole_files_load(mole_set_t **set, const mole_files_t *files, mole_target_t *
                     size_t count, bool allow_unused, err_t *err);
 void mole_set_free(mole_set_t *set);
 
+/* What the user must know of the files. */
+const notes_t *mole_set_notes(const mole_set_t *set);
 /* The files behind a set, for listing; gates: NULL without. */
 const weights_t *mole_set_expert(const mole_set_t *set, size_t expert);
 const weights_t *mole_set_gates(const mole_set_t *set);

@@ -179,6 +179,30 @@ static void note_components(const pipeline_t *p, const pipeline_files_t *files) 
                  text_encoder_config(p->text_encoder)->unknown_keys);
     note_unknown(notes, folder, "unet/config.json", unet_config(p->unet)->unknown_keys);
     note_unknown(notes, folder, "vae/config.json", vae_config(p->vae)->unknown_keys);
+    weights_note_unused(text_encoder_weights(p->text_encoder), notes);
+    weights_note_unused(unet_weights(p->unet), notes);
+    weights_note_unused(vae_weights(p->vae), notes);
+}
+
+/* A LoRA whose metadata says that it was trained on another prediction type joins all the same. */
+static void note_prediction(const pipeline_t *p, const mole_files_t *files, notes_t *notes) {
+    const char *ours = prediction_type_name(p->scheduler.prediction_type);
+    for (size_t i = 0; i < files->experts; i++) {
+        err_t err;
+        marks_t m;
+        const weights_t *w = mole_set_expert(p->mole, i);
+        if (marks_read(&m, w, &err))
+            notes_add(notes, "warning: %s", err.text);
+        else if (m.prediction && strcmp(m.prediction, ours) != 0)
+            notes_add(notes, "warning: %s: %s says %s, the model predicts %s", weights_path(w),
+                      m.prediction_by, m.prediction, ours);
+    }
+}
+
+static void note_experts(const pipeline_t *p, const pipeline_files_t *files) {
+    const notes_t *own = mole_set_notes(p->mole);
+    for (size_t i = 0; i < own->count; i++) notes_add(files->notes, "%s", own->text[i]);
+    note_prediction(p, &files->mole, files->notes);
 }
 
 int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
@@ -205,6 +229,7 @@ int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     free(scheduler);
     if (!status) {
         note_components(p, files);
+        if (p->mole) note_experts(p, files);
         merge_class(&p->scheduler, class_name);
         return 0;
     }

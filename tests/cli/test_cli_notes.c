@@ -163,6 +163,50 @@ static void unknown_keys(void **state) {
     says(ran.err, "mole replay: warning: ");
 }
 
+/* ---- experts -------------------------------------------------------------------------------------------- */
+
+/* The golden face expert with one more tensor and a value of metadata. */
+static const char *changed_face(const char *tensor, const char *key, const char *value) {
+    const char *path = program_file("face.safetensors");
+    err_t err;
+    st_file_t *old;
+    st_writer_t *writer;
+    float one = 1;
+    if (st_open(&old, EXPERTS "face.safetensors", &err) || st_writer_open(&writer, path, &err))
+        fail_msg("%s", err.text);
+    int status = st_writer_add(writer, tensor, DTYPE_F32, SHAPE1(1), &one, &err);
+    st_writer_metadata(writer, key, value);
+    for (size_t i = 0; !status && i < st_count(old); i++) {
+        const st_tensor_t *t = st_at(old, i);
+        status = st_writer_add(writer, t->name, t->dtype, t->shape, t->data, &err);
+    }
+    st_close(old);
+    if (status || st_writer_finish(writer, &err)) fail_msg("%s", err.text);
+    return path;
+}
+
+static void experts(void **state) {
+    (void)state;
+    static const char model[] = "golden/models/sd15-tiny";
+    char words[1200];
+    const char *err, *path = changed_face("lora_te_text_model_encoder_layers_0_mlp_fc1.alpha",
+                                          "modelspec.prediction_type", "v");
+    snprintf(words, sizeof words, "--plain-lora --face %s", path);
+    note_of_run(model, words, &err);
+    says(err, "mole generate: warning: ");
+    says(err, "1 tensor of a text encoder is not applied");
+    says(err, "lora_te_text_model_encoder_layers_0_mlp_fc1.alpha");
+    says(err, "modelspec.prediction_type says v_prediction, the model predicts epsilon");
+    changed_face("lora_unet_left_over.alpha", "modelspec.prediction_type", "epsilon");
+    strcat(words, " --allow-unused");
+    note_of_run(model, words, &err);
+    says(err, "1 tensor that nothing uses: 'lora_unet_left_over.alpha'");
+    assert_null(strstr(err, "modelspec"));
+    ran_t ran =
+        program_run(NULL, "inspect --model %s --plain-lora --allow-unused --face %s", model, path);
+    says(ran.out, "lora_unet_left_over.alpha");
+}
+
 /* ---- a marked checkpoint -------------------------------------------------------------------------------- */
 
 static void marked_checkpoint(void **state) {
@@ -206,6 +250,7 @@ int main(void) {
         fixture_test(other_noise_levels),
         fixture_test(unknown_keys),
         fixture_test(marked_checkpoint),
+        fixture_test(experts),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

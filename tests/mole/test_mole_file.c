@@ -33,6 +33,7 @@ typedef struct {
 typedef struct {
     entry_t entry[ROOM];
     size_t count;
+    const char *key, *value; /* of metadata, or NULL */
 } file_t;
 
 static entry_t *put(file_t *file, const char *prefix, const char *key, const char *suffix,
@@ -64,6 +65,7 @@ static const char *save(const file_t *file, const char *name) {
         if (st_writer_add(writer, e->name, e->dtype, e->shape, x, &err)) fail_msg("%s", err.text);
         free(x);
     }
+    if (file->key) st_writer_metadata(writer, file->key, file->value);
     if (st_writer_finish(writer, &err)) fail_msg("%s", err.text);
     return path;
 }
@@ -192,13 +194,47 @@ static void without_gates(void **state) {
     mole_set_free(s.set);
 }
 
-/* Factors of the text encoder are passed over. */
+/* The one note of a set that loads holds these words; NULL: there is none. */
+static void must_note(subject_t *s, const char *file, const char *word, const char *other) {
+    must_load(s);
+    const notes_t *notes = mole_set_notes(s->set);
+    assert_int_equal(notes->count, file ? 1 : 0);
+    if (file) {
+        err_t said = {""};
+        err_set(&said, "%s", notes->text[0]);
+        assert_message(&said, "warning: ", file, word, other, NULL);
+    }
+    mole_set_free(s->set);
+}
+
+/* Factors of the text encoder are not applied, and a note says so. */
 static void text_encoder_factors(void **state) {
     (void)state;
+    static const char *const prefixes[] = {"lora_te_", "lora_te1_", "lora_te2_"};
+    for (size_t i = 0; i < 3; i++) {
+        subject_t s = subject();
+        put(&s.face, prefixes[i], "text_model_encoder_layers_0_mlp_fc1", ".lora_up.weight",
+            SHAPE2(2, 2), 1);
+        must_note(&s, "face.safetensors", "1 tensor of a text encoder", prefixes[i]);
+    }
     subject_t s = subject();
-    put(&s.face, "lora_te_", "text_model_encoder_layers_0_mlp_fc1", ".lora_up.weight", SHAPE2(2, 2),
-        1);
+    must_note(&s, NULL, NULL, NULL);
+}
+
+/* An expert that is taken away, or that is off, may be meant; it is said. */
+static void unusual_alphas(void **state) {
+    (void)state;
+    subject_t s = subject();
+    find(&s.hand, ".alpha")->first = -3;
+    must_note(&s, "hand.safetensors", "hand taken away where alpha is negative, in 1 layer",
+              "is -3");
+    s = subject();
+    find(&s.face, ".alpha")->first = 1e-9F;
+    must_note(&s, "face.safetensors", "face off where alpha is next to nothing", "is 1e-09");
+    s = subject();
+    find(&s.face, ".alpha")->first = 2000; /* rank 2: the largest scale that is taken */
     must_load(&s);
+    assert_true(s.layer[0].expert[0].scale == 1000);
     mole_set_free(s.set);
 }
 
@@ -214,8 +250,86 @@ static void left_overs(void **state) {
         put(file[which], "lora_unet_", "up_blocks_9_attentions_0_proj_in", ".alpha", SHAPE0(), 1);
         must_refuse(&s, name[which], "up_blocks_9", "left over");
         s.allow_unused = true;
-        must_load(&s);
-        mole_set_free(s.set);
+        must_note(&s, name[which], "1 tensor that nothing uses", "up_blocks_9");
+    }
+}
+
+/* A scale that no training gives. */
+static void absurd_alphas(void **state) {
+    (void)state;
+    static const struct {
+        float alpha;
+        const char *said;
+    } rows[] = {
+        {9.99e9F, "is 9.99e+09"}, {-9.99e9F, "is -9.99e+09"}, {2001, "is 2001"}, {-1e38F, "e+38"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        subject_t s = subject();
+        find(&s.face, ".alpha")->first = rows[i].alpha;
+        s.allow_unused = true;
+        must_refuse(&s, "face.safetensors", ".alpha", rows[i].said);
+    }
+}
+
+/* Other ways to change a layer are named, and --allow-unused does not make two factors of them. */
+static void other_kinds_of_factors(void **state) {
+    (void)state;
+    static const char *const endings[][2] = {
+        {".dora_scale", "DoRA"},     {".lora_mid.weight", "mixes the ranks"},
+        {".hada_w1_a", "LoHa"},      {".lokr_w1", "LoKr"},
+        {".lokr_w2_a", "LoKr"},      {".oft_blocks", "OFT"},
+        {".a1.weight", "GLoRA"},     {".on_input", "(IA)^3"},
+        {".diff", "difference"},     {".lora_up.bias", "bias"},
+        {".bias_values", "bias"},    {".scalar", "scale"},
+        {".reshape_weight", "shape"}};
+    for (size_t i = 0; i < sizeof endings / sizeof *endings; i++)
+        for (int alone = 0; alone < 2; alone++) { /* beside the two factors, or in their place */
+            subject_t s = subject();
+            s.allow_unused = true;
+            if (alone) s.hand.entry[4] = s.hand.entry[--s.hand.count];
+            put(&s.hand, "lora_unet_", keys[1], endings[i][0], SHAPE1(2), 1);
+            must_refuse(&s, "hand.safetensors", endings[i][0], endings[i][1]);
+        }
+}
+
+static void other_conventions(void **state) {
+    (void)state;
+    static const char *const names[] = {
+        "unet.down_blocks.0.attentions.0.proj_in.lora_A.weight",
+        "unet.down_blocks.0.attentions.0.proj_in.lora.down.weight",
+        "down_blocks.0.attentions.0.transformer_blocks.0.attn1.processor.to_q_lora.up.weight"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        subject_t s = subject();
+        s.face.count = 0;
+        put(&s.face, "", names[i], "", SHAPE2(2, 2), 1);
+        must_refuse(&s, "face.safetensors", names[i], "kohya");
+    }
+}
+
+/* alpha / sqrt(rank): LyCORIS' and PEFT's ways to say it. */
+static void rank_stabilised(void **state) {
+    (void)state;
+    static const char *const on[][2] = {
+        {"ss_network_args", "{\"algo\": \"lora\", \"rs_lora\": \"True\"}"},
+        {"ss_network_args", "{\"rs_lora\": true}"},
+        {"lora_adapter_metadata",
+         "{\"text_encoder.use_rslora\": false, \"unet.use_rslora\": true}"},
+        {"use_rslora", "true"},
+        {"config", "rs_lora=True"}};
+    static const char *const off[][2] = {{"ss_network_args", "{\"rs_lora\": \"False\"}"},
+                                         {"lora_adapter_metadata", "{\"use_rslora\": false}"},
+                                         {"use_rslora", "False"},
+                                         {"ss_training_comment", "no rs_lora here"}};
+    for (size_t i = 0; i < sizeof on / sizeof *on; i++) {
+        subject_t s = subject();
+        s.hand.key = on[i][0];
+        s.hand.value = on[i][1];
+        must_refuse(&s, "hand.safetensors", on[i][0], "sqrt(rank)");
+    }
+    for (size_t i = 0; i < sizeof off / sizeof *off; i++) {
+        subject_t s = subject();
+        s.hand.key = off[i][0];
+        s.hand.value = off[i][1];
+        must_note(&s, NULL, NULL, NULL);
     }
 }
 
@@ -272,6 +386,11 @@ int main(void) {
         cmocka_unit_test(alpha_missing_or_zero),
         cmocka_unit_test(without_gates),
         cmocka_unit_test(text_encoder_factors),
+        cmocka_unit_test(unusual_alphas),
+        cmocka_unit_test(absurd_alphas),
+        cmocka_unit_test(other_kinds_of_factors),
+        cmocka_unit_test(other_conventions),
+        cmocka_unit_test(rank_stabilised),
         cmocka_unit_test(left_overs),
         cmocka_unit_test(missing_tensors),
         cmocka_unit_test(gates_of_other_experts),
