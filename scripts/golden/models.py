@@ -119,10 +119,12 @@ def make(out, work):
         pad_token_id=tokenizer.pad_token_id,
         **TEXT,
     )
+    # Numbers that bfloat16 holds, stored as F32: transformers takes the stored type for the type to
+    # compute in, and NumPy has no bfloat16.
     text = fill(CLIPTextModel(text_config), "text_encoder", None, torch.bfloat16)
     pipeline = StableDiffusionPipeline(
         vae=vae,
-        text_encoder=text.to(torch.bfloat16),
+        text_encoder=text.to(torch.float32),
         tokenizer=tokenizer,
         unet=unet.to(torch.float16),
         scheduler=DDIMScheduler(**SCHEDULER),

@@ -1,0 +1,88 @@
+/* A checkpoint stored in another type is the same model where that type holds its numbers: the golden text
+ * encoder's are bfloat16's and stored as F32, the golden UNet's are half precision's and stored so. Widened at
+ * load they give the same picture, bit for bit. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <cmocka.h>
+
+#include "../model/model_copy.h"
+#include "../scratch.h"
+#include "io/safetensors.h"
+#include "tiny.h"
+
+static const char text_file[] = "text_encoder/model.safetensors";
+static const char unet_file[] = "unet/diffusion_pytorch_model.safetensors";
+
+/* Write a file of the copy anew, every tensor in `type`; its numbers must survive that. Returns the type that
+ * they had. */
+static dtype_t store_as(const char *root, const char *name, dtype_t type) {
+    char path[1200];
+    err_t err;
+    st_file_t *old;
+    st_writer_t *writer;
+    snprintf(path, sizeof path, "%s/%s", root, name);
+    if (st_open(&old, path, &err) || st_writer_open(&writer, path, &err)) fail_msg("%s", err.text);
+    dtype_t had = st_at(old, 0)->dtype;
+    for (size_t i = 0; i < st_count(old); i++) {
+        const st_tensor_t *t = st_at(old, i);
+        size_t count = shape_count(t->shape);
+        double *exact = fixture_bytes(count * sizeof *exact), *again = fixture_bytes(count * 8);
+        float *x = fixture_bytes(count * sizeof *x);
+        dtype_to_double(exact, t->data, t->dtype, count);
+        for (size_t k = 0; k < count; k++) x[k] = (float)exact[k];
+        dtype_from_f32(x, x, type, count);
+        dtype_to_double(again, x, type, count);
+        assert_memory_equal(exact, again, count * sizeof *exact);
+        assert_int_equal(st_writer_add(writer, t->name, type, t->shape, x, &err), 0);
+    }
+    st_close(old);
+    assert_int_equal(unlink(path), 0); /* the link, not what it leads to */
+    if (st_writer_finish(writer, &err)) fail_msg("%s", err.text);
+    return had;
+}
+
+static tiny_picture_t picture_of(const char *folder) {
+    err_t err;
+    pipeline_t p;
+    pipeline_files_t files = {.folder = folder};
+    if (pipeline_open(&p, &files, &err)) fail_msg("%s", err.text);
+    tiny_run_t settings = tiny_usual();
+    tiny_picture_t picture = tiny_picture(&p, &settings);
+    pipeline_close(&p);
+    return picture;
+}
+
+static void text_encoder_in_bf16(void **state) {
+    (void)state;
+    const char *root = model_copy();
+    tiny_picture_t usual = picture_of("golden/models/sd15-tiny");
+    assert_int_equal(store_as(root, text_file, DTYPE_BF16), DTYPE_F32);
+    tiny_picture_t other = picture_of(root);
+    tiny_same(&usual, &other, "text encoder BF16 and F32");
+}
+
+static void unet_in_f16_and_f32(void **state) {
+    (void)state;
+    const char *root = model_copy();
+    tiny_picture_t usual = picture_of("golden/models/sd15-tiny");
+    assert_int_equal(store_as(root, unet_file, DTYPE_F32), DTYPE_F16);
+    tiny_picture_t other = picture_of(root);
+    tiny_same(&usual, &other, "UNet F16 and F32");
+    assert_int_equal(store_as(root, unet_file, DTYPE_F16), DTYPE_F32);
+    other = picture_of(root);
+    tiny_same(&usual, &other, "UNet F16 again");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        fixture_test(text_encoder_in_bf16),
+        fixture_test(unet_in_f16_and_f32),
+    };
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
+}
