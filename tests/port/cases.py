@@ -52,7 +52,7 @@ class Case:
         return tuple(self.path(name) for name in ("face", "hand", "gates"))
 
     def tensor(self, name, dtype):
-        return self.tensors[self.inputs[name]].astype(dtype)
+        return nn.rounded(self.tensors[self.inputs[name]].astype(dtype))
 
 
 def run(
@@ -65,11 +65,14 @@ def run(
     model=None,
     experts=None,
     forced=None,
+    compute="f32",
 ):
-    """Run a case -> Trace. wanted, forced: see Trace. model, experts: other files than the case's own."""
+    """Run a case -> Trace. wanted, forced: see Trace. model, experts: other files than the case's own. compute: see nn.COMPUTE;
+    other than f32 it needs precision f32."""
     trace = Trace(DTYPES[precision], inputs, wanted, forced)
     mutants.use(mutant)
     nn.use_order(order)
+    nn.use_compute(compute)
     try:
         pipeline = Pipeline(
             model or case.path("folder"), experts or case.experts(), trace.dtype.type, trace
@@ -91,4 +94,5 @@ def run(
     finally:
         mutants.use(None)
         nn.use_order("blas")
+        nn.use_compute("f32")
     return trace

@@ -6,6 +6,8 @@
 
   right    a right port is never accused, whatever it dumps (property_right.py)
   wrong    a visible fault is noticed, and lies in the accused stretch (property_wrong.py)
+  forms    layouts, types and names of the tensors change no verdict (property_forms.py)
+  types    right and wrong of ports that compute in float16, bfloat16, tf32 (property_types.py)
 
 The NumPy port of this folder makes the traces. A trial that fails leaves its trace in --out, and prints
 the command that runs it again. Status: 0 all hold, 1 not all, 2 usage.
@@ -22,11 +24,13 @@ from pathlib import Path
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: trials run side by side
 
 import property_common as common  # noqa: E402
+import property_forms as forms  # noqa: E402
 import property_right as right  # noqa: E402
+import property_types as types  # noqa: E402
 import property_wrong as wrong  # noqa: E402
 
-PROPERTIES = {"right": right, "wrong": wrong}
-QUICK = {"right": 150, "wrong": 100}
+PROPERTIES = {"right": right, "wrong": wrong, "forms": forms, "types": types}
+QUICK = {"right": 150, "wrong": 100, "forms": 60, "types": 60}
 KEPT = 20  # traces of failed trials that stay, per property
 
 

@@ -17,6 +17,7 @@ import safetensors_np
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LIMIT = 16.0  # COMPARE_LIMIT of ref/compare/compare.h: what an error may be in units of rounding
+SAFETY = 2.0  # what is so many times beyond a limit must be noticed
 SMALL = 16  # taps of fewer numbers are judged together
 UNIT = {"f64": 2.0**-53, "f32": 2.0**-24, "tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}
 
@@ -40,10 +41,10 @@ def pool(case):
 
 
 @functools.lru_cache(maxsize=2)
-def trace_of(name, precision, order="blas", mutant=None):
+def trace_of(name, precision, order="blas", mutant=None, compute="f32"):
     """name -> tensor, with NAME.in, in the order of execution. Not to be changed."""
     case = case_of(name)
-    return cases.run(case, precision, order, mutant, True, pool(case)).tensors
+    return cases.run(case, precision, order, mutant, True, pool(case), compute=compute).tensors
 
 
 # ---- units ---------------------------------------------------------------------------------------
@@ -124,8 +125,13 @@ def compare(mole, name, trace, *options):
     return Answer(done.returncode, json.loads(text), done.stderr.strip())
 
 
-def write(path, tensors, **metadata):
-    safetensors_np.write(str(path), tensors, {"made_with": "tests/port", **metadata})
+def write(path, tensors, kind="F32"):
+    """A trace file. kind: F32 as it is; F16 or BF16, whose numbers they must be; F64 for float32 ones."""
+    types = {"F16": np.float16, "F64": np.float64}
+    if kind in types:
+        tensors = {n: x.astype(types[kind]) for n, x in tensors.items()}
+    bf16 = frozenset(tensors) if kind == "BF16" else ()
+    safetensors_np.write(str(path), tensors, {"made_with": "tests/port"}, bf16)
 
 
 
@@ -150,8 +156,13 @@ def chance(seed, prop, index):
 
 def sample(groups, count, rng, each):
     """About `count` trials, some of some traces: to make a trace costs more than to cut it."""
-    bases = rng.sample(list(groups), min(-(-count // each), len(groups)))
-    return [(b, sorted(rng.sample(groups[b], min(each, len(groups[b]))))) for b in bases]
+    chosen, left = [], count
+    for base in rng.sample(list(groups), len(groups)):
+        group = groups[base]
+        some = sorted(rng.sample(group, min(each, left, len(group))))
+        left -= len(some)
+        chosen += [(base, some)] if some else []
+    return chosen
 
 
 class Keeper:

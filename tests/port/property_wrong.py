@@ -21,12 +21,12 @@ import mutants
 import numpy as np
 import property_common as common
 import property_cuts as cuts
-from property_common import LIMIT, Result
+from property_common import LIMIT, SAFETY, Result
 
 PICTURE = "run-5-mole"  # shows every mutant but one
 FULL = {"f32": 8, "f64": 2}  # trials of each mutant and case
 QUICK = 8  # trials of each trace, in a sample
-SAFETY = 2.0
+
 EQUAL = 1e-11  # of a tensor's scale: beyond it two float64 tensors are not the same
 
 
