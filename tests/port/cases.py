@@ -23,8 +23,11 @@ class Case:
         manifest = read_json(path)
         if manifest.get("format") != "mole-golden" or manifest.get("version") != 1:
             raise FileError(f"{path}: not a mole-golden manifest of version 1")
-        if manifest["kind"] != "run":
-            raise FileError(f"{path}: a case of kind {manifest['kind']}; this port runs kind run")
+        self.kind = manifest["kind"]
+        if self.kind not in ("run", "fingerprint"):
+            raise FileError(
+                f"{path}: a case of kind {self.kind}; this port runs kinds run and fingerprint"
+            )
         self.folder, self.name = folder, manifest["name"]
         self.component, self.taps = manifest["component"], manifest["taps"]
         self.settings, self.inputs = manifest.get("settings"), manifest["inputs"]

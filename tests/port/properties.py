@@ -18,7 +18,7 @@ import os
 import random
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: trials run side by side
@@ -82,20 +82,24 @@ def again(name, a, result):
     return f"python3 tests/port/properties.py {only}"
 
 
+def say(name, a, r):
+    """A line for one trial, if it failed or all are to be seen."""
+    if a.match in r.what and (a.verbose or r.state == "failed"):
+        print(f"{r.state} {name} {r.index}: {r.what}: {r.text}", flush=True)
+    if a.match in r.what and r.state == "failed":
+        print(f"    {again(name, a, r)}", flush=True)
+
+
 def report(name, a, results):
-    """Print failures and the table of counts; returns the number of each state."""
+    """Print the table of counts; returns the number of each state."""
     failed = [r for r in results if r.state == "failed"]
-    for r in results if a.verbose else failed:
-        print(f"{r.state} {name} {r.index}: {r.what}: {r.text}")
-        if r.state == "failed":
-            print(f"    {again(name, a, r)}")
     for r in failed[KEPT:]:
         (Path(a.out) / f"{name}-{r.index}.safetensors").unlink(missing_ok=True)
     table = {}
     for r in results:
         for group in r.groups:
             table.setdefault(group, Counter())[r.state] += 1
-    for group, states in table.items():
+    for group, states in sorted(table.items()):
         print(f"{name}: {group}: " + ", ".join(f"{n} {s}" for s, n in sorted(states.items())))
     return Counter(r.state for r in results)
 
@@ -107,7 +111,12 @@ def main(argv):
     with ProcessPoolExecutor(a.jobs) as workers:
         for name in a.only or PROPERTIES:
             jobs = [(name, a.mole, a.seed, b, g, a.out) for b, g in groups_of(name, a)]
-            results = [r for some in workers.map(work, jobs) for r in some if a.match in r.what]
+            results = []
+            for done in as_completed([workers.submit(work, job) for job in jobs]):
+                for r in done.result():
+                    say(name, a, r)
+                    results.append(r)
+            results = [r for r in results if a.match in r.what]
             total += report(name, a, sorted(results, key=lambda r: r.index))
             if not results:
                 print(f"no trial of {name} fits")

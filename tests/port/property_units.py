@@ -21,6 +21,8 @@ LIMIT_OF = {"isolated": "isolated_ratio", "cumulative": "ratio"}
 
 def unit_in(row, which):
     """The unit that a row's error was divided by, or None where nothing was divided."""
+    if which == "isolated" and row.get("unit"):
+        return row["unit"]
     ratio, diff = row[LIMIT_OF[which]], row[which]
     if not isinstance(ratio, float) or not diff or not ratio or not isinstance(diff["rms"], float):
         return None
