@@ -23,8 +23,11 @@ class Case:
         manifest = read_json(path)
         if manifest.get("format") != "mole-golden" or manifest.get("version") != 1:
             raise FileError(f"{path}: not a mole-golden manifest of version 1")
-        if manifest["kind"] != "run":
-            raise FileError(f"{path}: a case of kind {manifest['kind']}; this port runs kind run")
+        self.kind = manifest["kind"]
+        if self.kind not in ("run", "fingerprint"):
+            raise FileError(
+                f"{path}: a case of kind {self.kind}; this port runs kinds run and fingerprint"
+            )
         self.folder, self.name = folder, manifest["name"]
         self.component, self.taps = manifest["component"], manifest["taps"]
         self.settings, self.inputs = manifest.get("settings"), manifest["inputs"]
@@ -52,7 +55,7 @@ class Case:
         return tuple(self.path(name) for name in ("face", "hand", "gates"))
 
     def tensor(self, name, dtype):
-        return self.tensors[self.inputs[name]].astype(dtype)
+        return nn.rounded(self.tensors[self.inputs[name]].astype(dtype))
 
 
 def run(
@@ -65,11 +68,14 @@ def run(
     model=None,
     experts=None,
     forced=None,
+    compute="f32",
 ):
-    """Run a case -> Trace. wanted, forced: see Trace. model, experts: other files than the case's own."""
+    """Run a case -> Trace. wanted, forced: see Trace. model, experts: other files than the case's own. compute: see nn.COMPUTE;
+    other than f32 it needs precision f32."""
     trace = Trace(DTYPES[precision], inputs, wanted, forced)
     mutants.use(mutant)
     nn.use_order(order)
+    nn.use_compute(compute)
     try:
         pipeline = Pipeline(
             model or case.path("folder"), experts or case.experts(), trace.dtype.type, trace
@@ -91,4 +97,5 @@ def run(
     finally:
         mutants.use(None)
         nn.use_order("blas")
+        nn.use_compute("f32")
     return trace

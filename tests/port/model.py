@@ -28,7 +28,9 @@ class Weights:
 
     def __init__(self, path, dtype):
         self.path, self.used = path, set()
-        self.tensors = {n: x.astype(dtype) for n, x in safetensors_np.read(path)[0].items()}
+        self.tensors = {
+            n: nn.rounded(x.astype(dtype)) for n, x in safetensors_np.read(path)[0].items()
+        }
         if "embeddings.token_embedding.weight" in self.tensors:
             # transformers 5 writes a text encoder's names without their first level.
             self.tensors = {f"text_model.{n}": x for n, x in self.tensors.items()}

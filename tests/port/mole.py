@@ -102,7 +102,7 @@ def local_gates(layer, x):
 
 def global_gate(head, expert, out, real):
     """(B): from the expert's output, over all tokens, padding too."""
-    pooled = nn.mean(out.swapaxes(1, 2))[..., 0]  # (B, d')
+    pooled = nn.rounded(nn.mean(out.swapaxes(1, 2))[..., 0])  # (B, d')
     if mutant("pooled-before-scaling"):
         pooled = pooled / expert.scale
     if mutant("pooled-over-batch"):
@@ -120,16 +120,16 @@ def mixture(module, layer, x, base, shape, real):
     y = module.tap(shape(base), ".mole.base")
     local = local_gates(layer, x)
     for i, (name, expert) in enumerate(zip(EXPERTS, layer.experts)):
-        out = nn.linear(nn.linear(x, expert.down), expert.up) * expert.scale
+        out = nn.rounded(nn.linear(nn.linear(x, expert.down), expert.up) * expert.scale)
         out = tokens_of(module.tap(shape(out), f".mole.{name}.expert"))
         D = module.tap(local[..., i], f".mole.{name}.local")
         G = module.tap(global_gate(layer.heads[i], expert, out, real), f".mole.{name}.global")
-        share = D[..., None] * G[:, None, None] * out
+        share = nn.rounded(nn.rounded(D[..., None] * G[:, None, None]) * out)
         if mutant("local-gate-left-out"):
-            share = G[:, None, None] * out
+            share = nn.rounded(G[:, None, None] * out)
         if mutant("gates-left-out"):
             share = out
-        y = y + module.tap(shape(share), f".mole.{name}.out")
+        y = nn.add(y, module.tap(shape(share), f".mole.{name}.out"))
     return module.tap(y)
 
 

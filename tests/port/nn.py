@@ -46,6 +46,7 @@ def fold(x):
 
 def matmul(a, b):
     """a (..., M, K) @ b (..., K, N)."""
+    a, b = factor(a), factor(b)
     if _order == "blas":
         return np.matmul(a, b)
     if _order == "plain":
@@ -89,6 +90,51 @@ def mean(x):
     return total(x) / x.shape[-1]
 
 
+# ---- computing types -----------------------------------------------------------------------------
+
+# A port that computes in a short type keeps weights and every operation's result in that type and
+# adds up in float32; with tf32 only the factors of products are short. The arrays stay float32.
+COMPUTE = {
+    "f32": "float32 throughout",
+    "tf32": "factors of matrix products and convolutions in 11 digits, all else float32",
+    "f16": "weights and results of operations in float16, sums in float32",
+    "bf16": "weights and results of operations in bfloat16, sums in float32",
+}
+_compute = "f32"
+
+
+def use_compute(name):
+    global _compute
+    if name not in COMPUTE:
+        raise ValueError(f"no computing type {name}; there are {', '.join(COMPUTE)}")
+    _compute = name
+
+
+def short(x, bits):
+    """float32 numbers to the nearest with `bits` fewer digits, ties to even."""
+    u = x.view(np.uint32)
+    u = u + np.uint32((1 << (bits - 1)) - 1) + ((u >> np.uint32(bits)) & np.uint32(1))
+    return np.where(np.isfinite(x), (u & np.uint32(0xFFFFFFFF << bits & 0xFFFFFFFF)).view(np.float32), x)
+
+
+def rounded(x):
+    """A result of an operation, as the computing type stores it."""
+    if _compute in ("f32", "tf32"):
+        return x
+    x = np.asarray(x, np.float32, order="C")
+    with np.errstate(over="ignore"):
+        return x.astype(np.float16).astype(np.float32) if _compute == "f16" else short(x, 16)
+
+
+def factor(x):
+    """A factor of a product. Of f16 and bf16 all factors are results of operations, and short already."""
+    return short(np.asarray(x, order="C"), 13) if _compute == "tf32" else x
+
+
+def add(x, y):
+    return rounded(x + y)
+
+
 # ---- layers --------------------------------------------------------------------------------------
 
 
@@ -97,7 +143,7 @@ def linear(x, weight, bias=None):
     if mutant("linear-not-transposed") and weight.shape[0] == weight.shape[1]:
         weight = weight.T
     out = matmul(x.reshape(-1, x.shape[-1]), weight.T).reshape(*x.shape[:-1], len(weight))
-    return out if bias is None else out + bias
+    return rounded(out if bias is None else out + bias)
 
 
 def conv2d(x, weight, bias=None, stride=1, padding=(0, 0, 0, 0)):
@@ -118,7 +164,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=(0, 0, 0, 0)):
     out = matmul(rows, weight.reshape(O, -1).T)
     if bias is not None:
         out = out + bias
-    return out.reshape(B, H, W, O).transpose(0, 3, 1, 2)
+    return rounded(out.reshape(B, H, W, O).transpose(0, 3, 1, 2))
 
 
 def normalize(x, eps):
@@ -144,40 +190,44 @@ def group_norm(x, groups, weight, bias, eps):
         y = y.reshape(B, groups, C // groups, -1).swapaxes(1, 2)
     y = y.reshape(x.shape)
     affine = (1, C) + (1,) * (x.ndim - 2)
-    return y * weight.reshape(affine) + bias.reshape(affine)
+    return rounded(y * weight.reshape(affine) + bias.reshape(affine))
 
 
 def layer_norm(x, weight, bias, eps):
     """x (..., C), over the last axis."""
-    return normalize(x, eps) * weight + bias
+    return rounded(normalize(x, eps) * weight + bias)
 
 
 # ---- activations ---------------------------------------------------------------------------------
 
 
-def sigmoid(x):
+def logistic(x):
     """1 / (1 + exp(-x)), without overflow for large -x."""
     e = np.exp(-np.abs(x))
     return np.where(x >= 0, 1 / (1 + e), e / (1 + e))
 
 
+def sigmoid(x):
+    return rounded(logistic(x))
+
+
 def silu(x):
-    return x * sigmoid(x)
+    return rounded(x * logistic(x))
 
 
 def quick_gelu(x):
-    return x * sigmoid(1.702 * x)
+    return rounded(x * sigmoid(rounded(1.702 * x)))
 
 
 def gelu_tanh(x):
-    return 0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x)))
+    return rounded(0.5 * x * (1 + np.tanh(math.sqrt(2 / math.pi) * (x + 0.044715 * x * x * x))))
 
 
 def gelu(x):
     """x * Phi(x) = x / 2 * (1 + erf(x / sqrt 2)): the exact one, not its approximation by tanh."""
     root = x * math.sqrt(0.5)
     erf = np.array([math.erf(v) for v in root.ravel().tolist()], x.dtype).reshape(x.shape)
-    return x * 0.5 * (1 + erf)
+    return rounded(x * 0.5 * (1 + erf))
 
 
 def softmax(x):
@@ -203,7 +253,7 @@ def attention(q, k, v, heads, causal=False, scale=None):
     scores = matmul(q, k.swapaxes(-1, -2)) * scale
     if causal:
         scores = scores + np.triu(np.full(scores.shape[-2:], -np.inf, scores.dtype), 1)
-    out = matmul(softmax(scores), v)
+    out = rounded(matmul(rounded(softmax(scores)), v))  # scores are not stored
     if mutant("heads-not-merged"):  # (B, heads, T, d) taken as it lies in memory
         return out.reshape(B, T, C)
     return out.transpose(0, 2, 1, 3).reshape(B, T, C)
@@ -246,4 +296,4 @@ def timestep_embedding(timesteps, dim, flip_sin_to_cos, freq_shift, dtype):
     parts = [np.sin(angle), np.cos(angle)]
     if flip_sin_to_cos and not mutant("timestep-sin-first"):
         parts.reverse()
-    return np.concatenate(parts, -1)
+    return rounded(np.concatenate(parts, -1))

@@ -5,6 +5,7 @@ import os
 import numpy as np
 
 import mole
+import nn
 import sampler
 import text_encoder
 import unet
@@ -77,13 +78,14 @@ class Pipeline:
         channels = self.part("unet").config["in_channels"]
         shape = (1, channels, settings["height"] // 8, settings["width"] // 8)
         latents = Generator(settings["seed"]).randn(*shape).astype(self.dtype)
-        latents = trace.tap("latents", latents)
+        latents = trace.tap("latents", nn.rounded(latents))
         for k, t in enumerate(ddim.timesteps):
             trace.step(k)
             output = self.denoise(np.concatenate([latents] * len(texts)), t, prompt)
             output = trace.tap("noise_pred", output)
-            guided = trace.tap("guided", sampler.guide(output, scale) if scale > 1 else output)
-            latents = trace.tap("latents", ddim.step(latents, guided, t))
+            guided = nn.rounded(sampler.guide(output, scale)) if scale > 1 else output
+            guided = trace.tap("guided", guided)
+            latents = trace.tap("latents", nn.rounded(ddim.step(latents, guided, t)))
         trace.step(None)
 
         factor = self.part("vae").config["scaling_factor"]
@@ -91,9 +93,9 @@ class Pipeline:
             factor = 0.13025
         if mutant("vae-scale-missing"):
             factor = 1.0
-        image = self.decode(latents / factor)
+        image = self.decode(nn.rounded(latents / factor))
         if mutant("image-not-shifted"):
             image = np.clip(image, 0, 1)
         else:
-            image = np.clip(image / 2 + 0.5, 0, 1)
+            image = nn.rounded(np.clip(image / 2 + 0.5, 0, 1))
         return trace.tap("image", image)

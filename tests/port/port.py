@@ -70,6 +70,7 @@ def arguments(argv):
     p.add_argument("--case-taps", action="store_true", help="dump only what the case holds")
     p.add_argument("--dtype", choices=cases.DTYPES, default="f32")
     p.add_argument("--order", choices=nn.ORDERS, default="blas", help="in which sums are added up")
+    p.add_argument("--compute", choices=nn.COMPUTE, default="f32", help="of a float32 run")
     p.add_argument("--mutant", choices=mutants.BY_NAME, metavar="NAME", help="plant this bug")
     p.add_argument("--list-mutants", action="store_true")
     p.add_argument("--json", action="store_true", help="list them as JSON")
@@ -89,6 +90,8 @@ def arguments(argv):
         p.error("--prompt needs --model")
     if len({a.face is None, a.hand is None, a.gates is None}) == 2:
         p.error("--face, --hand and --gates go together")
+    if a.compute != "f32" and a.dtype != "f32":
+        p.error(f"--compute {a.compute} goes with --dtype f32")
     if a.case_taps and not a.case:
         p.error("--case-taps needs --case")
     return a
@@ -105,7 +108,9 @@ def list_mutants(as_json):
 def run_case(a, experts):
     case = cases.Case(a.case)
     wanted = case.names() if a.case_taps else a.taps
-    return cases.run(case, a.dtype, a.order, a.mutant, a.inputs, wanted, a.model, experts)
+    return cases.run(
+        case, a.dtype, a.order, a.mutant, a.inputs, wanted, a.model, experts, None, a.compute
+    )
 
 
 def run_prompt(a, experts):
@@ -122,6 +127,7 @@ def run_prompt(a, experts):
     trace = Trace(cases.DTYPES[a.dtype], a.inputs, a.taps)
     mutants.use(a.mutant)
     nn.use_order(a.order)
+    nn.use_compute(a.compute)
     pipeline = Pipeline(a.model, experts, trace.dtype.type, trace)
     pipeline.generate(settings)
     pipeline.check_weights()

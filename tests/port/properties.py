@@ -6,6 +6,8 @@
 
   right    a right port is never accused, whatever it dumps (property_right.py)
   wrong    a visible fault is noticed, and lies in the accused stretch (property_wrong.py)
+  forms    layouts, types and names of the tensors change no verdict (property_forms.py)
+  types    right and wrong of ports that compute in float16, bfloat16, tf32 (property_types.py)
 
 The NumPy port of this folder makes the traces. A trial that fails leaves its trace in --out, and prints
 the command that runs it again. Status: 0 all hold, 1 not all, 2 usage.
@@ -16,17 +18,19 @@ import os
 import random
 import sys
 from collections import Counter
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # before NumPy is loaded: trials run side by side
 
 import property_common as common  # noqa: E402
+import property_forms as forms  # noqa: E402
 import property_right as right  # noqa: E402
+import property_types as types  # noqa: E402
 import property_wrong as wrong  # noqa: E402
 
-PROPERTIES = {"right": right, "wrong": wrong}
-QUICK = {"right": 150, "wrong": 100}
+PROPERTIES = {"right": right, "wrong": wrong, "forms": forms, "types": types}
+QUICK = {"right": 150, "wrong": 100, "forms": 60, "types": 60}
 KEPT = 20  # traces of failed trials that stay, per property
 
 
@@ -78,20 +82,24 @@ def again(name, a, result):
     return f"python3 tests/port/properties.py {only}"
 
 
+def say(name, a, r):
+    """A line for one trial, if it failed or all are to be seen."""
+    if a.match in r.what and (a.verbose or r.state == "failed"):
+        print(f"{r.state} {name} {r.index}: {r.what}: {r.text}", flush=True)
+    if a.match in r.what and r.state == "failed":
+        print(f"    {again(name, a, r)}", flush=True)
+
+
 def report(name, a, results):
-    """Print failures and the table of counts; returns the number of each state."""
+    """Print the table of counts; returns the number of each state."""
     failed = [r for r in results if r.state == "failed"]
-    for r in results if a.verbose else failed:
-        print(f"{r.state} {name} {r.index}: {r.what}: {r.text}")
-        if r.state == "failed":
-            print(f"    {again(name, a, r)}")
     for r in failed[KEPT:]:
         (Path(a.out) / f"{name}-{r.index}.safetensors").unlink(missing_ok=True)
     table = {}
     for r in results:
         for group in r.groups:
             table.setdefault(group, Counter())[r.state] += 1
-    for group, states in table.items():
+    for group, states in sorted(table.items()):
         print(f"{name}: {group}: " + ", ".join(f"{n} {s}" for s, n in sorted(states.items())))
     return Counter(r.state for r in results)
 
@@ -103,7 +111,12 @@ def main(argv):
     with ProcessPoolExecutor(a.jobs) as workers:
         for name in a.only or PROPERTIES:
             jobs = [(name, a.mole, a.seed, b, g, a.out) for b, g in groups_of(name, a)]
-            results = [r for some in workers.map(work, jobs) for r in some if a.match in r.what]
+            results = []
+            for done in as_completed([workers.submit(work, job) for job in jobs]):
+                for r in done.result():
+                    say(name, a, r)
+                    results.append(r)
+            results = [r for r in results if a.match in r.what]
             total += report(name, a, sorted(results, key=lambda r: r.index))
             if not results:
                 print(f"no trial of {name} fits")

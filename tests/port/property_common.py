@@ -17,6 +17,7 @@ import safetensors_np
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 LIMIT = 16.0  # COMPARE_LIMIT of ref/compare/compare.h: what an error may be in units of rounding
+SAFETY = 2.0  # what is so many times beyond a limit must be noticed
 SMALL = 16  # taps of fewer numbers are judged together
 UNIT = {"f64": 2.0**-53, "f32": 2.0**-24, "tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}
 
@@ -40,10 +41,18 @@ def pool(case):
 
 
 @functools.lru_cache(maxsize=2)
-def trace_of(name, precision, order="blas", mutant=None):
+def trace_of(name, precision, order="blas", mutant=None, compute="f32"):
     """name -> tensor, with NAME.in, in the order of execution. Not to be changed."""
     case = case_of(name)
-    return cases.run(case, precision, order, mutant, True, pool(case)).tensors
+    return cases.run(case, precision, order, mutant, True, pool(case), compute=compute).tensors
+
+
+@functools.lru_cache(maxsize=3)
+def truth_of(name):
+    """Tap name -> float64 tensor, of the taps that the case holds: the right port's, which agrees with
+    the golden ones to 1e-11 (check_golden.py), and is there also where the case holds fingerprints."""
+    case = case_of(name)
+    return cases.run(case, wanted=case.names()).tensors
 
 
 # ---- units ---------------------------------------------------------------------------------------
@@ -72,17 +81,14 @@ def error_of(tap):
 @functools.lru_cache(maxsize=4)
 def units_of(name):
     """Tap name -> Unit. Small taps count with at least the error made over all of them."""
-    case = case_of(name)
-    rms = {t["name"]: root_mean_square(case.tensors[t["tensor"]]) for t in case.taps}
-    small = [t for t in case.taps if case.tensors[t["tensor"]].size < SMALL and rms[t["name"]] > 0]
-    relative = [error_of(t) / rms[t["name"]] for t in small]
-    pooled = root_mean_square(np.array(relative)) if relative else 0.0
-    units = {}
-    for t in case.taps:
-        truth = rms[t["name"]]
-        least = pooled * truth if case.tensors[t["tensor"]].size < SMALL else 0.0
-        units[t["name"]] = Unit(max(error_of(t), least), truth)
-    return units
+    truth = truth_of(name)
+    rms = {n: root_mean_square(x) for n, x in truth.items()}
+    errors = {t["name"]: error_of(t) for t in case_of(name).taps}
+    small = [n for n, x in truth.items() if x.size < SMALL and rms[n] > 0]
+    pooled = root_mean_square(np.array([errors[n] / rms[n] for n in small])) if small else 0.0
+    return {
+        n: Unit(max(errors[n], pooled * rms[n] if n in small else 0.0), rms[n]) for n in truth
+    }
 
 
 def root_mean_square(x):
@@ -124,8 +130,13 @@ def compare(mole, name, trace, *options):
     return Answer(done.returncode, json.loads(text), done.stderr.strip())
 
 
-def write(path, tensors, **metadata):
-    safetensors_np.write(str(path), tensors, {"made_with": "tests/port", **metadata})
+def write(path, tensors, kind="F32"):
+    """A trace file. kind: F32 as it is; F16 or BF16, whose numbers they must be; F64 for float32 ones."""
+    types = {"F16": np.float16, "F64": np.float64}
+    if kind in types:
+        tensors = {n: x.astype(types[kind]) for n, x in tensors.items()}
+    bf16 = frozenset(tensors) if kind == "BF16" else ()
+    safetensors_np.write(str(path), tensors, {"made_with": "tests/port"}, bf16)
 
 
 
@@ -150,8 +161,13 @@ def chance(seed, prop, index):
 
 def sample(groups, count, rng, each):
     """About `count` trials, some of some traces: to make a trace costs more than to cut it."""
-    bases = rng.sample(list(groups), min(-(-count // each), len(groups)))
-    return [(b, sorted(rng.sample(groups[b], min(each, len(groups[b]))))) for b in bases]
+    chosen, left = [], count
+    for base in rng.sample(list(groups), len(groups)):
+        group = groups[base]
+        some = sorted(rng.sample(group, min(each, left, len(group))))
+        left -= len(some)
+        chosen += [(base, some)] if some else []
+    return chosen
 
 
 class Keeper:

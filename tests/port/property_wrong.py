@@ -6,12 +6,11 @@ is true of this dump, independently of the comparator:
   visible   on some dumped tap of the case the mutant is further from the right port than the limit times
             the tap's unit, times two for safety
   alone     right port with every dumped tap, once computed, replaced by the mutant's: where it had
-            computed another tensor, the mutant is wrong between that tap and the dumped ones before it;
-            seen by all dumped taps, or by those that the case holds
+            computed another tensor, the mutant is wrong between that tap and the dumped ones before it
   altered   the same with all taps in the place of the dumped ones: the layers that the mutant alters
 
 Visible: exit code 1. Noticed: the culprit is in `alone`, and it or a tap of its stretch's `between` in
-`altered`. `between` holds no dumped tap, and `from` none that was not dumped.
+`altered`. `between` holds no dumped tap, and `from` is one.
 """
 
 import functools
@@ -21,12 +20,12 @@ import mutants
 import numpy as np
 import property_common as common
 import property_cuts as cuts
-from property_common import LIMIT, Result
+from property_common import LIMIT, SAFETY, Result
 
 PICTURE = "run-5-mole"  # shows every mutant but one
 FULL = {"f32": 8, "f64": 2}  # trials of each mutant and case
 QUICK = 8  # trials of each trace, in a sample
-SAFETY = 2.0
+
 EQUAL = 1e-11  # of a tensor's scale: beyond it two float64 tensors are not the same
 
 
@@ -55,35 +54,43 @@ def differ(a, b):
     return bool(np.abs(a - b).max() > EQUAL * scale) if b.size else False
 
 
-def wrong_alone(case, mutated, dumped, inputs=True):
+def views(case, dumped):
+    """What a comparator may start from: all that was dumped; of a pipeline, whose case holds few taps,
+    those alone; those and every NAME.in."""
+    known = common.case_of(case).names()
+    held = [n for n in dumped if owner(n) in known]
+    fed = [n for n in dumped if n in known or cuts.is_input(n)]
+    return {frozenset(dumped), frozenset(held), frozenset(fed)}
+
+
+def wrong_alone(case, mutated, dumped):
     """Names of `dumped` at which the right port, started from the mutant's dumped tensors, disagrees."""
-    golden = common.case_of(case)
-    forced = {n: mutated[n] for n in dumped}
-    trace = cases.run(golden, "f64", inputs=inputs, wanted=frozenset(dumped), forced=forced).tensors
-    return [n for n in trace if differ(trace[n], mutated[n])]
+    golden, found = common.case_of(case), set()
+    for view in views(case, dumped):
+        forced = {n: mutated[n] for n in view}
+        inputs = any(map(cuts.is_input, view))
+        trace = cases.run(golden, "f64", inputs=inputs, wanted=view, forced=forced).tensors
+        found |= {n for n in trace if differ(trace[n], mutated[n])}
+    return found
 
 
 @functools.lru_cache(maxsize=4)
 def altered_by(mutant, case):
-    """The taps that the mutant alters itself: seen by all taps, or by those that the case holds."""
+    """The taps and inputs that the mutant alters itself, seen by all taps, with NAME.in and without."""
     mutated = common.trace_of(case, "f64", "blas", mutant)
-    known = common.case_of(case).names()
     outputs = [n for n in mutated if not cuts.is_input(n)]
-    return frozenset(
-        wrong_alone(case, mutated, outputs, False)
-        + wrong_alone(case, mutated, [n for n in outputs if n in known], False)
-    )
+    return frozenset(wrong_alone(case, mutated, outputs) | wrong_alone(case, mutated, list(mutated)))
 
 
 def visible_at(case, precision, mutated, dumped):
     """(tap, times the limit) where the fault shows most among the dumped taps that the case holds."""
-    truth, units, best = common.case_of(case).truth(), common.units_of(case), (None, 0.0)
+    truth, units, best = common.truth_of(case), common.units_of(case), (None, 0.0)
     for n in dumped:
         if n not in units:
             continue
-        if mutated[n].shape != truth[n][0].shape:
+        if mutated[n].shape != truth[n].shape:
             return n, np.inf
-        error = common.root_mean_square(mutated[n] - truth[n][0])
+        error = common.root_mean_square(mutated[n] - truth[n])
         unit = units[n].at(precision)
         ratio = error / (LIMIT * unit) if unit else (np.inf if error else 0.0)
         best = max(best, (n, ratio), key=lambda pair: pair[1])
@@ -96,22 +103,16 @@ def check_stretch(answer, dumped, altered):
     stretch = answer.culprit.get("stretch")
     if stretch is None:
         return None if culprit in altered else f"accuses {culprit} and names no stretch"
-    between, fed = set(stretch["between"]), set(stretch["from"])
+    between = set(stretch["between"])
     if stretch["to"] != culprit:
         return f"accuses {culprit} and a stretch to {stretch['to']}"
     if between & dumped:
         return f"{sorted(between & dumped)[0]} is dumped, and said to lie within the stretch"
-    strangers = {n for n in fed if n not in dumped and n + ".in" not in dumped and is_tap(n, answer)}
-    if strangers:
-        return f"{sorted(strangers)[0]} is not dumped, and said to feed the stretch"
-    if not altered & (between | {culprit}):
+    if stretch["from"] is not None and stretch["from"] not in dumped:
+        return f"{stretch['from']} is not dumped, and said to be the last before the stretch"
+    if not altered & (between | {culprit, owner(culprit)}):
         return f"the stretch to {culprit} holds no altered layer ({len(between)} between)"
     return None
-
-
-def is_tap(name, answer):
-    """Inputs of the case (sample, timestep) may feed a stretch too, and are no taps."""
-    return any(row["name"] == name for row in answer.report["rows"])
 
 
 def owner(name):
@@ -131,11 +132,8 @@ def judge(answer, case, mutant, precision, kept):
     if not answer.culprit:
         return "failed", "exit code 1 without a culprit"
     culprit = answer.culprit["name"]
-    known = common.case_of(case).names()
-    alone = wrong_alone(case, mutated, kept)
-    alone += wrong_alone(case, mutated, [n for n in kept if owner(n) in known])
-    alone = {owner(n) for n in alone}
-    if culprit not in alone:
+    alone = {owner(n) for n in wrong_alone(case, mutated, kept)}
+    if owner(culprit) not in alone:
         return "failed", f"accuses {culprit}, which is right for what was dumped before it"
     wrong = check_stretch(answer, set(kept), altered_by(mutant, case))
     return ("failed", wrong) if wrong else ("passed", f"named {culprit}")

@@ -61,11 +61,22 @@ def read(path):
         raise FileError(f"{path}: not a safetensors file ({error})") from error
 
 
-def write(path, tensors, metadata):
-    """Write name -> array in the dictionary's order; the file appears whole or not at all."""
+def little(dtype):
+    return dtype.newbyteorder("<") if dtype.itemsize > 1 else dtype
+
+
+def bf16_bits(x):
+    """float32 numbers that bfloat16 holds, as its bits: the upper half of theirs."""
+    return (np.asarray(x, np.float32, order="C").view(np.uint32) >> 16).astype(np.uint16)
+
+
+def write(path, tensors, metadata, bf16=()):
+    """Write name -> array in the dictionary's order; the file appears whole or not at all.
+    bf16: names whose arrays are written as bfloat16, which must hold their numbers."""
+    tensors = {n: bf16_bits(x) if n in bf16 else x for n, x in tensors.items()}
     header, offset = {"__metadata__": metadata}, 0
     for name, array in tensors.items():
-        kind = NAMES[array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype]
+        kind = "BF16" if name in bf16 else NAMES[little(array.dtype)]
         header[name] = {
             "dtype": kind,
             "shape": list(array.shape),

@@ -14,7 +14,7 @@ def embeddings(module, ids):
     if mutant("positions-shifted"):  # as if a token stood before the first
         positions = np.roll(positions, 1, axis=0)
     module.tap_input(ids)
-    return module.tap(tokens + positions)
+    return module.tap(nn.add(tokens, positions))
 
 
 def self_attention(module, x, heads):
@@ -44,9 +44,9 @@ def forward(component, ids):
     for i in range(layers):
         layer = root / f"encoder.layers.{i}"
         h = layer_norm(layer / "layer_norm1", x, eps)
-        x = x + self_attention(layer / "self_attn", h, config["num_attention_heads"])
+        x = nn.add(x, self_attention(layer / "self_attn", h, config["num_attention_heads"]))
         h = layer_norm(layer / "layer_norm2", x, eps)
-        x = layer.tap(x + mlp(layer / "mlp", h, config["hidden_act"]))
+        x = layer.tap(nn.add(x, mlp(layer / "mlp", h, config["hidden_act"])))
     final = root / "final_layer_norm"
     if mutant("final-layer-norm-missing"):
         final.tap_input(x)

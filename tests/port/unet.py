@@ -66,7 +66,7 @@ def feed_forward(module, x):
     value, gate = np.split(mole.linear(module / "net.0.proj", x), 2, -1)
     if mutant("geglu-halves"):
         value, gate = gate, value
-    x = (module / "net.0").tap(value * gelu(gate))
+    x = (module / "net.0").tap(nn.rounded(value * gelu(gate)))
     return module.tap(mole.linear(module / "net.2", x))
 
 
@@ -74,11 +74,11 @@ def transformer_block(module, x, prompt, heads):
     h = layer_norm(module / "norm1", x, LAYER_NORM_EPS)
     if mutant("residual-after-norm"):
         x = h
-    x = x + attention(module / "attn1", h, h, heads)
+    x = nn.add(x, attention(module / "attn1", h, h, heads))
     h = layer_norm(module / "norm2", x, LAYER_NORM_EPS)
-    x = x + attention(module / "attn2", h, prompt.states, heads, prompt.real)
+    x = nn.add(x, attention(module / "attn2", h, prompt.states, heads, prompt.real))
     h = layer_norm(module / "norm3", x, LAYER_NORM_EPS)
-    return module.tap(x + feed_forward(module / "ff", h))
+    return module.tap(nn.add(x, feed_forward(module / "ff", h)))
 
 
 def transformer(module, x, prompt, heads, groups):
@@ -92,7 +92,7 @@ def transformer(module, x, prompt, heads, groups):
         tokens = np.ascontiguousarray(h).reshape(B, H * W, C)
     tokens = transformer_block(module / "transformer_blocks.0", tokens, prompt, heads)
     h = tokens.swapaxes(1, 2).reshape(B, C, H, W)
-    return module.tap(x + mole.conv1x1(module / "proj_out", h))
+    return module.tap(nn.add(x, mole.conv1x1(module / "proj_out", h)))
 
 
 # ---- blocks --------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ def attention(module, x, groups, eps):
     if mutant("vae-attention-bypassed"):
         a = h
     h = linear(module / "to_out.0", a)
-    return module.tap(x + h.swapaxes(1, 2).reshape(B, C, H, W))
+    return module.tap(nn.add(x, h.swapaxes(1, 2).reshape(B, C, H, W)))
 
 
 def decode(component, latents):
