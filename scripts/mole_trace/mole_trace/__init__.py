@@ -3,6 +3,6 @@
 NumPy alone for arrays (Writer, write, read); mole_trace.hooks watches modules of PyTorch.
 """
 
-from mole_trace.trace import TraceError, Writer, read, write
+from mole_trace.trace import TraceError, Writer, read, types, write
 
-__all__ = ["TraceError", "Writer", "read", "write"]
+__all__ = ["TraceError", "Writer", "read", "types", "write"]

@@ -6,7 +6,6 @@ No code of the model changes; the hooks go when the context ends.
 import contextlib
 import fnmatch
 
-import numpy as np
 import torch
 
 SKIP = ("*.nonlinearity",)  # of diffusers' ResNets: called twice in one pass
@@ -26,13 +25,6 @@ def first_tensor(value):
     return value
 
 
-def to_numpy(tensor):
-    tensor = tensor.detach().cpu()
-    if tensor.dtype in (torch.float16, torch.bfloat16):
-        tensor = tensor.float()
-    return tensor.numpy()
-
-
 def wanted(name, only, skip):
     if any(fnmatch.fnmatchcase(name, pattern) for pattern in skip):
         return False
@@ -49,19 +41,6 @@ def names(module, component):
         yield (f"{inner}.{path}" if path else component), child
 
 
-def type_of(module):
-    """float32 or float64: what a trace of this module holds without loss."""
-    parameter = next(module.parameters(), None)
-    double = parameter is not None and parameter.dtype == torch.float64
-    return torch.float64 if double else torch.float32
-
-
-def choose_precision(trace, module):
-    """By the model, not by the first tap: diffusers computes the timestep's angles in float32."""
-    if trace.precision is None:
-        trace.precision = "f64" if type_of(module) == torch.float64 else "f32"
-
-
 @contextlib.contextmanager
 def watch(module, component, trace, inputs=False, only=None, skip=SKIP):
     """Tap `module` and every module in it. component: "unet", "text_encoder", "vae" ...
@@ -70,22 +49,18 @@ def watch(module, component, trace, inputs=False, only=None, skip=SKIP):
     A module that is called twice without a step between is an error, since its name stands for one
     tensor: give it to `skip`. Modules whose output is no tensor are passed over.
     """
-    handles, number = [], type_of(module)
-    if hasattr(trace, "precision"):
-        choose_precision(trace, module)
+    handles = []
 
     def add(name, child):
         def before(_, args, kwargs):
             tensor = first_tensor(args if args else kwargs)
             if tensor is not None:
-                # Token ids and the like too are numbers to a comparator.
-                tensor = tensor if tensor.is_floating_point() else tensor.to(number)
-                trace.tap(name + ".in", to_numpy(tensor))
+                trace.tap(name + ".in", tensor)
 
         def after(_, args, output):
             tensor = first_tensor(output)
             if tensor is not None:
-                trace.tap(name, to_numpy(tensor))
+                trace.tap(name, tensor)
 
         if inputs and next(child.children(), None) is None:
             handles.append(child.register_forward_pre_hook(before, with_kwargs=True))
@@ -108,12 +83,12 @@ class Joined:
     def __init__(self):
         self.parts = {}
 
-    def tap(self, name, array):
-        self.parts.setdefault(name, []).append(array)
+    def tap(self, name, tensor):
+        self.parts.setdefault(name, []).append(tensor.detach().cpu().clone())
 
     def flush(self, trace):
         for name, parts in self.parts.items():
-            trace.tap(name, np.concatenate(parts[::-1]))
+            trace.tap(name, torch.cat(parts[::-1]))
         self.parts = {}
 
 
@@ -126,7 +101,7 @@ class Steps:
 
     def tap(self, name, tensor):
         if tensor is not None and self.keeps(name):
-            self.trace.tap(name, to_numpy(tensor))
+            self.trace.tap(name, tensor)
 
     def before_unet(self, _, args, kwargs):
         """The first pass is preceded by what the run starts from; each pass begins a step."""
@@ -163,7 +138,6 @@ def watch_pipeline(pipe, trace, inputs=False, only=None, skip=SKIP):
     tap: trace.tap("image", pipe(..., output_type="pt").images).
     """
     steps = Steps(pipe, trace, lambda name: wanted(name, only, skip))
-    choose_precision(trace, pipe.unet)
     with contextlib.ExitStack() as stack:
         hook = pipe.unet.register_forward_pre_hook(
             steps.before_unet, with_kwargs=True, prepend=True

@@ -19,6 +19,7 @@ try:
     import torch
 
     from mole_trace import hooks
+    from mole_trace.trace import OTHERS
 except ImportError:
     torch = None
 try:
@@ -98,13 +99,41 @@ class Modules(Case):
                     net(torch.ones(2, 3))
         self.assertEqual(len(mole_trace.read(self.path)[0]), 6)
 
-    def test_bfloat16(self):
-        net = self.net().to(torch.bfloat16)
-        with mole_trace.Writer(self.path) as trace, hooks.watch(net, "net", trace):
-            y = net(torch.ones(2, 3, dtype=torch.bfloat16))
-        got, about = mole_trace.read(self.path)
-        self.assertEqual(about["precision"], "f32")
-        np.testing.assert_array_equal(got["net"], y.detach().float().numpy())
+    def test_every_type_is_kept(self):
+        kinds = {"BF16": torch.bfloat16, "F16": torch.float16, "F32": torch.float32}
+        for code, kind in {**kinds, "F64": torch.float64}.items():
+            net = self.net().to(kind)
+            with mole_trace.Writer(self.path) as trace, hooks.watch(net, "net", trace, inputs=True):
+                y = net(torch.ones(2, 3, dtype=kind))
+            got, about = mole_trace.read(self.path)
+            self.assertEqual(about["precision"], code.lower())
+            self.assertEqual({c for _, c in mole_trace.types(self.path)[0].values()}, {code})
+            np.testing.assert_array_equal(got["net"].astype("f8"), y.detach().double().numpy())
+        with mole_trace.Writer(self.path, precision="f32") as trace:
+            trace.tap("x", torch.ones(2, dtype=torch.bfloat16))
+        self.assertEqual(mole_trace.types(self.path)[0]["x"], ((2,), "F32"))
+
+    def test_types_that_numpy_has_not(self):
+        """Every value of every such type: torch's own float32 is the same number."""
+        bits = torch.arange(256, dtype=torch.uint8)
+        kinds = {c: getattr(torch, n) for n, c in OTHERS.items() if hasattr(torch, n)}
+        self.assertIn("F8_E4M3", kinds)
+        with mole_trace.Writer(self.path) as trace:
+            for code, kind in kinds.items():
+                every = bits.repeat(2) if code == "BF16" else bits
+                trace.tap(code, every.view(kind).reshape(16, -1).t())
+            trace.tap("scalar", torch.tensor(1.5, dtype=torch.bfloat16, requires_grad=True))
+            trace.tap("ids", torch.tensor([49407], dtype=torch.int32))
+            trace.tap("mask", torch.tensor([True]))
+        got, _ = mole_trace.read(self.path)
+        shown = {name: code for name, (_, code) in mole_trace.types(self.path)[0].items()}
+        for code, kind in kinds.items():
+            every = bits.repeat(2) if code == "BF16" else bits
+            truth = every.view(kind).reshape(16, -1).t().float().numpy()
+            np.testing.assert_array_equal(got[code], truth)
+            self.assertEqual(shown[code], code)
+        self.assertEqual((float(got["scalar"]), shown["scalar"]), (1.5, "BF16"))
+        self.assertEqual((shown["ids"], shown["mask"]), ("I32", "BOOL"))
 
     def test_outputs_without_tensors(self):
         self.assertIsNone(hooks.first_tensor(None))
@@ -148,17 +177,18 @@ class Golden(Case):
         layers = [f"{n}.in" for n, m in unet.named_modules() if n and hasattr(m, "weight")]
         self.assertEqual([n for n in layers if f"unet.{n}" not in got], [])
 
-    def test_precision_is_the_model_s(self):
-        unet = self.part(diffusers.UNet2DConditionModel, "unet")
-        only = [
-            "unet.time_proj",
-            "unet.conv_in",
-        ]  # of which diffusers computes the first in float32
-        with torch.no_grad(), mole_trace.Writer(self.path) as trace:
-            with hooks.watch(unet, "unet", trace, only=only):
-                unet(torch.ones(1, 4, 8, 8).double(), 1, torch.ones(1, 5, 40).double())
-        got, about = mole_trace.read(self.path)
-        self.assertEqual((list(got), about["precision"]), (only, "f64"))
+    def test_what_was_computed_in(self):
+        """diffusers computes the timestep's sinusoid in float32, whatever the model's type."""
+        for code, kind in (("F64", torch.float64), ("BF16", torch.bfloat16)):
+            unet = self.part(diffusers.UNet2DConditionModel, "unet").to(kind)
+            only = ["unet.time_proj", "unet.conv_in", "unet.conv_out"]
+            inputs = torch.ones(1, 4, 8, 8), 1, torch.ones(1, 5, 40)
+            with torch.no_grad(), mole_trace.Writer(self.path) as trace:
+                with hooks.watch(unet, "unet", trace, only=only):
+                    unet(inputs[0].to(kind), inputs[1], inputs[2].to(kind))
+            shown, about = mole_trace.types(self.path)
+            self.assertEqual([shown[name][1] for name in only], ["F32", code, code])
+            self.assertEqual((list(shown), about["precision"]), (only, code.lower()))
 
     def test_text_encoder(self):
         encoder = self.part(transformers.CLIPTextModel, "text_encoder")
@@ -177,7 +207,8 @@ class Golden(Case):
         for part in (pipe.text_encoder, pipe.unet, pipe.vae):
             self.assertFalse(any(m._forward_hooks or m._forward_pre_hooks for m in part.modules()))
 
-    def run_pipeline(self, name, guidance_scale=None, **options):
+    def run_pipeline(self, name, guidance_scale=None, kind=None, **options):
+        kind = kind or torch.float64
         settings = golden(name)[0]["settings"]
         settings["guidance_scale"] = guidance_scale or settings["guidance_scale"]
         pipe = diffusers.StableDiffusionPipeline.from_pretrained(MODEL, safety_checker=None)
@@ -186,12 +217,12 @@ class Golden(Case):
         )
         pipe.set_progress_bar_config(disable=True)
         for part in (pipe.text_encoder, pipe.unet, pipe.vae):
-            part.double()
+            part.to(kind)
         shape = (1, 4, settings["height"] // 8, settings["width"] // 8)
         noise = torch.randn(shape, generator=torch.Generator().manual_seed(settings.pop("seed")))
         with mole_trace.Writer(self.path) as trace, hooks.watch_pipeline(pipe, trace, **options):
-            image = pipe(latents=noise.double(), output_type="pt", **settings).images
-            trace.tap("image", image.double())
+            image = pipe(latents=noise.to(kind), output_type="pt", **settings).images
+            trace.tap("image", image)
         self.assert_untouched(pipe)
 
     def test_pipeline(self):
@@ -203,6 +234,15 @@ class Golden(Case):
         np.testing.assert_array_equal(got[names[-1]], got["prompt_embeds"])
         for tap in ("step.000/unet.conv_in", "step.004/unet.conv_out", "vae.decoder.conv_in"):
             self.assertIn(tap, got)
+
+    def test_pipeline_in_bfloat16(self):
+        """The two prompts' taps are joined in the type they have."""
+        only = ["prompt_embeds", "*.embeddings"]
+        self.run_pipeline("run-5-plain", kind=torch.bfloat16, only=only)
+        shown, about = mole_trace.types(self.path)
+        self.assertEqual(about["precision"], "bf16")
+        taps = {n: s for n, s in shown.items() if n != "image"}
+        self.assertEqual({(s[0][0], s[1]) for s in taps.values()}, {(2, "BF16")})
 
     def test_pipeline_only(self):
         self.run_pipeline("run-5-plain", only=["latents", "vae.*"])

@@ -6,6 +6,7 @@ import os
 import sys
 import tempfile
 import unittest
+import zipfile
 from contextlib import redirect_stderr, redirect_stdout
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), ".."))
@@ -14,6 +15,11 @@ import numpy as np
 
 import mole_trace
 from mole_trace.__main__ import main
+
+try:
+    import ml_dtypes
+except ImportError:
+    ml_dtypes = None
 
 
 class Case(unittest.TestCase):
@@ -59,20 +65,91 @@ class WriterTest(Case):
         self.assertEqual(header["x"], {"dtype": "F32", "shape": [2], "data_offsets": [0, 8]})
         self.assertEqual(data[8 + length :], np.array([1, 2], "<f4").tobytes())
 
-    def test_precision(self):
-        mole_trace.write(self.path, {"h": np.float16([0.1]), "x": np.float32([0.1])})
-        arrays, about = mole_trace.read(self.path)
-        self.assertEqual(float(arrays["h"][0]), float(np.float16(0.1)))
-        self.assertEqual((arrays["h"].dtype, about["precision"]), (np.float32, "f32"))
-        mole_trace.write(self.path, {"d": np.array([0.1]), "x": np.float32([0.1])})
-        arrays, about = mole_trace.read(self.path)
-        self.assertEqual((arrays["x"].dtype, about["precision"]), (np.float64, "f64"))
-        self.assertEqual(float(arrays["d"][0]), 0.1)
+    def header(self):
+        with open(self.path, "rb") as file:
+            return json.loads(file.read(int.from_bytes(file.read(8), "little")))
 
-    def test_big_endian(self):
-        mole_trace.write(self.path, {"x": np.array([1.5], ">f4"), "i": np.array([3], ">i4")})
+    def test_every_type_is_kept(self):
+        kinds = "f8 F64 f4 F32 f2 F16 i8 I64 i4 I32 i2 I16 i1 I8 u8 U64 u4 U32 u2 U16 u1 U8 b1 BOOL"
+        kinds = (kinds + " c8 C64").split()
+        given = {k: np.array([0, 1, 100], "<" + k) for k in kinds[::2]}
+        given.update({"big " + k: np.array([0, 1, 100], ">" + k) for k in kinds[::2]})
+        mole_trace.write(self.path, given)
+        header, (arrays, about) = self.header(), mole_trace.read(self.path)
+        for k, code in zip(kinds[::2], kinds[1::2]):
+            for name in (k, "big " + k):
+                self.assertEqual(header[name]["dtype"], code)
+                self.assertEqual(arrays[name].dtype, np.dtype(k))
+                self.assertEqual(arrays[name].tolist(), np.array([0, 1, 100], k).tolist())
+        self.assertEqual(mole_trace.types(self.path)[0]["big f2"], ((3,), "F16"))
+
+    def test_precision(self):
+        half, single, double = np.float16([0.1]), np.float32([0.1]), np.array([0.1])
+        taps = {"h": half, "x": single, "ids": np.array([7]), "g": half}
+        for precision, said, kinds in (
+            (None, "f16", "F16 F32 I64 F16"),
+            ("f32", "f32", "F32 F32 I64 F32"),
+            ("f64", "f64", "F64 F64 I64 F64"),
+        ):
+            mole_trace.write(self.path, taps, precision=precision)
+            arrays, about = mole_trace.read(self.path)
+            self.assertEqual(about["precision"], said)
+            self.assertEqual([self.header()[n]["dtype"] for n in taps], kinds.split())
+            for name, array in taps.items():
+                self.assertEqual(arrays[name].tolist(), array.tolist())
+        mole_trace.write(self.path, {"d": double, "x": single})
+        self.assertEqual([self.header()[n]["dtype"] for n in "dx"], ["F64", "F32"])
+
+    def test_bits(self):
+        """bfloat16 and the types of 8 bits, from libraries whose types NumPy does not know."""
+        brain = np.uint16([0x3F80, 0xC040, 0x7F80, 0x0001, 0x8000])
+        with mole_trace.Writer(self.path) as trace:
+            trace.tap("b", brain, dtype="BF16")
+            trace.tap("big", brain.astype(">u2"), dtype="BF16")
+            trace.tap("scalar", np.uint16(0x3F80), dtype="BF16")
+            trace.tap("void", brain.view("V2"))  # what numpy.load makes of bfloat16
+            trace.tap("e4", np.uint8([0x38, 0xFE, 0x01, 0x80]), dtype="F8_E4M3")
+            trace.tap("e5z", np.uint8([0x40, 0x7F, 0x81]), dtype="F8_E5M2FNUZ")
+        arrays, about = mole_trace.read(self.path)
+        self.assertEqual(about["precision"], "bf16")
+        for name in ("b", "big", "void"):
+            self.assertEqual(self.header()[name]["dtype"], "BF16")
+            self.assertEqual(arrays[name].tolist(), [1, -3, np.inf, 2.0**-133, 0])
+        self.assertEqual((arrays["scalar"].shape, float(arrays["scalar"])), ((), 1))
+        self.assertEqual(arrays["e4"].tolist(), [1, -448, 2.0**-9, 0])
+        self.assertEqual(arrays["e5z"].tolist(), [1, 57344, -(2.0**-17)])
+        with mole_trace.Writer(self.path, precision="f64") as trace:
+            trace.tap("b", brain, dtype="BF16")
         arrays, _ = mole_trace.read(self.path)
-        self.assertEqual((arrays["x"].tolist(), arrays["i"].tolist()), ([1.5], [3]))
+        self.assertEqual((self.header()["b"]["dtype"], arrays["b"][1]), ("F64", -3))
+        for array, dtype in ((np.float16([1]), "BF16"), (np.uint8([1]), "BF16"), (brain, "BF17")):
+            with self.assertRaisesRegex(mole_trace.TraceError, "no bits of the type"):
+                with mole_trace.Writer(self.path) as trace:
+                    trace.tap("b", array, dtype=dtype)
+
+    @unittest.skipIf(ml_dtypes is None, "ml_dtypes is not installed")
+    def test_ml_dtypes(self):
+        values, taps = [0, 0.5, -1.5, 2], {}
+        for kind in "bfloat16 float8_e4m3fn float8_e5m2 float8_e4m3fnuz float8_e5m2fnuz".split():
+            taps[kind] = np.array(values).astype(getattr(ml_dtypes, kind))
+        mole_trace.write(self.path, taps)
+        codes = [self.header()[name]["dtype"] for name in taps]
+        self.assertEqual(codes, "BF16 F8_E4M3 F8_E5M2 F8_E4M3FNUZ F8_E5M2FNUZ".split())
+        for array in mole_trace.read(self.path)[0].values():
+            self.assertEqual(array.tolist(), values)
+        with self.assertRaisesRegex(mole_trace.TraceError, "cannot hold"):
+            mole_trace.write(self.path, {"x": np.array([1]).astype(ml_dtypes.int4)})
+
+    def test_metadata_null(self):
+        mole_trace.write(self.path, {"x": np.ones(1)})
+        with open(self.path, "rb") as file:
+            data = file.read()
+        begin, end = data.index(b"{", 9), data.index(b"}") + 1
+        data = data[:begin] + b"null".ljust(end - begin) + data[end:]
+        with open(self.path, "wb") as file:
+            file.write(data)
+        arrays, about = mole_trace.read(self.path)
+        self.assertEqual((arrays["x"].tolist(), about), ([1], {}))
 
     def test_not_finite(self):
         x = np.float32([np.nan, np.inf, -np.inf, -0.0])
@@ -83,7 +160,7 @@ class WriterTest(Case):
         one = np.ones(1, np.float32)
         for bad, says in (
             (lambda t: (t.tap("x", one), t.tap("x", one)), "comes twice"),
-            (lambda t: (t.tap("x", one), t.tap("y", np.ones(1))), "is float64"),
+            (lambda t: t.tap("x", np.array(["text"])), "cannot hold"),
             (lambda t: t.tap("", one), "no name"),
             (lambda t: t.tap("__metadata__", one), "no name"),
             (lambda t: t.tap(3, one), "no name"),
@@ -96,6 +173,9 @@ class WriterTest(Case):
                     bad(trace)
             if says != "after the end":
                 self.only_file()
+        with self.assertRaisesRegex(mole_trace.TraceError, "is float64"):
+            mole_trace.write(self.path + ".wide", {"x": np.ones(1)}, precision="f32")
+        self.only_file("t.safetensors")
         with self.assertRaisesRegex(mole_trace.TraceError, "precision"):
             mole_trace.Writer(self.path, precision="f16")
         with self.assertRaisesRegex(mole_trace.TraceError, "cannot be written"):
@@ -132,6 +212,8 @@ class ReaderTest(Case):
             with open(self.path, "wb") as file:
                 file.write(bad)
             self.assertRaises(mole_trace.TraceError, mole_trace.read, self.path)
+            if b"F99" not in bad:
+                self.assertRaises(mole_trace.TraceError, mole_trace.types, self.path)
         self.assertRaises(mole_trace.TraceError, mole_trace.read, self.folder + "/absent")
 
 
@@ -160,12 +242,27 @@ class CommandTest(Case):
         status, out, _ = self.run_main("list", self.path)
         self.assertEqual(status, 0)
         self.assertIn("# precision: f32\nb", out.replace("# version: 1\n", ""))
-        self.assertIn("b (1, 2) float32\na () float32\n", out)
+        self.assertIn("b (1, 2) F32\na () F32\n", out)
         folder = os.path.join(self.folder, "in")
         os.mkdir(folder)
         np.save(os.path.join(folder, "unet.conv_in.npy"), np.ones(2))
         self.assertEqual(self.run_main("convert", folder, self.path)[0], 0)
         self.assertEqual(list(mole_trace.read(self.path)[0]), ["unet.conv_in"])
+
+    def test_convert_leaves_out_what_is_no_array_of_numbers(self):
+        source = os.path.join(self.folder, "in.npz")
+        odd = {"waves": np.ones(1, "c8"), "text": np.array(["x"])}
+        odd["objects"] = np.array([{}], object)
+        np.savez(source, x=np.float16([1]), b=np.uint16([0x3F80]).view("V2"), **odd)
+        with zipfile.ZipFile(source, "a") as archive:
+            archive.writestr("README.txt", "made by hand")
+        status, out, err = self.run_main("convert", source, self.path)
+        self.assertEqual((status, err), (0, ""))
+        said = "waves (complex64), text (<U1), objects (Python objects), README.txt (no array)"
+        self.assertEqual(out, f"{self.path}: 2 taps; left out: {said}\n")
+        self.assertEqual(
+            mole_trace.types(self.path)[0], {"x": ((1,), "F16"), "b": ((1,), "BF16")}
+        )
 
     def test_pickles_are_not_loaded(self):
         path, trap = os.path.join(self.folder, "p.npz"), os.path.join(self.folder, "trap")
