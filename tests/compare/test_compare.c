@@ -157,9 +157,9 @@ static void limit_and_budget_decide(void **state) {
     expect(1, TAP, CASE, "--budget f32");
     make(candidate, (made_t){.edit = to_bf16_like});
     expect(0, "bf16", CASE, "--budget bf16 --limit 4");
-    expect(1, TAP, CASE, "--budget f16 --limit 4");
+    expect(1, TAP, CASE, "--budget f16-acc32 --limit 4");
     make(candidate, (made_t){.edit = to_f16_like});
-    expect(0, "f16", CASE, "--budget f16 --limit 4");
+    expect(0, "f16", CASE, "--budget f16-acc32 --limit 4");
     expect(2, "budget", CASE, "--budget f8");
     expect(2, "limit", CASE, "--limit -1");
     expect(2, "limit", CASE, "--limit 0"); /* not the default in disguise */

@@ -340,10 +340,12 @@ static void report_with_picture(const char *path) {
     compare_row_t row = {.name = "x",
                          .candidate_name = "x",
                          .verdict = ROW_NOT_FINITE,
+                         .budget = BUDGET_F32,
                          .shape = SHAPE2(2, 3),
                          .candidate_shape = SHAPE2(2, 3)};
     row.cumulative = diff_tensors(a, b, 6);
-    compare_result_t r = {.row = &row, .rows = 1, .compared = 1, .budget = BUDGET_F32};
+    compare_result_t r = {
+        .row = &row, .rows = 1, .compared = 1, .budget = BUDGET_F32, .computed = BUDGET_F32};
     trace_file_t *trace[2];
     for (int i = 0; i < 2; i++) {
         err_t err = {""};

@@ -1,0 +1,177 @@
+/* Partial traces: random subsets of a right run agree, and of a wrong one the accused stretch holds the fault. The runs
+ * are this program's own, in the precision of the build, right by other tests; `mole compare` judges them. */
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <jansson.h>
+
+#include "../fixture.h"
+#include "../scratch.h"
+#include "golden/execute.h"
+#include "io/trace.h"
+#include "mole_says.h"
+
+enum { TRIALS = 12 };
+
+/* Passes every tap on that a coin keeps; what `layer` makes has a gain of 1.01. */
+typedef struct {
+    tap_sink_t sink;
+    tap_sink_t *to;
+    const char *layer, *only; /* only: one tap alone */
+    uint64_t seed;
+    unsigned keep;   /* of 256 */
+    bool kept_layer; /* the altered layer itself was dumped */
+} chooser_t;
+
+static unsigned coin(uint64_t seed, const char *name) {
+    uint64_t h = seed * 0x9E3779B97F4A7C15;
+    for (const char *p = name; *p; p++) h = (h ^ (unsigned char)*p) * 0x100000001B3;
+    return (unsigned)(h >> 32) & 255;
+}
+
+static void choose(tap_sink_t *self, const char *name, real_t *x, view_t view) {
+    chooser_t *s = (chooser_t *)self;
+    if (s->layer && strcmp(name, s->layer) == 0)
+        for (size_t i = 0; i < shape_count(view.shape); i++) x[i] *= (real_t)1.01;
+    if (s->only ? strcmp(name, s->only) != 0 : coin(s->seed, name) >= s->keep) return;
+    s->kept_layer |= s->layer && strcmp(name, s->layer) == 0;
+    s->to->tap(s->to, name, x, view);
+}
+
+typedef struct {
+    golden_case_t golden;
+    pipeline_t pipeline;
+    run_t run;
+} bench_t;
+
+static void bench_open(bench_t *b, const char *folder) {
+    err_t err = {""};
+    *b = (bench_t){.run = {.matmul = MATMUL_BLAS, .form = MOLE_DIRECT}};
+    if (golden_case_open(&b->golden, folder, &err) ||
+        golden_open_model(&b->golden, &b->pipeline, &err) || arena_create(&b->run.arena, 0, &err))
+        fail_msg("%s", err.text);
+}
+
+static void bench_close(bench_t *b) {
+    pipeline_close(&b->pipeline);
+    golden_case_close(&b->golden);
+    arena_destroy(b->run.arena);
+}
+
+/* What the program says of such a trace, as JSON; NULL when nothing was kept that can be compared. */
+static json_t *compared(bench_t *b, chooser_t *chooser, bool inputs) {
+    err_t err = {""};
+    trace_t *trace;
+    const char *path = scratch_path("part.safetensors"), *report = scratch_path("part.json");
+    if (trace_open(&trace, path, inputs, &err)) fail_msg("%s", err.text);
+    chooser->to = trace_sink(trace);
+    chooser->sink = (tap_sink_t){choose, inputs};
+    run_t run = b->run;
+    run.sink = &chooser->sink;
+    if (golden_execute(&run, &b->golden, &b->pipeline, &err) || trace_close(trace, true, &err))
+        fail_msg("%s", err.text);
+    int code = mole_says("compare --json %s %s %s", report, b->golden.folder, path);
+    return code == 3 ? NULL : json_load_file(report, 0, NULL);
+}
+
+static bool differs(json_t *said) {
+    return json_is_true(json_object_get(said, "differs"));
+}
+
+static const struct {
+    const char *folder;
+    unsigned trials;
+} cases[] = {{"golden/runs/text-encoder", TRIALS},
+             {"golden/runs/vae-decode", TRIALS},
+             {"golden/runs/unet-step-plain", 4},
+             {"golden/runs/run-5-plain", 2}};
+
+static void right_parts_agree(void **state) {
+    (void)state;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bench_t b;
+        bench_open(&b, cases[i].folder);
+        for (unsigned trial = 0; trial < cases[i].trials; trial++) {
+            chooser_t chooser = {.seed = trial + 1, .keep = 8 + 240 * trial / cases[i].trials};
+            json_t *said = compared(&b, &chooser, trial % 2);
+            if (said && differs(said)) fail_msg("%s, trial %u: %s", cases[i].folder, trial, output);
+            json_decref(said);
+        }
+        bench_close(&b);
+    }
+}
+
+static bool holds(json_t *stretch, const char *layer) {
+    size_t index;
+    json_t *tap;
+    if (strcmp(json_string_value(json_object_get(stretch, "to")), layer) == 0) return true;
+    json_array_foreach(json_object_get(stretch, "between"), index,
+                       tap) if (strcmp(json_string_value(tap), layer) == 0) return true;
+    return false;
+}
+
+static void wrong_parts_hold_the_fault(void **state) {
+    (void)state;
+    static const char layer[] = "vae.decoder.up_blocks.1.resnets.0.conv2";
+    size_t noticed = 0;
+    bench_t b;
+    bench_open(&b, "golden/runs/vae-decode");
+    for (unsigned trial = 0; trial < TRIALS; trial++) {
+        chooser_t chooser = {.layer = layer, .seed = trial + 1, .keep = 8 + 20 * trial};
+        json_t *said = compared(&b, &chooser, trial % 2);
+        if (said && differs(said)) {
+            json_t *culprit = json_object_get(said, "culprit");
+            if (!holds(json_object_get(culprit, "stretch"), layer))
+                fail_msg("trial %u: %s", trial, output);
+            if (chooser.kept_layer)
+                assert_string_equal(json_string_value(json_object_get(culprit, "name")), layer);
+            noticed++;
+        }
+        json_decref(said);
+    }
+    assert_true(noticed >= TRIALS - 2);
+    bench_close(&b);
+}
+
+/* The decoder's result alone: its unit is that of all modules before it, many times that of its last convolution. */
+static void stretches_have_units_of_their_own(void **state) {
+    (void)state;
+    size_t index;
+    json_t *row;
+    char path[256];
+    snprintf(path, sizeof path, "%s", scratch_path("result.json"));
+    assert_int_equal(
+        mole_says("compare --filter vae.decoder.conv_out --json %s golden/runs/vae-decode "
+                  "golden/runs/vae-decode/tensors.safetensors",
+                  path),
+        0);
+    json_t *whole = json_load_file(path, 0, NULL);
+    json_array_foreach(json_object_get(whole, "rows"), index, row) {
+        assert_true(json_is_true(json_object_get(row, "inputs_known")));
+        assert_true(json_real_value(json_object_get(row, "stretch_unit")) == 0);
+    }
+    assert_int_equal(index, 1);
+    json_decref(whole);
+    bench_t b;
+    bench_open(&b, "golden/runs/vae-decode");
+    chooser_t chooser = {.only = "vae.decoder"};
+    json_t *said = compared(&b, &chooser, false);
+    json_array_foreach(json_object_get(said, "rows"), index, row) {
+        if (json_is_null(json_object_get(row, "candidate_name"))) continue;
+        double own = json_real_value(json_object_get(row, "own_unit"));
+        assert_true(json_is_false(json_object_get(row, "inputs_known")));
+        assert_true(own > 0 && json_real_value(json_object_get(row, "stretch_unit")) > 10 * own);
+    }
+    json_decref(said);
+    bench_close(&b);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(right_parts_agree),
+        cmocka_unit_test(wrong_parts_hold_the_fault),
+        cmocka_unit_test(stretches_have_units_of_their_own),
+    };
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
+}
