@@ -52,6 +52,8 @@ static const struct {
     {cause_prompt, false},
     {cause_shifted, false},
     {cause_low_precision, true},
+    {cause_sums, false},
+    {cause_one_pass, false},
     {cause_input_gain, false},
     {cause_named_gain, false},
     {cause_fitted, false},
