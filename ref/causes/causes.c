@@ -16,7 +16,7 @@ const char *const causes_kinds[] = {
     "affine",   "missing-bias",  "bias",      "padding",     "activation",
     "scale",    "gate",          "pooling",   "schedule",    "time",
     "mask",     "interpolation", "skip",      "residual",    "range",
-    "noise",    "localised",     NULL};
+    "noise",    "localised",     "summation", NULL};
 
 /* computed: the prediction goes through operations in real_t, and has their rounding. */
 static const struct {
@@ -50,10 +50,12 @@ static const struct {
     {cause_embeddings, false},
     {cause_noise, false},
     {cause_prompt, false},
-    {cause_input_gain, false},
-    {cause_named_gain, false},
     {cause_shifted, false},
     {cause_low_precision, true},
+    {cause_sums, false},
+    {cause_one_pass, false},
+    {cause_input_gain, false},
+    {cause_named_gain, false},
     {cause_fitted, false},
     {cause_border, false},
     {cause_localised, false},
@@ -87,19 +89,30 @@ static void release(hunt_t *h) {
     h->kept_count = 0;
 }
 
+static void report_accepted(const hunt_t *h, cause_t *cause) {
+    size_t used = (size_t)snprintf(cause->text, sizeof cause->text, "%s", h->best.text);
+    for (size_t i = 0; i < h->rivals; i++) {
+        size_t more = strlen("; or: ") + strlen(h->rival[i]);
+        if (used + more >= sizeof cause->text) return;
+        snprintf(cause->text + used, sizeof cause->text - used, "; or: %s", h->rival[i]);
+        used += more;
+    }
+}
+
 static void report(const hunt_t *h, cause_t *cause) {
+    static const char near[] = "near, not proven: ";
     const finding_t *f = &h->best;
-    if (!*f->kind) return;
+    char tail[64];
+    if (f->what == FOUND_NOTHING) return;
     snprintf(cause->kind, sizeof cause->kind, "%s", f->kind);
     if (f->accepted) {
-        snprintf(cause->text, sizeof cause->text, "%s", f->text);
+        report_accepted(h, cause);
         return;
     }
-    char tail[64];
     int length = snprintf(tail, sizeof tail, " (%.2g %% of the difference remains)",
                           100 * f->remaining / h->difference);
-    int room = (int)sizeof cause->text - 1 - (int)strlen("in part: ") - length;
-    snprintf(cause->text, sizeof cause->text, "in part: %.*s%s", room, f->text, tail);
+    int room = (int)(sizeof cause->text - sizeof near) - length;
+    snprintf(cause->text, sizeof cause->text, "%s%.*s%s", near, room, f->text, tail);
 }
 
 void causes_find(const run_t *run, const culprit_t *culprit, cause_t *cause) {
@@ -116,6 +129,7 @@ void causes_find(const run_t *run, const culprit_t *culprit, cause_t *cause) {
     if (sizeof(real_t) == sizeof(float)) computed += CAUSE_ROUNDINGS * 0x1p-24 * h.scale;
     for (size_t i = 0; i < sizeof table / sizeof *table && !h.best.accepted; i++) {
         h.tolerance = table[i].computed ? computed : exact;
+        h.block = 1;
         table[i].function(&h);
         release(&h);
     }

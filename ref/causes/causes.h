@@ -3,17 +3,18 @@
  * Each hypothesis predicts the candidate's tensor from what is known: from the expected numbers
  * alone (axes permuted, halves swapped, a gain, a shift, a rounding ...), or, where the module and
  * its input are known, from the operation done in another way (another epsilon, another activation,
- * a bias left out, heads for width, gates in another form ...). It is accepted when
+ * a bias left out, heads for width, gates in another form ...). It is accepted when it gives the
+ * candidate's numbers to rounding, everywhere, and closer than chance would (causes_judge.c).
  *
- *   what remains, rms(candidate - prediction), is at most 1 % of the difference to be explained
- *   and at most CAUSE_ROUNDINGS times culprit.rounding; or, for a difference that is itself only
- *   some tens of roundings, at most an eighth of it and CAUSE_ROUNDINGS / 8 roundings.
+ * Two kinds of sentences follow. "The bias is left out" names a way of computing that gives these
+ * numbers; where two ways of one family give them, both are named. "Each channel is off by its own
+ * constant" tells what the numbers show, and no reason.
  *
  * Hypotheses stand in the order of their simplicity and the first one accepted is reported:
  * whole-tensor identities, then layouts, then operations done otherwise (no free parameter, or one
- * that is named), then fitted gains and offsets, then where the error sits. When none is accepted,
- * one that leaves at most a twentieth of the difference is reported as "in part: ... (3 % of the
- * difference remains)". */
+ * that is named), then sums that lose digits, then fitted gains and offsets, then where the error
+ * sits. When none is accepted, one that leaves at most a twentieth of the difference is reported as
+ * "near, not proven: ... (3 % of the difference remains)". */
 #ifndef MOLE_CAUSES_CAUSES_H
 #define MOLE_CAUSES_CAUSES_H
 
@@ -23,7 +24,7 @@
 
 #define CAUSE_ROUNDINGS 32
 
-enum { CAUSE_TEXT = 256 };
+enum { CAUSE_TEXT = 512 };
 
 /* What explains a difference. */
 typedef struct {

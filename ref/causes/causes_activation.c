@@ -69,6 +69,9 @@ static void try_acts(hunt_t *h, const double *x) {
 /* x (M,2N): value and gate. interleaved: value and gate take turns. */
 static void try_geglu(hunt_t *h, const double *x, size_t M, size_t N) {
     double *guess = hunt_doubles(h, h->c->count);
+    for (size_t i = 0; i < M * N; i++)
+        guess[i] = x[i / N * 2 * N + i % N] * gelu_of(x[i / N * 2 * N + N + i % N]);
+    if (!hunt_same(h, guess, h->c->expected, M * N)) return;
     for (int a = 0; a < CAUSE_ACTS; a++)
         for (int way = 0; way < 4; way++) { /* 1: halves swapped; 2: interleaved */
             bool swapped = way & 1, interleaved = way & 2;
@@ -139,7 +142,7 @@ static double rms_to(const hunt_t *h, const double *guess, const double *tensor)
 /* The whole timestep in 0 .. 1000 whose embedding `tensor` is; -1 when there is none. */
 static int timestep_of(hunt_t *h, const double *tensor, time_way_t way) {
     int best = -1;
-    double least = h->scale / 8;
+    double least = 1e-3 * h->scale; /* other whole timesteps are further away */
     for (int t = 0; t <= 1000; t++) {
         way.t = t;
         double rms = rms_to(h, embed(h, way), tensor);
@@ -177,5 +180,5 @@ void cause_time_proj(hunt_t *h) {
     if (other >= 0 && other != t)
         hunt_try(h, embed(h, way), "schedule",
                  "this is the embedding of timestep %d; expected %d%s", other, t,
-                 other == t - 1 || other == t + 1 ? " (steps_offset?)" : "");
+                 other == t - 1 || other == t + 1 ? ", as with another steps_offset" : "");
 }

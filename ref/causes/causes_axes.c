@@ -1,5 +1,5 @@
 /* causes_axes.c - hypotheses about where the numbers stand: axes permuted, heads taken for width,
- * halves swapped, tensors reversed or shifted, and, last, the one place where they are wrong. */
+ * halves swapped, tensors reversed or shifted. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -69,17 +69,17 @@ static void try_permutation(hunt_t *h, const dims_t *d, const int *perm, double 
     perm_text(text, sizeof text, perm, d->ndim);
     permute(guess, h->c->expected, d, perm, h->c->count);
     if (to_last)
-        hunt_try(h, guess, kind, "your memory is channels-last (N,H,W,C), dumped as (N,C,H,W)");
+        hunt_is(h, guess, kind, "your memory is channels-last (N,H,W,C), dumped as (N,C,H,W)");
     else
-        hunt_try(h, guess, kind, "your memory is the expected tensor with axes permuted to (%s)",
-                 text);
+        hunt_is(h, guess, kind, "your memory is the expected tensor with axes permuted to (%s)",
+                text);
     permute_back(guess, h->c->expected, d, perm, h->c->count);
     if (to_last)
-        hunt_try(h, guess, kind,
-                 "(N,C,H,W) memory is taken for channels-last (N,H,W,C): permuted once too often");
+        hunt_is(h, guess, kind,
+                "(N,C,H,W) memory is taken for channels-last (N,H,W,C): permuted once too often");
     else
-        hunt_try(h, guess, kind, "the expected memory is taken for one with axes permuted to (%s)",
-                 text);
+        hunt_is(h, guess, kind, "the expected memory is taken for one with axes permuted to (%s)",
+                text);
 }
 
 void cause_permuted(hunt_t *h) {
@@ -110,10 +110,10 @@ void cause_input_layout(hunt_t *h) {
             (back ? permute_back : permute)(x, c->input, &d, perm, shape_count(*s));
             const double *guess = hunt_apply(h, x);
             if (!guess) return;
-            hunt_try(h, guess, plane ? "permuted-axes" : "nhwc",
-                     "the input of this layer lies in another order, its axes permuted to (%s)%s",
-                     text,
-                     plane ? "" : ": (N,C,H,W) memory taken for channels-last, or the reverse");
+            hunt_is(
+                h, guess, plane ? "permuted-axes" : "nhwc",
+                "the input of this layer lies in another order, its axes permuted to (%s)%s", text,
+                plane ? "" : ", as (N,C,H,W) memory taken for channels-last is, or the reverse");
         }
     }
 }
@@ -122,7 +122,7 @@ void cause_input_layout(hunt_t *h) {
 void cause_heads_layout(hunt_t *h) {
     const shape_t *s = &h->c->shape;
     if (s->ndim < 3) return;
-    bool image = s->ndim == 4;
+    bool image = s->ndim == 4, attention = strstr(h->module, "att");
     size_t C = image ? s->dim[1] : s->dim[s->ndim - 1];
     double *guess = hunt_doubles(h, h->c->count);
     for (size_t heads = 2; heads < C; heads++) {
@@ -135,28 +135,15 @@ void cause_heads_layout(hunt_t *h) {
             perm_text(text, sizeof text, perm, 4);
             for (int back = 0; back < 2; back++) {
                 (back ? permute_back : permute)(guess, h->c->expected, &d, perm, h->c->count);
-                hunt_try(
-                    h, guess, "heads",
-                    "with the channels as %zu heads of %zu, your axes are permuted to (%s): heads "
-                    "split or merged in another order",
-                    heads, D, text);
+                hunt_is(h, guess, attention ? "heads" : "layout",
+                        "with the channels as %zu %s of %zu, your axes are permuted to (%s)", heads,
+                        attention ? "heads" : "groups", D, text);
             }
         }
     }
 }
 
 /* ---- along one axis -------------------------------------------------------------------------- */
-
-typedef struct {
-    size_t outer, size, inner;
-} axis_t;
-
-static axis_t axis_of(const shape_t *s, int axis) {
-    axis_t a = {1, s->dim[axis], 1};
-    for (int i = 0; i < axis; i++) a.outer *= s->dim[i];
-    for (int i = axis + 1; i < s->ndim; i++) a.inner *= s->dim[i];
-    return a;
-}
 
 /* guess[.., i, ..] = expected[.., from(i), ..]; from -1 is zero. */
 static void gather(hunt_t *h, double *guess, axis_t a, const long *from) {
@@ -177,22 +164,26 @@ static long *new_indices(hunt_t *h, size_t size) {
 
 void cause_swapped_halves(hunt_t *h) {
     const shape_t *s = &h->c->shape;
+    /* A run with guidance; what comes after guidance has no halves. */
+    bool guided = h->c->ddim &&
+                  (strncmp(h->name, "unet", 4) == 0 || strncmp(h->name, "text_encoder", 12) == 0 ||
+                   strcmp(h->name, "prompt_embeds") == 0 || strcmp(h->name, "noise_pred") == 0);
     double *guess = hunt_doubles(h, h->c->count);
     for (int d = s->ndim - 1; d >= 0; d--) {
-        axis_t a = axis_of(s, d);
+        axis_t a = hunt_axis(s, d);
         if (a.size < 2 || a.size % 2) continue;
         long *from = new_indices(h, a.size);
         for (size_t i = 0; i < a.size; i++) from[i] = (long)((i + a.size / 2) % a.size);
         gather(h, guess, a, from);
         if (hunt_ends(h->name, "time_proj"))
-            hunt_try(h, guess, "swapped-halves",
-                     "sines and cosines are exchanged (flip_sin_to_cos): cosines come first");
+            hunt_is(h, guess, "swapped-halves",
+                    "sines and cosines are exchanged (flip_sin_to_cos)");
         else if (d == 0)
-            hunt_try(h, guess, "order",
-                     "the two halves of the batch are swapped: unconditional comes first");
+            hunt_is(h, guess, "order", "the two halves of the batch are swapped%s",
+                    guided ? ": the unconditional one comes first" : "");
         else
-            hunt_try(h, guess, "swapped-halves", "the two halves of axis %d (%zu) are swapped", d,
-                     a.size);
+            hunt_is(h, guess, "swapped-halves", "the two halves of axis %d (%zu) are swapped", d,
+                    a.size);
     }
 }
 
@@ -200,12 +191,12 @@ void cause_reversed(hunt_t *h) {
     const shape_t *s = &h->c->shape;
     double *guess = hunt_doubles(h, h->c->count);
     for (int d = s->ndim - 1; d >= 0; d--) {
-        axis_t a = axis_of(s, d);
+        axis_t a = hunt_axis(s, d);
         if (a.size < 2) continue;
         long *from = new_indices(h, a.size);
         for (size_t i = 0; i < a.size; i++) from[i] = (long)(a.size - 1 - i);
         gather(h, guess, a, from);
-        hunt_try(h, guess, "reversed", "axis %d (%zu) runs backwards", d, a.size);
+        hunt_is(h, guess, "reversed", "axis %d (%zu) runs backwards", d, a.size);
     }
 }
 
@@ -214,7 +205,7 @@ void cause_shifted(hunt_t *h) {
     const shape_t *s = &h->c->shape;
     double *guess = hunt_doubles(h, h->c->count);
     for (int d = s->ndim - 1; d >= 0; d--) {
-        axis_t a = axis_of(s, d);
+        axis_t a = hunt_axis(s, d);
         long size = (long)a.size;
         if (size < 3) continue;
         long *from = new_indices(h, a.size);
@@ -227,74 +218,8 @@ void cause_shifted(hunt_t *h) {
                     from[i] = inside ? j : fill == 0 ? -1 : fill == 1 ? edge : wrapped;
                 }
                 gather(h, guess, a, from);
-                hunt_try(h, guess, "shift", "axis %d (%zu) is shifted by one %s; %s", d, a.size,
-                         by > 0 ? "up" : "down", fills[fill]);
+                hunt_is(h, guess, "shift", "axis %d (%zu) is shifted by one %s; %s", d, a.size,
+                        by > 0 ? "up" : "down", fills[fill]);
             }
     }
-}
-
-/* ---- where the error sits -------------------------------------------------------------------- */
-
-static double squared_error(const culprit_t *c, size_t i) {
-    double d = c->candidate[i] - c->expected[i];
-    return d * d;
-}
-
-/* Only the outermost pixels of an image are wrong. */
-void cause_border(hunt_t *h) {
-    const shape_t *s = &h->c->shape;
-    if (s->ndim != 4 || s->dim[2] < 4 || s->dim[3] < 4) return;
-    size_t H = s->dim[2], W = s->dim[3], inside = 0;
-    double sum = 0, all = h->difference * h->difference * (double)h->c->count;
-    for (size_t i = 0; i < h->c->count; i++) {
-        size_t y = i / W % H, x = i % W;
-        if (y == 0 || x == 0 || y == H - 1 || x == W - 1) continue;
-        sum += squared_error(h->c, i);
-        inside++;
-    }
-    if (sqrt(sum / (double)inside) > h->tolerance || sum > 1e-4 * all) return;
-    hunt_try(h, h->c->candidate, "padding",
-             "only the outermost pixels of the image are wrong: padding");
-}
-
-static const char *axis_name(int ndim, int axis) {
-    static const char *const names[5][4] = {{"", "", "", ""},
-                                            {"index", "", "", ""},
-                                            {"sample", "column", "", ""},
-                                            {"sample", "token", "channel", ""},
-                                            {"sample", "channel", "row", "column"}};
-    return ndim <= 4 ? names[ndim][axis] : "index";
-}
-
-/* The shortest range [first, last] of the axis outside which nothing is wrong. */
-static void wrong_range(hunt_t *h, axis_t a, size_t *first, size_t *last) {
-    double *sum = hunt_doubles(h, a.size), worst = 0;
-    memset(sum, 0, a.size * sizeof *sum);
-    for (size_t i = 0; i < h->c->count; i++) sum[i / a.inner % a.size] += squared_error(h->c, i);
-    double right = h->tolerance * h->tolerance * (double)(a.outer * a.inner);
-    for (size_t i = 0; i < a.size; i++) worst = fmax(worst, sum[i]);
-    right = fmin(right, 1e-4 * worst);
-    for (*first = 0; *first + 1 < a.size && sum[*first] <= right;) ++*first;
-    for (*last = a.size - 1; *last > *first && sum[*last] <= right;) --*last;
-}
-
-void cause_localised(hunt_t *h) {
-    const shape_t *s = &h->c->shape;
-    char text[160] = "";
-    size_t used = 0;
-    for (int d = 0; d < s->ndim && used < sizeof text; d++) {
-        axis_t a = axis_of(s, d);
-        size_t first, last;
-        wrong_range(h, a, &first, &last);
-        if (last - first + 1 == a.size) continue;
-        const char *name = axis_name(s->ndim, d), *comma = used ? ", " : "";
-        if (first == last)
-            used +=
-                (size_t)snprintf(text + used, sizeof text - used, "%s%s %zu", comma, name, first);
-        else if (last - first + 1 <= a.size / 2 || first == 0 || last == a.size - 1)
-            used += (size_t)snprintf(text + used, sizeof text - used, "%s%ss %zu to %zu", comma,
-                                     name, first, last);
-    }
-    if (used)
-        hunt_try(h, h->c->candidate, "localised", "only %s of %s %s wrong", text, h->name, "is");
 }

@@ -2,7 +2,6 @@
 #include "causes/causes_hunt.h"
 
 #include <math.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,73 +24,6 @@ real_t *hunt_reals(hunt_t *h, const double *x, size_t count) {
     keep(h, out);
     for (size_t i = 0; x && i < count; i++) out[i] = (real_t)x[i];
     return out;
-}
-
-/* ---- the judge ------------------------------------------------------------------------------- */
-
-/* rms(candidate - guess), or HUGE_VAL as soon as it is beyond an eighth of the difference. */
-static double remaining(const hunt_t *h, const double *guess) {
-    size_t n = h->c->count;
-    double most = h->difference * h->difference / 64 * (double)n, sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        double d = h->c->candidate[i] - guess[i];
-        sum += d * d;
-        if (!(sum <= most)) return HUGE_VAL;
-    }
-    return sqrt(sum / (double)n);
-}
-
-/* Whole: see causes.h. */
-static bool explains(const hunt_t *h, double rest) {
-    double limit = h->tolerance;
-    return (rest <= limit && rest <= h->difference / 100) ||
-           (rest <= limit / 8 && rest <= h->difference / 8);
-}
-
-/* Weighs a guess. When it becomes the best one, h->best holds all of it but the text, which the
- * caller writes: *better. Returns whether it is accepted. */
-static bool judge(hunt_t *h, const double *guess, const char *kind, bool *better) {
-    finding_t f = {.remaining = remaining(h, guess)};
-    f.accepted = explains(h, f.remaining);
-    /* A handful of numbers comes near anything by chance. */
-    bool part = h->c->count >= 8 && f.remaining <= h->difference / 20;
-    *better = f.accepted > h->best.accepted || f.remaining < h->best.remaining / 4;
-    if ((!f.accepted && !part) || f.accepted < h->best.accepted) *better = false;
-    if (!*better) return f.accepted;
-    snprintf(f.kind, sizeof f.kind, "%s", kind);
-    h->best = f;
-    return f.accepted;
-}
-
-bool hunt_try(hunt_t *h, const double *guess, const char *kind, const char *format, ...) {
-    bool better, accepted = judge(h, guess, kind, &better);
-    if (better) {
-        va_list args;
-        va_start(args, format);
-        vsnprintf(h->best.text, sizeof h->best.text, format, args);
-        va_end(args);
-    }
-    return accepted;
-}
-
-bool hunt_try_delta(hunt_t *h, const double *delta, double weight, const char *kind,
-                    const char *format, ...) {
-    double *guess = hunt_doubles(h, h->c->count);
-    for (size_t i = 0; i < h->c->count; i++) guess[i] = h->c->expected[i] + weight * delta[i];
-    bool better, accepted = judge(h, guess, kind, &better);
-    if (better) {
-        va_list args;
-        va_start(args, format);
-        vsnprintf(h->best.text, sizeof h->best.text, format, args);
-        va_end(args);
-    }
-    return accepted;
-}
-
-bool hunt_same(const hunt_t *h, const double *a, const double *b, size_t count) {
-    double sum = 0;
-    for (size_t i = 0; i < count; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
-    return count > 0 && sqrt(sum / (double)count) <= h->tolerance;
 }
 
 /* ---- names and other taps -------------------------------------------------------------------- */
@@ -168,18 +100,27 @@ double *hunt_apply(hunt_t *h, const double *x) {
     return y;
 }
 
-bool hunt_fit2(const double *y, const double *a, const double *b, size_t n, double *p, double *q) {
+/* One solution of the normal equations, added to *p and *q. */
+static bool add_fit2(const double *y, const double *a, const double *b, size_t n, double *p,
+                     double *q) {
     double aa = 0, bb = 0, ab = 0, ya = 0, yb = 0;
     for (size_t i = 0; i < n; i++) {
+        double left = y[i] - *p * a[i] - *q * b[i];
         aa += a[i] * a[i];
         bb += b[i] * b[i];
         ab += a[i] * b[i];
-        ya += y[i] * a[i];
-        yb += y[i] * b[i];
+        ya += left * a[i];
+        yb += left * b[i];
     }
     double determinant = aa * bb - ab * ab;
     if (!(determinant > 1e-9 * aa * bb)) return false;
-    *p = (ya * bb - yb * ab) / determinant;
-    *q = (yb * aa - ya * ab) / determinant;
+    *p += (ya * bb - yb * ab) / determinant;
+    *q += (yb * aa - ya * ab) / determinant;
     return true;
+}
+
+bool hunt_fit2(const double *y, const double *a, const double *b, size_t n, double *p, double *q) {
+    *p = *q = 0;
+    /* Twice: what the sums of the first lose is in the rest that the second one fits. */
+    return add_fit2(y, a, b, n, p, q) && add_fit2(y, a, b, n, p, q);
 }

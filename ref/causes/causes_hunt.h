@@ -5,11 +5,21 @@
 
 #include "causes/causes.h"
 
+/* What a sentence claims.
+ *   FOUND_WAY      the layer is computed in a certain wrong way. Another way of the same family may
+ *                  give the same numbers: then the sentence names both.
+ *   FOUND_NUMBERS  how the candidate's numbers follow from the expected ones, or where they differ.
+ *                  Such a sentence is true of the numbers, whatever the reason. */
+typedef enum { FOUND_NOTHING, FOUND_WAY, FOUND_NUMBERS } found_t;
+
 typedef struct {
     char kind[32], text[CAUSE_TEXT];
     double remaining; /* rms */
     bool accepted;
+    found_t what;
 } finding_t;
+
+enum { RIVALS = 3 };
 
 typedef struct {
     const run_t *run;
@@ -19,8 +29,11 @@ typedef struct {
     const char *part;  /* "", ".mole.base", ".mole.face.expert" ... or ".in" */
     double difference; /* rms(candidate - expected) */
     double scale;      /* rms(expected) */
-    double tolerance;  /* rms that counts as nothing */
+    double tolerance;  /* rms that counts as nothing: CAUSE_ROUNDINGS roundings */
+    size_t block;      /* neighbouring numbers that share one error: 1, or a group of a norm */
     finding_t best;    /* the accepted one, or the best that explains a part */
+    char rival[RIVALS][CAUSE_TEXT]; /* accepted ones of the same family that fit as well */
+    size_t rivals;
     void **kept;
     size_t kept_count;
 } hunt_t;
@@ -29,16 +42,47 @@ typedef struct {
 double *hunt_doubles(hunt_t *h, size_t count);
 real_t *hunt_reals(hunt_t *h, const double *x, size_t count); /* x NULL: not filled */
 
-/* The judge: does `guess` (culprit's count) predict the candidate? Among several accepted ones of
- * one hypothesis the first stays unless a later one leaves less than a quarter. */
+/* ---- the judge (causes_judge.c) --------------------------------------------------------------- */
+
+/* Does `guess` (culprit's count), the layer computed in another way, predict the candidate? Among
+ * several accepted ones of one hypothesis the first stays unless a later one leaves less than a
+ * quarter; one that fits as well becomes its rival. */
 bool hunt_try(hunt_t *h, const double *guess, const char *kind, const char *format, ...)
     __attribute__((format(printf, 4, 5)));
 /* guess = expected + weight * delta. */
 bool hunt_try_delta(hunt_t *h, const double *delta, double weight, const char *kind,
                     const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The same for a guess of which `parameters` numbers were fitted to the candidate. */
+bool hunt_try_fitted(hunt_t *h, const double *guess, size_t parameters, const char *kind,
+                     const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The same for the best of so many tries. */
+bool hunt_try_chosen(hunt_t *h, const double *guess, double tries, const char *kind,
+                     const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* The candidate is `guess`, a rearrangement of known numbers: no rivals. */
+bool hunt_is(hunt_t *h, const double *guess, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 4, 5)));
+/* The candidate is the expected tensor with `parameters` fitted gains or offsets: no rivals, and only
+ * for a difference that no order of summation makes. */
+bool hunt_fits(hunt_t *h, const double *guess, size_t parameters, const char *kind,
+               const char *format, ...) __attribute__((format(printf, 5, 6)));
+/* What the caller has proven of the numbers. */
+void hunt_say(hunt_t *h, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
 
-/* Whether two tensors are equal within the tolerance (times `loosely`). */
+/* The rms of one rounding error in numbers whose rms is `rms`. */
+double hunt_rounding(const hunt_t *h, double rms);
+/* Whether two tensors are equal within the tolerance. */
 bool hunt_same(const hunt_t *h, const double *a, const double *b, size_t count);
+/* Whether n numbers that are off by `wrong` come as near as `rest` to one of `tries` predictions by
+ * chance less than once in 10^5. */
+bool hunt_beyond_chance(double rest, double wrong, double n, double tries);
+
+/* A number that was fitted, in 6 digits, or in so many more that its distance from `other` shows; a
+ * distance that is rounding is none. */
+enum { HUNT_NUMBER = 32 };
+const char *hunt_number(const hunt_t *h, char text[HUNT_NUMBER], double x, double other);
+
+/* ---- names and other taps --------------------------------------------------------------------- */
 
 /* The candidate's tap of this name, the culprit's step in front; NULL when it has none. */
 double *hunt_tap(hunt_t *h, const char *name, shape_t *shape);
@@ -47,6 +91,14 @@ double *hunt_neighbour(hunt_t *h, const char *from, const char *to, shape_t *sha
 bool hunt_ends(const char *name, const char *tail);
 /* The layer's name ends like this, and the culprit is its output: whole, base, or input. */
 bool hunt_layer_is(const hunt_t *h, const char *tail);
+
+/* ---- computing -------------------------------------------------------------------------------- */
+
+/* The slices of a tensor along an axis: number i belongs to slice i / inner % size. */
+typedef struct {
+    size_t outer, size, inner;
+} axis_t;
+axis_t hunt_axis(const shape_t *s, int axis);
 
 /* (B,C,P) <-> (B,P,C), each of B*C*P numbers. */
 void hunt_swap_axes(double *out, const double *x, size_t B, size_t C, size_t P);
@@ -69,25 +121,28 @@ typedef struct {
     double (*function)(double);
     const char *name;
 } cause_act_t;
-enum { CAUSE_ACTS = 7 };
+enum { CAUSE_SILU = 1, CAUSE_ACTS = 7 };
 extern const cause_act_t cause_acts[CAUSE_ACTS];
 
 /* ---- the hypotheses, one function per family ------------------------------------------------- */
 
 typedef void hypothesis_t(hunt_t *h);
 hypothesis_t cause_constant, cause_identity, cause_swapped_taps; /* causes_numbers.c */
-hypothesis_t cause_stored_precision, cause_named_gain, cause_fitted, cause_input_gain;
+hypothesis_t cause_stored_precision;
+hypothesis_t cause_named_gain, cause_fitted, cause_input_gain; /* causes_gain.c */
 hypothesis_t cause_permuted, cause_heads_layout, cause_swapped_halves,
     cause_reversed; /* causes_axes.c */
-hypothesis_t cause_input_layout, cause_shifted, cause_border, cause_localised;
-hypothesis_t cause_norm, cause_norm_input; /* causes_norm.c */
+hypothesis_t cause_input_layout, cause_shifted;
+hypothesis_t cause_border, cause_localised; /* causes_place.c */
+hypothesis_t cause_norm, cause_norm_input;  /* causes_norm.c */
+hypothesis_t cause_one_pass, cause_sums;    /* causes_sums.c */
 hypothesis_t cause_linear, cause_conv, cause_input_activation,
-    cause_low_precision;                                 /* causes_linear.c */
-hypothesis_t cause_mole;                                 /* causes_mole.c */
-hypothesis_t cause_activation, cause_time_proj;          /* causes_activation.c */
-hypothesis_t cause_attention;                            /* causes_attention.c */
-hypothesis_t cause_upsample, cause_skip, cause_residual; /* causes_image.c */
-hypothesis_t cause_guidance, cause_step, cause_image, cause_embeddings;
-hypothesis_t cause_noise, cause_prompt; /* causes_sampler.c */
+    cause_low_precision;                                  /* causes_linear.c */
+hypothesis_t cause_mole;                                  /* causes_mole.c */
+hypothesis_t cause_activation, cause_time_proj;           /* causes_activation.c */
+hypothesis_t cause_attention;                             /* causes_attention.c */
+hypothesis_t cause_upsample, cause_skip, cause_residual;  /* causes_image.c */
+hypothesis_t cause_guidance, cause_step, cause_image;     /* causes_sampler.c */
+hypothesis_t cause_noise, cause_embeddings, cause_prompt; /* causes_text.c */
 
 #endif

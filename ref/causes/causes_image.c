@@ -57,6 +57,10 @@ void cause_upsample(hunt_t *h) {
         size_t y = (i / W % H * Ho + H - 1) / H, column = (i % W * Wo + W - 1) / W;
         small[i] = c->input[i / W / H * Ho * Wo + y * Wo + column];
     }
+    for (size_t i = 0; i < planes * Ho * Wo; i++) {
+        size_t y = i / Wo % Ho * H / Ho, column = i % Wo * W / Wo;
+        if (c->input[i] != small[i / Wo / Ho * H * W + y * W + column]) return;
+    }
     for (up_way_t way = UP_HALF_PIXEL; way < UP_WAYS; way++) {
         for (size_t i = 0; i < planes * Ho * Wo; i++)
             x[i] = enlarged(small + i / Wo / Ho * H * W, H, W, Ho, Wo, i / Wo % Ho, i % Wo, way);
@@ -128,7 +132,7 @@ void cause_skip(hunt_t *h) {
     size_t P = c->input_shape.dim[2] * c->input_shape.dim[3], half = C / 2 * P;
     for (size_t b = 0; b < c->input_shape.dim[0]; b++)
         memset(x + b * C * P + C * P - half, 0, half * sizeof *x);
-    try_skip(h, x, "skip", "the skip is all zeros");
+    try_skip(h, x, "skip", "the second half of the channels, where the skip belongs, is all zeros");
 }
 
 /* ---- residuals: a container's output is its input plus its last branch ----------------------- */
@@ -154,7 +158,7 @@ void cause_residual(hunt_t *h) {
     if (*h->part || h->c->module) return;
     for (size_t i = 0; i < sizeof branches / sizeof *branches; i++) {
         const double *branch = branch_of(h, branches[i]), *e = h->c->expected;
-        if (!branch) continue;
+        if (!branch || hunt_same(h, branch, e, h->c->count)) continue; /* no residual here */
         double *guess = hunt_doubles(h, h->c->count);
         hunt_try(h, branch, "residual", "the residual is missing: your tensor is %s alone",
                  branches[i] + 1);
@@ -166,6 +170,7 @@ void cause_residual(hunt_t *h) {
         for (size_t j = 0; j < h->c->count; j++) guess[j] = 2 * e[j] - branch[j];
         hunt_try(h, guess, "residual", "the residual is added twice");
         for (size_t j = 0; j < h->c->count; j++) guess[j] = e[j] / sqrt(2.0);
-        hunt_try(h, guess, "residual", "the sum is divided by sqrt(2) (output_scale_factor)");
+        hunt_try(h, guess, "residual",
+                 "the sum is divided by sqrt(2), as an output_scale_factor of sqrt(2) does");
     }
 }

@@ -97,24 +97,20 @@ static void try_conv(hunt_t *h, const double *guess, const char *kind, const cha
 
 static void try_geometry(hunt_t *h, const conv_t *conv, size_t H, size_t W) {
     conv2d_t g = conv->geometry;
-    const struct {
-        size_t left, right, top, bottom;
-        const char *text;
-    } ways[] = {
-        {0, 1, 0, 1,
-         "padded at the right and the bottom only, (0,1,0,1) as in the VAE's encoder; "
-         "it is symmetric here"},
-        {1, 0, 1, 0, "padded at the left and the top only; it is symmetric here"},
-        {0, 2, 0, 2, "all padding at the right and the bottom"},
-        {2, 0, 2, 0, "all padding at the left and the top"},
-        {1, 1, 1, 1, "padded by 1 on all sides"},
-        {0, 0, 0, 0, "without padding"},
-    };
+    static const size_t ways[][4] = {{0, 1, 0, 1}, {1, 0, 1, 0}, {0, 2, 0, 2},
+                                     {2, 0, 2, 0}, {1, 1, 1, 1}, {0, 0, 0, 0}};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
-        g.left = ways[i].left, g.right = ways[i].right;
-        g.top = ways[i].top, g.bottom = ways[i].bottom;
-        if (memcmp(&g, &conv->geometry, sizeof g) == 0) continue;
-        try_conv(h, convolve(h, conv, h->c->input, conv->weight, H, W, g), "padding", ways[i].text);
+        const size_t *way = ways[i];
+        conv2d_t right = conv->geometry;
+        g.left = way[0], g.right = way[1], g.top = way[2], g.bottom = way[3];
+        if (memcmp(&g, &right, sizeof g) == 0) continue;
+        const double *guess = convolve(h, conv, h->c->input, conv->weight, H, W, g);
+        if (!guess) continue;
+        hunt_try(h, guess, "padding",
+                 "padded (left, right, top, bottom) by (%zu,%zu,%zu,%zu) instead of "
+                 "(%zu,%zu,%zu,%zu)%s",
+                 g.left, g.right, g.top, g.bottom, right.left, right.right, right.top, right.bottom,
+                 i == 0 ? ", as the VAE's encoder is" : "");
     }
 }
 
@@ -200,6 +196,16 @@ void cause_conv(hunt_t *h) {
 
 /* ---- the activation in front ----------------------------------------------------------------- */
 
+static bool is_silu(const double *x, const double *before, size_t count) {
+    double rest = 0, size = 0;
+    for (size_t i = 0; i < count; i++) {
+        double d = x[i] - before[i] * fmath_sigmoid(before[i]);
+        rest += d * d;
+        size += x[i] * x[i];
+    }
+    return rest <= 1e-8 * size;
+}
+
 /* Layers that take silu(another tap). */
 void cause_input_activation(hunt_t *h) {
     static const char *const pairs[][2] = {
@@ -212,9 +218,10 @@ void cause_input_activation(hunt_t *h) {
         before = hunt_neighbour(h, pairs[i][0], pairs[i][1], &shape);
     if (hunt_ends(h->module, ".time_emb_proj")) before = hunt_tap(h, "unet.time_embedding", &shape);
     size_t count = shape_count(c->input_shape);
-    if (!before || shape_count(shape) != count) return;
+    if (!before || shape_count(shape) != count || !is_silu(c->input, before, count)) return;
     double *x = hunt_doubles(h, count);
     for (size_t act = 0; act < CAUSE_ACTS; act++) {
+        if (act == CAUSE_SILU) continue;
         for (size_t i = 0; i < count; i++) x[i] = cause_acts[act].function(before[i]);
         const double *guess = hunt_apply(h, x);
         if (guess)

@@ -193,10 +193,12 @@ static const double *compute_part(hunt_t *h, const mole_case_t *m, part_t part, 
 
 /* ---- the wrong ways -------------------------------------------------------------------------- */
 
-static const struct {
+typedef struct {
     mole_way_t way;
     const char *kind, *text;
-} wrong[] = {
+} wrong_way_t;
+
+static const wrong_way_t wrong[] = {
     {{.scale = SCALE_ONE}, "scale", "alpha is ignored: the expert enters with scale 1"},
     {{.scale = SCALE_SWAPPED},
      "scale",
@@ -212,7 +214,7 @@ static const struct {
     {{.swap_global = true}, "swapped-tensors", "the two experts' global gates are exchanged"},
     {{.swap_experts = true},
      "swapped-tensors",
-     "the two experts are exchanged (file order?), or all of their gates"},
+     "the two experts are exchanged, or all of their gates"},
     {{.swap_experts = true, .swap_local = true, .swap_global = true},
      "swapped-tensors",
      "the two experts are exchanged, with their gates"},
@@ -335,9 +337,10 @@ enum { PADDED_TOKENS = 128 }; /* texts, not images */
 /* Tokens left out at the end, of each sample its own number: the one that fits best. */
 static void try_padding(hunt_t *h, const mole_case_t *m, part_t part, size_t expert) {
     if (part == PART_EXPERT || part == PART_LOCAL || m->image || m->T > PADDED_TOKENS) return;
-    size_t each = h->c->count / m->B, kept[2] = {0, 0};
+    size_t each = h->c->count / m->B;
     double *guess = hunt_doubles(h, h->c->count), *least = hunt_doubles(h, m->B);
-    for (size_t b = 0; b < m->B; b++) least[b] = HUGE_VAL;
+    double *kept = hunt_doubles(h, m->B), tries = 1;
+    for (size_t b = 0; b < m->B; b++) least[b] = HUGE_VAL, tries *= (double)m->T;
     for (size_t tokens = 1; tokens <= m->T; tokens++) {
         const mole_way_t way = {.tokens = tokens};
         const double *x = compute_part(h, m, part, expert, &way);
@@ -347,15 +350,14 @@ static void try_padding(hunt_t *h, const mole_case_t *m, part_t part, size_t exp
                 error += (x[i] - h->c->candidate[i]) * (x[i] - h->c->candidate[i]);
             if (!(error < least[b])) continue;
             least[b] = error;
-            kept[b > 0] = tokens;
+            kept[b] = (double)tokens;
             memcpy(guess + b * each, x + b * each, each * sizeof *guess);
         }
     }
-    hunt_try(
-        h, guess, "pooling",
-        "the global gate pools over the first tokens only (%zu of %zu in the first sample, %zu in "
-        "the last); padding takes part too",
-        kept[0], m->T, kept[m->B > 1]);
+    hunt_try_chosen(h, guess, tries, "pooling",
+                    "the global gate pools over the first tokens only (%.0f of %zu in the first "
+                    "sample, %.0f in the last); all take part",
+                    kept[0], m->T, kept[m->B - 1]);
 }
 
 /* Any constant on the expert's own output: what rank would make it so? */
@@ -363,20 +365,43 @@ static void try_scale(hunt_t *h, const mole_case_t *m, size_t expert) {
     double dot = 0, square = 0;
     double *guess = hunt_doubles(h, h->c->count);
     for (size_t i = 0; i < h->c->count; i++) {
-        dot += h->c->candidate[i] * h->c->expected[i];
+        dot += (h->c->candidate[i] - h->c->expected[i]) * h->c->expected[i];
         square += h->c->expected[i] * h->c->expected[i];
     }
     const mole_expert_t *e = &m->layer->expert[expert];
-    if (h->c->count < 8 || !(square > 0) || dot == 0) return;
-    double gain = dot / square, rank = (double)e->rank / gain;
+    if (h->c->count < 8 || !(square > 0)) return;
+    double gain = 1 + dot / square, rank = (double)e->rank / gain;
+    char found[HUNT_NUMBER], right[HUNT_NUMBER];
     for (size_t i = 0; i < h->c->count; i++) guess[i] = gain * h->c->expected[i];
-    bool whole = rank >= 1 && fabs(rank - nearbyint(rank)) < 1e-4 * rank;
-    if (whole)
-        hunt_try(h, guess, "scale", "alpha is divided by %.0f; the rank of this layer is %zu", rank,
-                 e->rank);
-    else
-        hunt_try(h, guess, "scale", "the expert's scale is %.6g; alpha / rank is %.6g",
-                 gain * e->scale, e->scale);
+    if (rank >= 1.5 && fabs(rank - nearbyint(rank)) < 1e-4 * rank)
+        hunt_try_fitted(h, guess, 1, "scale",
+                        "alpha is divided by %.0f, where the rank of this layer is %zu", rank,
+                        e->rank);
+    else if (!h->best.accepted)
+        hunt_fits(h, guess, 1, "scale", "the expert's scale is %s; alpha / rank is %s",
+                  hunt_number(h, found, gain * e->scale, e->scale),
+                  hunt_number(h, right, e->scale, gain * e->scale));
+}
+
+/* Whether a way can show in a part's own tap. The expert has a tap in front of its gates: where the
+ * candidate dumped it, it was right, or it would be the culprit. */
+static bool shows(const mole_way_t *w, part_t part, bool expert_right) {
+    bool expert = w->scale || w->swap_experts,
+         local = w->local || w->swap_local || w->no_local_bias;
+    bool global = w->global || w->pool || w->swap_global || w->no_global_bias;
+    switch (part) {
+    case PART_EXPERT: return expert && !local && !global;
+    case PART_LOCAL: return local && !(expert_right && (expert || global));
+    case PART_GLOBAL: return !(expert_right && (expert || local));
+    default: return true;
+    }
+}
+
+static bool has_expert(hunt_t *h, const mole_case_t *m, size_t expert) {
+    char name[640];
+    shape_t shape;
+    snprintf(name, sizeof name, "%s.mole.%s.expert", h->module, m->layer->expert[expert].name);
+    return hunt_tap(h, name, &shape) != NULL;
 }
 
 void cause_mole(hunt_t *h) {
@@ -385,13 +410,13 @@ void cause_mole(hunt_t *h) {
     size_t expert = 0;
     if (!read_case(h, &m, &part, &expert)) return;
     if (part == PART_WHOLE) find_base(h, &m);
+    bool expert_right = has_expert(h, &m, expert);
     for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
-        /* A wrong scale shows in the expert's own tap, and a gate is only reached when that was
-         * right. */
-        if (wrong[i].way.scale && (part == PART_LOCAL || part == PART_GLOBAL)) continue;
+        if (!shows(&wrong[i].way, part, expert_right)) continue;
+        bool taken = part == PART_EXPERT && wrong[i].way.swap_experts;
         hunt_try(h, compute_part(h, &m, part, expert, &wrong[i].way), wrong[i].kind, "%s",
-                 wrong[i].text);
+                 taken ? "this is the other expert's output" : wrong[i].text);
     }
-    if (!h->best.accepted && part == PART_EXPERT) try_scale(h, &m, expert);
+    if (part == PART_EXPERT) try_scale(h, &m, expert);
     if (!h->best.accepted) try_padding(h, &m, part, expert);
 }

@@ -4,20 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "causes/causes_hunt.h"
-
-/* A norm with everything that ports get wrong as a number. LayerNorm is GroupNorm with one group
- * and one pixel. */
-typedef struct {
-    size_t B, C, P, groups;
-    double eps;
-    size_t ddof;  /* 1: the variance divides by n - 1 */
-    bool outside; /* eps is added to the deviation, not to the variance */
-    bool weight, bias;
-    bool centred;     /* false: the mean is not taken off (RMS norm) */
-    bool interleaved; /* channel c belongs to group c % groups */
-    const real_t *w, *b;
-} norm_way_t;
+#include "causes/causes_norm.h"
 
 static size_t group_of(const norm_way_t *n, size_t c) {
     return n->interleaved ? c % n->groups : c / (n->C / n->groups);
@@ -50,8 +37,7 @@ static void norm_forward(hunt_t *h, double *out, const double *x, const norm_way
         normalise(out + b * n->C * n->P, x + b * n->C * n->P, n, work);
 }
 
-/* The way it should be; false when the culprit is not a norm's output with a known input. */
-static bool right_way(const hunt_t *h, norm_way_t *n) {
+bool hunt_norm(const hunt_t *h, norm_way_t *n) {
     const culprit_t *c = h->c;
     if (!c->module || *h->part || !c->input) return false;
     if (c->module->kind != MODULE_GROUP_NORM && c->module->kind != MODULE_LAYER_NORM) return false;
@@ -159,18 +145,21 @@ static double fitted_epsilon(const hunt_t *h, const norm_way_t *n) {
 }
 
 static void try_fitted_epsilon(hunt_t *h, const norm_way_t *right) {
-    char text[CAUSE_TEXT];
     norm_way_t way = *right;
     way.eps = fitted_epsilon(h, right);
-    if (h->best.accepted || !(way.eps > 0)) return;
-    snprintf(text, sizeof text, "an epsilon of %.3g instead of %g gives your numbers", way.eps,
-             right->eps);
-    try_way(h, &way, "epsilon", text);
+    bool other = fabs(way.eps - right->eps) > 0.01 * right->eps; /* else it is rounding */
+    if (h->best.accepted || !(way.eps > 0) || !other) return;
+    double *guess = hunt_doubles(h, h->c->count);
+    norm_forward(h, guess, h->c->input, &way);
+    hunt_try_fitted(h, guess, 1, "epsilon", "an epsilon of %.3g instead of %g gives your numbers",
+                    way.eps, right->eps);
 }
 
 void cause_norm(hunt_t *h) {
     norm_way_t right, way;
-    if (!right_way(h, &right)) return;
+    if (!hunt_norm(h, &right)) return;
+    /* A wrong denominator is one number in each group, and so is one rounding of the right one. */
+    h->block = right.C / right.groups * right.P;
     try_epsilons(h, &right);
     way = right, way.ddof = 1;
     if (right.C / right.groups * right.P > 1)
@@ -183,9 +172,10 @@ void cause_norm(hunt_t *h) {
     try_way(h, &way, "affine", "the norm's bias is left out");
     way = right, way.centred = false;
     try_way(h, &way, "variance", "the mean is not subtracted (RMS norm)");
+    try_fitted_epsilon(h, &right);
+    h->block = 1;
     try_groups(h, &right);
     try_joint(h, &right);
-    try_fitted_epsilon(h, &right);
 }
 
 /* ---- another input --------------------------------------------------------------------------- */
@@ -237,7 +227,7 @@ void cause_norm_input(hunt_t *h) {
                                               {".norm3", ".attn2", ".norm2"},
                                               {".layer_norm2", ".self_attn", ".layer_norm1"}};
     norm_way_t n;
-    if (!right_way(h, &n)) return;
+    if (!hunt_norm(h, &n)) return;
     try_time(h, &n);
     try_earlier_layer(h, &n);
     for (size_t i = 0; i < sizeof branches / sizeof *branches; i++) {

@@ -1,4 +1,4 @@
-/* causes_sampler.c - guidance, the sampler's step, noise, the picture, the text's vectors. */
+/* causes_sampler.c - guidance, the sampler's step, noise, the picture. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,42 +9,62 @@
 
 /* ---- guidance -------------------------------------------------------------------------------- */
 
-/* The candidate is p uncond + q cond; the expected one (1 - g) uncond + g cond. */
-static void name_guidance(hunt_t *h, const double *guess, double p, double q, double g) {
-    double near = 1e-4 * (1 + fabs(g));
-    if (fabs(p - g) < near && fabs(q - (1 - g)) < near)
-        hunt_try(
-            h, guess, "order",
-            "conditional and unconditional are exchanged: the unconditional sample comes first");
-    else if (fabs(p + q - 1) < near && fabs(q - (g + 1)) < near)
-        hunt_try(h, guess, "order",
-                 "guidance is cond + g (cond - uncond); it is uncond + g (...): "
-                 "your scale acts as %.6g for %.6g",
-                 q, g);
-    else if (fabs(q) < near && fabs(p - 1) < near)
-        hunt_try(h, guess, "order", "no guidance: the unconditional prediction alone");
-    else if (fabs(p) < near && fabs(q - 1) < near)
-        hunt_try(h, guess, "order", "no guidance: the conditional prediction alone");
-    else if (fabs(p + q - 1) < near)
-        hunt_try(h, guess, "order", "a guidance scale of %.6g; it should be %.6g", q, g);
-    else
-        hunt_try(h, guess, "order",
-                 "your result is %.6g uncond + %.6g cond; it should be %.6g uncond + %.6g cond", p,
-                 q, 1 - g, g);
+/* pred is the unconditional prediction, then the conditional one, n numbers each. */
+static const double *combine(hunt_t *h, const double *pred, double p, double q) {
+    size_t n = h->c->count;
+    double *guess = hunt_doubles(h, n);
+    for (size_t i = 0; i < n; i++) guess[i] = p * pred[i] + q * pred[n + i];
+    return guess;
+}
+
+/* s of uncond + s (cond - uncond) that comes nearest to y. */
+static double scale_of(const double *y, const double *pred, size_t n) {
+    double s = 0;
+    for (int round = 0; round < 2; round++) { /* the second fits what the first's sums lose */
+        double dot = 0, square = 0;
+        for (size_t i = 0; i < n; i++) {
+            double d = pred[n + i] - pred[i];
+            dot += (y[i] - pred[i] - s * d) * d;
+            square += d * d;
+        }
+        s += square > 0 ? dot / square : 0;
+    }
+    return s;
+}
+
+/* Any scale, then any combination: fitted. */
+static void try_scales(hunt_t *h, const double *pred, double g) {
+    char text[4][HUNT_NUMBER];
+    size_t n = h->c->count;
+    double s = scale_of(h->c->candidate, pred, n), p, q;
+    hunt_try_fitted(h, combine(h, pred, 1 - s, s), 1, "order",
+                    "a guidance scale of %s; it should be %s", hunt_number(h, text[0], s, g),
+                    hunt_number(h, text[1], g, s));
+    if (h->best.accepted || !hunt_fit2(h->c->candidate, pred, pred + n, n, &p, &q)) return;
+    hunt_fits(h, combine(h, pred, p, q), 2, "order",
+              "your result is %s uncond + %s cond; it should be %s uncond + %s cond",
+              hunt_number(h, text[0], p, 1 - g), hunt_number(h, text[1], q, g),
+              hunt_number(h, text[2], 1 - g, p), hunt_number(h, text[3], g, q));
 }
 
 void cause_guidance(hunt_t *h) {
     shape_t shape;
+    char plus[HUNT_NUMBER], right[HUNT_NUMBER];
     if (strcmp(h->name, "guided") != 0) return;
     const double *pred = hunt_tap(h, "noise_pred", &shape);
     size_t n = h->c->count;
     if (!pred || shape_count(shape) != 2 * n) return;
-    double p, q, u, g;
-    if (!hunt_fit2(h->c->candidate, pred, pred + n, n, &p, &q)) return;
-    if (!hunt_fit2(h->c->expected, pred, pred + n, n, &u, &g)) return;
-    double *guess = hunt_doubles(h, n);
-    for (size_t i = 0; i < n; i++) guess[i] = p * pred[i] + q * pred[n + i];
-    name_guidance(h, guess, p, q, g);
+    double g = scale_of(h->c->expected, pred, n);
+    if (!hunt_same(h, combine(h, pred, 1 - g, g), h->c->expected, n)) return;
+    hunt_try(h, combine(h, pred, g, 1 - g), "order",
+             "conditional and unconditional are exchanged: the unconditional sample comes first");
+    hunt_try(h, combine(h, pred, -g, g + 1), "order",
+             "guidance is cond + g (cond - uncond); it is uncond + g (...): your scale acts as %s "
+             "for %s",
+             hunt_number(h, plus, g + 1, g), hunt_number(h, right, g, g + 1));
+    hunt_try(h, combine(h, pred, 1, 0), "order", "no guidance: the unconditional prediction alone");
+    hunt_try(h, combine(h, pred, 0, 1), "order", "no guidance: the conditional prediction alone");
+    if (!h->best.accepted) try_scales(h, pred, g);
 }
 
 /* ---- the sampler's step ---------------------------------------------------------------------- */
@@ -126,15 +146,15 @@ static void try_factors(hunt_t *h, const double *x, const double *m) {
     size_t n = h->c->count;
     if (n < 8 || !hunt_fit2(h->c->candidate, x, m, n, &p, &q)) return;
     if (!hunt_fit2(h->c->expected, x, m, n, &u, &v)) return;
-    double *guess = hunt_doubles(h, n);
-    for (size_t i = 0; i < n; i++) guess[i] = p * x[i] + q * m[i];
-    if (fabs(q + v) < 1e-4 * fabs(v) && fabs(p - u) < 1e-4 * fabs(u))
-        hunt_try(h, guess, "schedule", "the sign of the model's output is turned");
-    else
-        hunt_try(h, guess, "schedule",
-                 "your step is %.6g latents + %.6g prediction; it should be %.6g latents + %.6g "
-                 "prediction: other noise levels (offset, final alpha, prediction type?)",
-                 p, q, u, v);
+    double *guess = hunt_doubles(h, n), *turned = hunt_doubles(h, n);
+    char text[4][HUNT_NUMBER];
+    for (size_t i = 0; i < n; i++) guess[i] = p * x[i] + q * m[i], turned[i] = u * x[i] - v * m[i];
+    if (hunt_try(h, turned, "schedule", "the sign of the model's output is turned")) return;
+    hunt_fits(h, guess, 2, "schedule",
+              "your step is %s latents + %s prediction; it should be %s latents + %s prediction "
+              "(which noise levels and prediction type decide)",
+              hunt_number(h, text[0], p, u), hunt_number(h, text[1], q, v),
+              hunt_number(h, text[2], u, p), hunt_number(h, text[3], v, q));
 }
 
 /* Epsilon prediction: the noise levels follow from the factors u and v of the expected step,
@@ -176,7 +196,7 @@ void cause_step(hunt_t *h) {
     snprintf(name, sizeof name, "%slatents", step ? trace_step(prefix, (size_t)step - 1) : "");
     double *x = c->tap(c->context, name, &shape);
     if (x && shape_count(shape) == c->count) {
-        hunt_try(h, x, "unconverged", "the latents are those of the step before: not updated");
+        hunt_is(h, x, "unconverged", "the latents are those of the step before");
         if (c->ddim) try_scheduler(h, x, m);
         if (!h->best.accepted) try_factors(h, x, m);
         if (!h->best.accepted) try_clipped(h, x, m);
@@ -194,17 +214,35 @@ static void try_blocks(hunt_t *h) {
     size_t whole = c->count / BLOCK * BLOCK;
     for (size_t i = 0; i < c->count; i++)
         guess[i] = c->expected[i < whole ? (i % BLOCK < HALF ? i + HALF : i - HALF) : i];
-    hunt_try(h, guess, "layout",
-             "in each block of 16 numbers cosines and sines of Box and Muller are "
-             "exchanged: cosines come first");
+    hunt_is(
+        h, guess, "layout",
+        "in each block of 16 numbers cosines and sines of Box and Muller are exchanged: cosines "
+        "come first");
     if (c->count <= BLOCK || c->count % BLOCK == 0) return;
     for (size_t i = 0; i + BLOCK < c->count; i++)
         right = fmax(right, fabs(c->candidate[i] - c->expected[i]));
     if (right <= h->tolerance && right <= 1e-2 * h->difference)
-        hunt_try(
-            h, c->candidate, "noise",
-            "only the last 16 numbers of the noise are others: where 16 does not divide the size, "
-            "torch draws them anew");
+        hunt_say(h, "noise",
+                 "only the last 16 numbers of the noise are others: where 16 does not divide the "
+                 "size, torch draws them anew");
+}
+
+static int by_value(const void *a, const void *b) {
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+/* The same numbers in another order. */
+static bool is_reordered(hunt_t *h) {
+    const culprit_t *c = h->c;
+    double *a = hunt_doubles(h, c->count), *b = hunt_doubles(h, c->count);
+    memcpy(a, c->candidate, c->count * sizeof *a);
+    memcpy(b, c->expected, c->count * sizeof *b);
+    qsort(a, c->count, sizeof *a, by_value);
+    qsort(b, c->count, sizeof *b, by_value);
+    double rest = 0;
+    for (size_t i = 0; i < c->count; i++) rest += (a[i] - b[i]) * (a[i] - b[i]);
+    return hunt_same(h, a, b, c->count) && sqrt(rest / (double)c->count) <= h->difference / 100;
 }
 
 void cause_noise(hunt_t *h) {
@@ -219,10 +257,14 @@ void cause_noise(hunt_t *h) {
         other += c->expected[i] * c->expected[i];
     }
     bool alike = own > 0.6 * other && own < 1.7 * other;
-    if (alike && fabs(dot) < 4 / sqrt(n) * sqrt(own * other))
-        hunt_try(h, c->candidate, "noise",
-                 "this is noise of the same size, but other numbers: another "
-                 "generator, seed, or order of drawing");
+    double cosine = dot / sqrt(own * other);
+    if (is_reordered(h))
+        hunt_say(h, "noise", "these are the expected numbers in another order");
+    else if (alike && fabs(cosine) < 4 / sqrt(n))
+        hunt_say(h, "noise",
+                 "these numbers are of the expected size (%.3g times) and have nothing to do with "
+                 "the expected ones (cosine %.2g): another generator, seed, or order of drawing",
+                 sqrt(own / other), cosine);
 }
 
 /* ---- the picture ----------------------------------------------------------------------------- */
@@ -248,75 +290,6 @@ void cause_image(hunt_t *h) {
         for (size_t i = 0; i < n; i++)
             guess[i] =
                 fmin(fmax(ways[w].gain * x[i] + ways[w].offset, ways[w].least), ways[w].most);
-        hunt_try(h, guess, ways[w].kind, "%s", ways[w].text);
+        hunt_is(h, guess, ways[w].kind, "%s", ways[w].text);
     }
-}
-
-/* ---- token embeddings ------------------------------------------------------------------------ */
-
-/* The same vector in the place of the last tokens of each sample, and right before them. */
-static void try_padding(hunt_t *h, const double *delta, size_t B, size_t T, size_t C) {
-    double *spread = hunt_doubles(h, h->c->count), *mean = hunt_doubles(h, C);
-    size_t wrong = 0;
-    memset(mean, 0, C * sizeof *mean);
-    memset(spread, 0, h->c->count * sizeof *spread);
-    size_t *first = (size_t *)hunt_doubles(h, B);
-    for (size_t b = 0; b < B; b++) {
-        for (first[b] = 0; first[b] < T; first[b]++) {
-            double sum = 0;
-            for (size_t c = 0; c < C; c++) sum += fabs(delta[(b * T + first[b]) * C + c]);
-            if (sum > h->tolerance * (double)C) break;
-        }
-        for (size_t t = first[b]; t < T; t++, wrong++)
-            for (size_t c = 0; c < C; c++) mean[c] += delta[(b * T + t) * C + c];
-    }
-    if (wrong < 2 || wrong == B * T) return;
-    for (size_t b = 0; b < B; b++)
-        for (size_t t = first[b]; t < T; t++)
-            for (size_t c = 0; c < C; c++) spread[(b * T + t) * C + c] = mean[c] / (double)wrong;
-    hunt_try_delta(
-        h, spread, 1, "padding",
-        "the last tokens (from %zu on in the first sample) are all off by one vector: another "
-        "token id pads them",
-        first[0]);
-}
-
-void cause_embeddings(hunt_t *h) {
-    const shape_t *s = &h->c->shape;
-    if (!hunt_ends(h->name, "text_model.embeddings") || s->ndim != 3) return;
-    size_t B = s->dim[0], T = s->dim[1], C = s->dim[2], n = h->c->count;
-    double *delta = hunt_doubles(h, n), *mean = hunt_doubles(h, T * C);
-    for (size_t i = 0; i < n; i++) delta[i] = h->c->candidate[i] - h->c->expected[i];
-    try_padding(h, delta, B, T, C);
-    if (B < 2) return;
-    memset(mean, 0, T * C * sizeof *mean);
-    for (size_t i = 0; i < n; i++) mean[i % (T * C)] += delta[i] / (double)B;
-    double *spread = hunt_doubles(h, n);
-    for (size_t i = 0; i < n; i++) spread[i] = mean[i % (T * C)];
-    hunt_try_delta(h, spread, 1, "shift",
-                   "each position is off by the same vector in every sample: position embeddings "
-                   "(left out, or off by one?)");
-}
-
-/* The text's vectors are right up to a token of each sample and wrong from there on. Causal
- * attention lets a token change only itself and those behind it. */
-void cause_prompt(hunt_t *h) {
-    const shape_t *s = &h->c->shape;
-    if (!hunt_ends(h->name, "prompt_embeds") || s->ndim != 3) return;
-    size_t least = SIZE_MAX, most = 0;
-    for (size_t b = 0; b < s->dim[0]; b++) {
-        size_t at = 0, each = s->dim[1] * s->dim[2];
-        for (; at < each; at++) {
-            double d = h->c->candidate[b * each + at] - h->c->expected[b * each + at];
-            if (fabs(d) > 4 * h->tolerance) break;
-        }
-        least = at / s->dim[2] < least ? at / s->dim[2] : least;
-        most = at / s->dim[2] > most ? at / s->dim[2] : most;
-    }
-    if (least >= 2 && least < s->dim[1])
-        hunt_try(h, h->c->candidate, "padding",
-                 "right up to token %zu, wrong from there on (%zu in another sample): other ids "
-                 "behind the "
-                 "end of the prompt, another padding?",
-                 least, most);
 }

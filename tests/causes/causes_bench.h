@@ -24,10 +24,13 @@ void bench_tap(const char *name, shape_t shape, const double *x);
 
 /* The candidate is x, each number with a rounding error of its own of the build's precision. Fails
  * the test unless the cause has this kind, and a text that holds `part` (NULL: any), and unless it
- * explains all; a `part` with "in part" or "remains": unless it explains a part. kind "": none. */
+ * explains all; a `part` with "near, not" or "remains": unless it explains a part. kind "": none. */
 void bench_expect(const double *x, const char *kind, const char *part);
-/* The kind that is found, without judging. */
+/* The kind that is found, without judging, and then its sentence; bench_exactly: of x without rounding
+ * on top. No sentence may be a question. */
 const char *bench_kind(const double *x);
+const char *bench_exactly(const double *x);
+const char *bench_text(void);
 
 double *bench_zeros(size_t count);
 double *bench_copy(const double *x, size_t count);

@@ -239,7 +239,7 @@ static void guidance_ways(void **state) {
     combined(pred, -4, 5, "order", "scale of 5; it should be 7.5");
     combined(pred, 1, 0, "order", "unconditional prediction alone");
     combined(pred, 0, 1, "order", "the conditional prediction alone");
-    combined(pred, 1, 7.5, "order", "1 uncond + 7.5 cond");
+    combined(pred, 1, 7.5, "order", "1 uncond + 7.5 cond; it should be -6.5 uncond + 7.5 cond");
 }
 
 /* x0 = (x - sqrt(1-a) m) / sqrt a;  out = sqrt(p) x0 + sqrt(1-p) e */
@@ -279,7 +279,7 @@ static void steps(void **state) {
             ddim(y, x, m, a, p, false, 1);
             bench_expect(y, "schedule", "clipped");
             ddim(y, x, m, a, p, true, 1e9);
-            bench_expect(y, "schedule", told ? "taken for v_prediction" : "other noise levels");
+            bench_expect(y, "schedule", told ? "taken for v_prediction" : "which noise levels");
             ddim(y, x, m, a, k == 4 ? zero : 0.5, false, 1e9);
             bench_expect(y, "schedule",
                          told && k == 4 ? "ends at alphas_cumprod[0]" : "noise levels");
@@ -345,7 +345,7 @@ static void texts(void **state) {
     bench_start("prompt_embeds", SHAPE3(B, T, V), x);
     for (size_t i = 0; i < COUNT; i++)
         y[i] = i / V % T >= (i < COUNT / 2 ? 2 : 4) ? x[i] + any[i] : x[i];
-    bench_expect(y, "padding", "up to token 2");
+    bench_expect(y, "localised", "before token 2 in one sample and before token 4 in another");
 }
 
 int main(void) {

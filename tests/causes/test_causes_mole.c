@@ -134,10 +134,10 @@ static void scales(void **state) {
     double off[ROWS * N];
     for (size_t i = 0; i < ROWS * N; i++) off[i] = right.expert[1][i] * 3 / 7;
     start_part(&right, "unet.to_k.mole.hand.expert", WHOLE, right.expert[1]);
-    bench_expect(off, "scale", "divided by 7; the rank of this layer is 3");
+    bench_expect(off, "scale", "divided by 7, where the rank of this layer is 3");
     start_part(&right, "unet.to_k.mole.face.expert", WHOLE, right.expert[0]);
     for (size_t i = 0; i < ROWS * N; i++) off[i] = 0.5 * right.product[1][i];
-    bench_expect(right.expert[1], "swapped-tensors", "experts are exchanged");
+    bench_expect(right.expert[1], "swapped-tensors", "other expert's output");
 }
 
 static void local_gates(void **state) {
@@ -167,6 +167,8 @@ static void global_gates(void **state) {
     double y[B], sum[N], most[ROWS * N];
     for (size_t b = 0; b < B; b++)
         y[b] = slow_sigmoid(global_logit(&right, 1, right.product[1], b));
+    bench_expect(y, "scale", "scale 1; or: the global gate pools before scaling"); /* who knows? */
+    bench_tap("unet.to_k.mole.hand.expert", WHOLE, right.expert[1]); /* it was right */
     bench_expect(y, "pooling", "before scaling");
     double both = 0;
     for (size_t b = 0; b < B; b++) both += global_logit(&right, 1, right.expert[1], b) / B;
@@ -178,7 +180,8 @@ static void global_gates(void **state) {
     bench_expect(y, "pooling", "first token only");
     l.pooled[0] = 3, l.pooled[1] = 5;
     for (size_t b = 0; b < B; b++) y[b] = slow_sigmoid(global_logit(&l, 1, l.expert[1], b));
-    bench_expect(y, "pooling", "3 of 6 in the first sample, 5 in the last");
+    if (sizeof(real_t) == sizeof(double)) /* in float32 one of 36 choices comes as near by chance */
+        bench_expect(y, "pooling", "3 of 6 in the first sample, 5 in the last");
     for (size_t b = 0; b < B; b++) {
         for (size_t n = 0; n < N; n++) sum[n] = -1e9;
         for (size_t i = b * T * N; i < (b + 1) * T * N; i++)
