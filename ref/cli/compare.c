@@ -125,7 +125,7 @@ static int parse(options_t *o, int argc, char **argv) {
 static int check_order(const options_t *o) {
     err_t ignored;
     char reason[GOLDEN_REASON];
-    if (golden_case_peek(o->candidate, reason, &ignored)) return 0;
+    if (golden_case_peek(o->candidate, false, reason, &ignored)) return 0;
     char *manifest = file_join(o->reference, "manifest.json");
     bool both = file_exists(manifest);
     free(manifest);

@@ -13,6 +13,7 @@
 #include "report/report.h"
 
 static const char command[] = "verify";
+static const bool is_f64 = sizeof(real_t) == sizeof(double);
 
 static void print_help(void) {
     printf("usage: mole verify [OPTIONS] FOLDER...\n\n"
@@ -24,9 +25,10 @@ static void print_help(void) {
            "  --forced             put the truth in place of every output: each module on its own\n"
            "  --bound X            largest error allowed (f64: 1e-11 free, 1e-12 forced; f32: no "
            "bound)\n"
-           "  --bound-ratio X      largest ratio allowed, f32 (2 with blas, 1 with plain), for "
-           "taps of at\n"
-           "                       least 16 numbers; smaller ones are judged together\n"
+           "  --bound-ratio X      largest ratio allowed, f32 (of networks 4 with blas, 2 with "
+           "plain; of\n"
+           "                       operations 2 and 1), for taps of at least 16 numbers; smaller\n"
+           "                       ones are judged together\n"
            "  --all                every tap, not only the worst ten of a case\n"
            "  --json FILE --junit FILE --html FILE  a report beside the text; of several cases\n"
            "                       one report, in which taps are named FOLDER/TAP\n\n"
@@ -38,17 +40,21 @@ static void print_help(void) {
 typedef struct {
     cli_common_t common;
     verify_bounds_t bounds;
-    bool all;
+    bool ratio_given, all;
     const char *json, *junit, *html;
 } options_t;
 
 /* The bounds that this project holds itself to (docs/numbers.md). */
-static void default_bounds(options_t *o, bool bound_given, bool ratio_given) {
-    bool f64 = sizeof(real_t) == sizeof(double);
+static void default_bounds(options_t *o, bool bound_given) {
     verify_bounds_t *b = &o->bounds;
-    if (!bound_given && f64) b->error = b->mode == VERIFY_FORCED ? 1e-12 : 1e-11;
-    if (!ratio_given && !f64) b->ratio = o->common.matmul == MATMUL_PLAIN ? 1 : 2;
+    if (!bound_given && is_f64) b->error = b->mode == VERIFY_FORCED ? 1e-12 : 1e-11;
     b->form = o->common.form;
+}
+
+static verify_bounds_t bounds_of(const options_t *o, const golden_case_t *golden) {
+    verify_bounds_t b = o->bounds;
+    if (!o->ratio_given && !is_f64) b.ratio = verify_usual_ratio(golden, o->common.matmul);
+    return b;
 }
 
 /* Returns -1 and the options, first folder at argv[optind], or the exit code to leave with. */
@@ -72,7 +78,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"html", required_argument, NULL, OPT_HTML},
                                           CLI_HELP_OPTION};
     *o = (options_t){.common = CLI_DIRECT_DEFAULTS};
-    bool bound_given = false, ratio_given = false;
+    bool bound_given = false;
     int option, status = 0;
     while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         switch (option) {
@@ -89,8 +95,8 @@ static int parse(options_t *o, int argc, char **argv) {
                 return cli_usage_error(command, "--bound takes a number, not '%s'", optarg);
             break;
         case OPT_BOUND_RATIO:
-            ratio_given = cli_parse_double(optarg, 0, 1e300, &o->bounds.ratio);
-            if (!ratio_given)
+            o->ratio_given = cli_parse_double(optarg, 0, 1e300, &o->bounds.ratio);
+            if (!o->ratio_given)
                 return cli_usage_error(command, "--bound-ratio takes a number, not '%s'", optarg);
             break;
         default: status = cli_common_option(&o->common, command, option, optarg);
@@ -99,7 +105,7 @@ static int parse(options_t *o, int argc, char **argv) {
     if (!status) status = cli_check_precision(&o->common, command);
     if (status) return status;
     if (optind == argc) return cli_usage_error(command, "name at least one golden folder");
-    default_bounds(o, bound_given, ratio_given);
+    default_bounds(o, bound_given);
     const cli_output_t outputs[] = {{"--json", o->json, CLI_JSON},
                                     {"--junit", o->junit, CLI_XML},
                                     {"--html", o->html, CLI_HTML}};
@@ -186,12 +192,12 @@ static int visible(const struct dirent *entry) {
 /* A folder with a manifest is a case; else every one below it, in the order of names. Those that
  * `mole verify` does not run are said, unless the folder was named itself: then the case's own error
  * says so. */
-static int find_cases(cases_t *cases, const char *folder, int depth, err_t *err) {
+static int find_cases(cases_t *cases, const char *folder, bool forced, int depth, err_t *err) {
     char *manifest = file_join(folder, "manifest.json"), reason[GOLDEN_REASON] = "";
     bool is_case = file_exists(manifest);
     free(manifest);
     if (is_case) {
-        if (depth > 0 && golden_case_peek(folder, reason, err)) return -1;
+        if (depth > 0 && golden_case_peek(folder, forced, reason, err)) return -1;
         if (*reason)
             printf("not run %s: %s\n", folder, reason);
         else
@@ -207,7 +213,7 @@ static int find_cases(cases_t *cases, const char *folder, int depth, err_t *err)
         char *below = file_join(folder, entry[i]->d_name);
         /* Symbolic links are not followed: they can go in circles. */
         if (!status && lstat(below, &about) == 0 && S_ISDIR(about.st_mode))
-            status = find_cases(cases, below, depth + 1, err);
+            status = find_cases(cases, below, forced, depth + 1, err);
         free(below);
         free(entry[i]);
     }
@@ -215,10 +221,10 @@ static int find_cases(cases_t *cases, const char *folder, int depth, err_t *err)
     return status;
 }
 
-static int find_all_cases(cases_t *cases, int argc, char **argv, err_t *err) {
+static int find_all_cases(cases_t *cases, bool forced, int argc, char **argv, err_t *err) {
     for (int i = optind; i < argc; i++) {
         size_t before = cases->count;
-        if (find_cases(cases, argv[i], 0, err)) return -1;
+        if (find_cases(cases, argv[i], forced, 0, err)) return -1;
         if (cases->count == before)
             return err_set(err, "%s: neither a golden case (manifest.json) nor a folder with any",
                            argv[i]);
@@ -247,7 +253,8 @@ static int verify_case(const options_t *o, const run_t *run, const char *folder,
     if (golden_case_open(&golden, folder, err)) return -1;
     int verdict = verify_run(run, &golden, o->bounds.mode, &result, err);
     if (!verdict) {
-        verify_report(&result, &golden, &o->bounds, &one);
+        verify_bounds_t bounds = bounds_of(o, &golden);
+        verify_report(&result, &golden, &bounds, &one);
         verdict = judge(o, &golden, &result, &one, err);
         add_to_report(all, &one, folder, cases);
         verify_result_free(&result);
@@ -278,8 +285,10 @@ int cli_verify(int argc, char **argv) {
     err_t err;
     cases_t cases = {0};
     arena_t *arena = NULL;
-    int verdict =
-        find_all_cases(&cases, argc, argv, &err) || arena_create(&arena, 0, &err) ? -1 : 0;
+    int verdict = find_all_cases(&cases, o.bounds.mode == VERIFY_FORCED, argc, argv, &err) ||
+                          arena_create(&arena, 0, &err)
+                      ? -1
+                      : 0;
     if (!verdict) {
         run_t run = {.arena = arena,
                      .matmul = o.common.matmul,

@@ -70,6 +70,31 @@ static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
 
 /* ---- the run -------------------------------------------------------------------------------------- */
 
+/* Of a layer with experts by itself: in the stacked form base, experts and mixture are one computation, whose
+ * parts are no taps. */
+static double stacked_unit(const golden_case_t *g, size_t at) {
+    const golden_tap_t *t = &g->tap[at];
+    size_t length = strlen(t->name);
+    double square = t->isolated_rms * t->isolated_rms;
+    for (size_t i = at; i-- > 0;) {
+        const golden_tap_t *part = &g->tap[i];
+        bool own = strncmp(part->name, t->name, length) == 0 &&
+                   strncmp(part->name + length, ".mole.", 6) == 0;
+        if (!own) break;
+        if (shape_equal(part->shape, t->shape)) square += part->isolated_rms * part->isolated_rms;
+    }
+    return sqrt(square);
+}
+
+static verify_row_t row_of(const golden_case_t *g, size_t at, verify_mode_t mode,
+                           mole_form_t form) {
+    const golden_tap_t *t = &g->tap[at];
+    if (mode == VERIFY_FREE || !t->has_isolated)
+        return (verify_row_t){.tap = t, .unit = t->strict_rms};
+    return (verify_row_t){.tap = t,
+                          .unit = form == MOLE_STACKED ? stacked_unit(g, at) : t->isolated_rms};
+}
+
 int verify_run(const run_t *run, const golden_case_t *g, verify_mode_t mode,
                verify_result_t *result, err_t *err) {
     pipeline_t pipeline;
@@ -78,7 +103,7 @@ int verify_run(const run_t *run, const golden_case_t *g, verify_mode_t mode,
                        g->folder);
     if (golden_open_model(g, &pipeline, err)) return -1;
     *result = (verify_result_t){xcalloc(g->taps ? g->taps : 1, sizeof *result->row), g->taps};
-    for (size_t i = 0; i < g->taps; i++) result->row[i].tap = &g->tap[i];
+    for (size_t i = 0; i < g->taps; i++) result->row[i] = row_of(g, i, mode, run->form);
     checker_t checker = {
         .sink = {.tap = check_tap}, .mode = mode, .fingerprint = g->fingerprint, .result = result};
     run_t watched = *run;
@@ -100,7 +125,12 @@ void verify_result_free(verify_result_t *result) {
 /* ---- the verdict ---------------------------------------------------------------------------------- */
 
 double verify_row_ratio(const verify_row_t *row) {
-    return diff_ratio(&row->diff, row->tap->strict_rms);
+    return diff_ratio(&row->diff, row->unit);
+}
+
+double verify_usual_ratio(const golden_case_t *g, matmul_t matmul) {
+    double blas = g->taps > 0 && g->tap[0].has_isolated ? 4 : 2;
+    return matmul == MATMUL_PLAIN ? blas / 2 : blas;
 }
 
 static int by_value(const void *a, const void *b) {
@@ -123,7 +153,7 @@ verify_summary_t verify_summarise(const verify_result_t *result) {
         if (d->count >= VERIFY_SMALL) {
             if (!s.worst_ratio || ratio > s.ratio) s.worst_ratio = row, s.ratio = ratio;
         } else if (d->truth_rms > 0) {
-            double peer = fmax(row->tap->strict_rms, d->storage_floor) / d->truth_rms;
+            double peer = fmax(row->unit, d->storage_floor) / d->truth_rms;
             double own = d->rms / d->truth_rms;
             ours += own * own * (double)d->count;
             theirs += peer * peer * (double)d->count;
@@ -167,7 +197,7 @@ static compare_row_t report_row(const verify_row_t *row, const verify_bounds_t *
                          .candidate_dtype = dtype_real(),
                          .verdict = verdict_of(row, bounds),
                          .cumulative = row->diff,
-                         .peer_rms = row->tap->strict_rms,
+                         .peer_rms = row->unit,
                          .ratio = verify_row_ratio(row),
                          .limit = bounds->ratio > 0 ? bounds->ratio : bounds->error};
     snprintf(out.origin, sizeof out.origin, "%s",
@@ -175,7 +205,7 @@ static compare_row_t report_row(const verify_row_t *row, const verify_bounds_t *
                                : "of the tensor's scale, float64 (docs/numbers.md)");
     if (bounds->mode == VERIFY_FORCED) {
         out.has_isolated = out.inputs_known = true;
-        out.unit = out.own_unit = row->tap->isolated_rms;
+        out.unit = out.own_unit = row->unit;
         out.isolated = row->diff;
         out.isolated_ratio = out.ratio;
     }

@@ -211,7 +211,17 @@ int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
     return -1;
 }
 
-int golden_case_peek(const char *folder, char reason[GOLDEN_REASON], err_t *err) {
+/* A run whose model is a folder, or made by formula: that may take minutes, and is not run unasked. */
+static void peek_model(const char *folder, const char *model, char reason[GOLDEN_REASON]) {
+    char *index = xasprintf("%s/%s/model_index.json", folder, model);
+    if (synth_is(model))
+        snprintf(reason, GOLDEN_REASON, "a full-size fingerprint: name the folder itself");
+    else if (!file_exists(index))
+        snprintf(reason, GOLDEN_REASON, "its model is no pipeline (model_index.json)");
+    free(index);
+}
+
+int golden_case_peek(const char *folder, bool whole, char reason[GOLDEN_REASON], err_t *err) {
     json_file_t *file;
     json_node_t call;
     const char *kind, *op, *model;
@@ -226,17 +236,14 @@ int golden_case_peek(const char *folder, char reason[GOLDEN_REASON], err_t *err)
         status =
             json_get_item(root, "calls", 0, &call, err) || json_get_string(call, "op", &op, err);
         if (!status && !calls_inputs(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
-    } else if (!status && strcmp(kind, "fingerprint") == 0) {
-        snprintf(reason, GOLDEN_REASON, "a full-size fingerprint: name the folder itself");
-    } else if (!status && strcmp(kind, "run") != 0) {
+    } else if (!status && strcmp(kind, "run") != 0 && strcmp(kind, "fingerprint") != 0) {
         snprintf(reason, GOLDEN_REASON, "kind %.100s", kind);
     } else if (!status) {
         status = json_get_object(root, "model", &call, err) ||
                  json_get_string(call, "folder", &model, err);
-        char *index = status ? NULL : xasprintf("%s/%s/model_index.json", folder, model);
-        if (index && !file_exists(index))
-            snprintf(reason, GOLDEN_REASON, "its model is no pipeline (model_index.json)");
-        free(index);
+        if (!status) peek_model(folder, model, reason);
+        if (!*reason && whole && strcmp(kind, "fingerprint") == 0)
+            snprintf(reason, GOLDEN_REASON, "a fingerprint holds no tensors to put in place");
     }
     json_file_close(file);
     return status ? -1 : 0;

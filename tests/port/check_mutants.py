@@ -4,7 +4,7 @@ Each mutant is run on its case in float64 and compared with the case's truth: it
 something, and the first tap that differs by more than 1e-9 of its scale must be the one that the
 table names. Where the case holds fewer taps than the run records, the same for the right port's own
 full trace. In float32 the first tap whose error is more than 8 times PyTorch's own (what the right
-port stays below in every order of summation, see check_golden.py) must be the same one. Every
+port stays below in every careful order of summation, see check_golden.py) must be the same one. Every
 switch in the code must be in the table and the reverse. Status 1 when anything is not as stated.
 """
 

@@ -1,0 +1,116 @@
+/* The units that a manifest states of a tap, those that an older one does not, and what is said of a case
+ * before it is opened. */
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "../fixture.h"
+#include "../scratch.h"
+#include "golden/golden.h"
+#include "golden/sha256.h"
+
+/* A case of one tap of two numbers with these fields; opens it. */
+static int open_with(golden_case_t *golden, const char *fields, err_t *err) {
+    const double truth[2] = {1, 2};
+    st_writer_t *w;
+    char hash[SHA256_TEXT];
+    const char *path = scratch_path("tensors.safetensors");
+    assert_int_equal(st_writer_open(&w, path, err), 0);
+    assert_int_equal(st_writer_add(w, "a", DTYPE_F64, SHAPE1(2), truth, err), 0);
+    assert_int_equal(st_writer_finish(w, err), 0);
+    assert_int_equal(sha256_file(hash, path, err), 0);
+    char *text = xasprintf(
+        "{\"format\": \"mole-golden\", \"version\": 1, \"name\": \"x\", \"kind\": \"run\",\n"
+        "\"files\": {\"tensors.safetensors\": {\"sha256\": \"%s\"}}, \"component\": \"unet\",\n"
+        "\"model\": {\"folder\": \"m\", \"sha256\": {}}, \"taps\": [{\"name\": \"a\", \"shape\": "
+        "[2],\n"
+        "\"f32_error\": {\"max_abs\": 0.5, \"rms\": 0.25}%s}]}",
+        hash, fields);
+    scratch_text("manifest.json", text);
+    free(text);
+    return golden_case_open(golden, scratch_folder(), err);
+}
+
+static bool same(double a, double b) {
+    return a == b || (isnan(a) && isnan(b));
+}
+
+static void units_and_what_stands_for_them(void **state) {
+    (void)state;
+    static const struct {
+        const char *fields;
+        double strict, isolated, orders, in;
+        bool has_isolated;
+    } cases[] = {
+        {"", 0.25, 0.25, 0.25, (double)NAN, false},
+        {", \"f32_isolated\": null", 0.25, 0.25, 0.25, (double)NAN, false},
+        {", \"f32_error_exact_angles\": {\"max_abs\": 1, \"rms\": 0.125}", 0.125, 0.25, 0.25,
+         (double)NAN, false},
+        {", \"f32_isolated\": 0.5", 0.25, 0.5, 0.5, (double)NAN, true},
+        {", \"f32_isolated\": 0.5, \"f32_orders\": 2", 0.25, 0.5, 2, (double)NAN, true},
+        {", \"f32_isolated\": 0, \"f32_orders\": 2, \"f32_in\": 0", 0.25, 0, 2, 0, true},
+        {", \"f32_in\": 0.0625, \"more\": \"to come\"", 0.25, 0.25, 0.25, 0.0625, false},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        golden_case_t golden;
+        err_t err;
+        if (open_with(&golden, cases[i].fields, &err)) fail_msg("%s", err.text);
+        const golden_tap_t *t = &golden.tap[0];
+        assert_true(t->peer_rms == 0.25 && t->peer_max == 0.5);
+        assert_true(same(t->strict_rms, cases[i].strict));
+        assert_true(same(t->isolated_rms, cases[i].isolated));
+        assert_true(same(t->orders_rms, cases[i].orders));
+        assert_true(same(t->in_rms, cases[i].in));
+        assert_int_equal(t->has_isolated, cases[i].has_isolated);
+        golden_case_close(&golden);
+    }
+}
+
+static void no_unit_is_negative(void **state) {
+    (void)state;
+    static const char *const fields[][2] = {{", \"f32_isolated\": -1e-9", "f32_isolated"},
+                                            {", \"f32_orders\": -1", "f32_orders"},
+                                            {", \"f32_in\": -0.5", "f32_in"},
+                                            {", \"f32_in\": \"small\"", "f32_in"}};
+    for (size_t i = 0; i < sizeof fields / sizeof *fields; i++) {
+        golden_case_t golden;
+        err_t err;
+        assert_int_equal(open_with(&golden, fields[i][0], &err), -1);
+        assert_message(&err, "manifest.json", "taps", fields[i][1], NULL);
+    }
+}
+
+/* A fingerprint of a model in a folder is run like any case; one by formula takes minutes. */
+static void fingerprints_that_are_run(void **state) {
+    (void)state;
+    static const struct {
+        const char *folder;
+        bool whole;
+        const char *reason;
+    } cases[] = {
+        {"golden/runs/unet-step", true, ""},
+        {"golden/runs/unet-plain", false, ""},
+        {"golden/runs/unet-plain", true, "a fingerprint holds no tensors to put in place"},
+        {"golden/fingerprints/vae-decode", false,
+         "a full-size fingerprint: name the folder itself"},
+        {"golden/io/text-encoder-names", false, "its model is no pipeline (model_index.json)"},
+        {"golden/sampler/randn", false, "kind random"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char reason[GOLDEN_REASON];
+        err_t err;
+        if (golden_case_peek(cases[i].folder, cases[i].whole, reason, &err))
+            fail_msg("%s", err.text);
+        assert_string_equal(reason, cases[i].reason);
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(units_and_what_stands_for_them),
+        cmocka_unit_test(no_unit_is_negative),
+        cmocka_unit_test(fingerprints_that_are_run),
+    };
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
+}
