@@ -27,10 +27,12 @@ import property_common as common  # noqa: E402
 import property_forms as forms  # noqa: E402
 import property_right as right  # noqa: E402
 import property_types as types  # noqa: E402
+import property_units as units  # noqa: E402
 import property_wrong as wrong  # noqa: E402
 
 PROPERTIES = {"right": right, "wrong": wrong, "forms": forms, "types": types}
 QUICK = {"right": 150, "wrong": 100, "forms": 60, "types": 60}
+TABLES = {"types": types, "units": units}  # modules with table_rows, row_of and table
 KEPT = 20  # traces of failed trials that stay, per property
 
 
@@ -47,6 +49,7 @@ def arguments(argv):
     p.add_argument("--seed", default="1")
     p.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     p.add_argument("--out", default=str(common.ROOT / "out/properties"), metavar="DIR")
+    p.add_argument("--table", choices=TABLES, help="print this table instead, as Markdown")
     p.add_argument("-v", "--verbose", action="store_true", help="a line for every trial")
     a = p.parse_args(argv)
     if a.trial is not None and len(a.only or ()) != 1:
@@ -104,9 +107,27 @@ def report(name, a, results):
     return Counter(r.state for r in results)
 
 
+def row(job):
+    """In a worker: one row of a table."""
+    name, mole, arguments_of_row, out = job
+    return TABLES[name].row_of(mole, *arguments_of_row, Path(out))
+
+
+def print_table(a):
+    jobs = [(a.table, a.mole, r, a.out) for r in TABLES[a.table].table_rows()]
+    with ProcessPoolExecutor(a.jobs) as workers:
+        lines, broken = TABLES[a.table].table(list(workers.map(row, jobs)))
+    print("\n".join(lines))
+    for line in broken:
+        print(line, file=sys.stderr)
+    return 1 if broken else 0
+
+
 def main(argv):
     a = arguments(argv)
     Path(a.out).mkdir(parents=True, exist_ok=True)
+    if a.table:
+        return print_table(a)
     total = Counter()
     with ProcessPoolExecutor(a.jobs) as workers:
         for name in a.only or PROPERTIES:
