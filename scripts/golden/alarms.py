@@ -10,7 +10,8 @@ pass and way of storing says how many traces agreed; one more per alarm says whi
 
 Real losses of digits are no false alarms, provided that the comparison names their cause (LOSSES below).
 
---quick: few passes and few cuts, a minute. TEXT: only passes with that text in "RUN: TYPE, PORT".
+--quick: few passes and few cuts, a minute. --part K/N: of all traces those with a number that leaves K when divided by
+N, for several machines, or for a sample. TEXT: only passes with that text in "RUN: TYPE, PORT".
 """
 
 import argparse
@@ -64,6 +65,9 @@ def traces(run, port, options):
         parts = cuts.cuts(names, kinds, f"{seed} {number}", 1 if whole or options.quick else options.draws)
         for i, (label, kept) in enumerate(parts):
             if options.quick and label not in QUICK_CUTS or (i + number) % (share * (2 if whole else 1)) and i:
+                continue
+            options.count += 1
+            if options.count % options.part[1] != options.part[0]:
                 continue
             tensors = {name: outputs[name] for name in kept}
             if with_inputs:
@@ -156,10 +160,20 @@ def arguments():
     parser.add_argument("--quick", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--draws", type=int, default=2, help="random cuts of each kind")
+    parser.add_argument("--part", type=part, default=(0, 1), metavar="K/N")
     parser.add_argument("--json", help="every trace and what was said of it")
     parser.add_argument("--keep", help="a folder for the traces that are called wrong")
     parser.add_argument("texts", nargs="*", metavar="TEXT")
+    parser.set_defaults(count=-1)
     return parser.parse_args()
+
+
+def part(text):
+    """K/N as two numbers."""
+    k, n = (int(piece) for piece in text.split("/"))
+    if not 0 <= k < n:
+        raise ValueError(text)
+    return k, n
 
 
 def wanted(run, port, options):

@@ -115,6 +115,11 @@ class Alarms(unittest.TestCase):
         self.assertEqual(said.splitlines()[-1], f"{len(rows)} passed, 0 failed, 0 skipped")
         self.assertEqual(code, 0)
 
+    def test_parts_are_the_whole(self):
+        whole = self.run_with("true", "text-encoder: F32, default")[2]
+        halves = [self.run_with("true", "--part", f"{k}/2", "text-encoder: F32, default")[2] for k in (0, 1)]
+        self.assertEqual(whole[0::2] + whole[1::2], halves[0] + halves[1])
+
     def test_a_difference_is_one(self):
         code, said, rows = self.run_with("echo 'verdict DIFFERS'; exit 1", "text-encoder: BF16, default")
         self.assertEqual({row["result"] for row in rows}, {"alarm"}, said)
