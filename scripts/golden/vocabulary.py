@@ -34,7 +34,7 @@ def merge_pair(word, pair):
 
 
 def train(text, count):
-    """The `count` most frequent merges, ties broken by the symbols themselves."""
+    """The `count` most frequent merges, ties broken by the symbols themselves; fewer if every word is whole."""
     symbols = byte_symbols()
     words = collections.Counter()
     for word in re.findall(r"'s|'t|'re|'ve|'m|'ll|'d|[a-z]+|[0-9]|[^\sa-z0-9]+", text.lower()):
@@ -46,6 +46,8 @@ def train(text, count):
         for word, n in words.items():
             for pair in zip(word, word[1:]):
                 pairs[pair] += n
+        if not pairs:
+            break
         best = min(pairs, key=lambda p: (-pairs[p], p))
         merges.append(best)
         updated = collections.Counter()

@@ -50,7 +50,7 @@ VAE_KINDS = {"half": 0.35, "hand": 0.2, "face": 0.15, "portrait": 0.15, "two": 0
 def centre(rng, made):
     """Where to cut: mostly on a hand or a face."""
     masks = [made[name] for name in ("hand", "face") if made[name].any()]
-    if masks and rng.random() < 0.75:
+    if masks and rng.random() < 0.55:
         ys, xs = np.nonzero(masks[0] if rng.random() < 0.7 else masks[-1])
         i = int(rng.integers(len(ys)))
         return int(ys[i]), int(xs[i])
@@ -64,7 +64,7 @@ def vae_batch(recipe, step, batch, crop):
     while len(images) < batch:
         kind = pick(rng, VAE_KINDS, list(VAE_KINDS.values()))
         made = picture(SEEDS["vae"], kind, int(rng.integers(2**31)))
-        weight = 1 + 2 * (made["hand"] / 255) + made["face"] / 255
+        weight = 1 + made["hand"] / 255 + 0.5 * (made["face"] / 255)
         for _ in range(2 if crop < SIZE else 1):
             y, x = (min(max(v - crop // 2, 0), SIZE - crop) for v in centre(rng, made))
             images.append(made["image"][y : y + crop, x : x + crop])

@@ -85,6 +85,17 @@ def fresh_gates(unet, seed):
     return made
 
 
+OPEN = 30.0  # a logit whose sigmoid is 1
+
+
+def hold_open(gates, only):
+    """Open the other gates of all layers where `only` "local" or "global" ones are to act; their keys."""
+    held = [key for key in gates if (".Phi_1." in key) == (only == "global")]
+    for key in held:
+        gates[key] = torch.full_like(gates[key], OPEN if key.endswith(".bias") else 0.0)
+    return held
+
+
 def gate_parameters(layers):
     """Every gate of wrapped layers, by its key in the file; they alone are trained."""
     made = {}

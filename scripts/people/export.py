@@ -4,7 +4,7 @@ import experts
 import networks
 
 from data import BadState
-from stages import expert_files, finished, trained_base
+from stages import expert_files, gate_tensors, trained_base
 
 
 def export(state, common):
@@ -22,9 +22,9 @@ def export(state, common):
     for name, tensors in files.items():
         experts.write(folder / f"{name}.safetensors", tensors)
     try:
-        saved = finished(state, "gates")
+        gates = gate_tensors(state, unet)
     except BadState as error:
         state.say(f"the model has no gates yet: {error}")
         return folder
-    experts.write(folder / "gates.safetensors", dict(zip(saved["names"], saved["average"])))
+    experts.write(folder / "gates.safetensors", gates)
     return folder

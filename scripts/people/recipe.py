@@ -70,7 +70,7 @@ FULL = dict(
     name="full",
     seed=1,
     drawings=1,  # to be raised with every change of what is drawn or said
-    merges=700,
+    merges=1000,  # at most: every word of the captions becomes one token before that
     captions=3,  # ways of saying it that are kept of each picture
     unet=UNET,
     vae=VAE,
@@ -84,7 +84,7 @@ FULL = dict(
         "held": (1000, {"half": 0.3, "portrait": 0.15, "two": 0.15, "face": 0.2, "hand": 0.2}),
     },
     stages={
-        "vae": dict(steps=14000, batch=8, crop=64, whole=0.2, whole_batch=2, rate=1e-3, kl=5e-4),
+        "vae": dict(steps=14000, batch=8, crop=64, whole=0.2, whole_batch=2, rate=1e-3, square=4.0, kl=1e-3),
         "base": dict(steps=40000, batch=32, rate=6e-4, dropout=0.1, ema=0.9995),
         "face": dict(steps=4000, batch=32, rate=1e-3, dropout=0.1, ema=0.998, rank=16, alpha=16.0),
         "hand": dict(steps=4000, batch=32, rate=1e-3, dropout=0.1, ema=0.998, rank=16, alpha=16.0),
@@ -115,23 +115,68 @@ def smoke():
     return made
 
 
-# What a stage depends on, beside its own numbers: earlier stages and parts of the recipe.
-NEEDS = {
-    "vae": ((), ("seed", "drawings", "vae", "warmup")),
-    "base": (("vae",), ("unet", "text", "scheduler", "merges", "captions", "gamma")),
-    "face": (("base",), ()),
-    "hand": (("base",), ()),
-    "gates": (("face", "hand"), ()),
+ORDER = ("vae", "base", "face", "hand", "gates")
+
+
+def ablations(recipe):
+    """Further stages, each `like` one of ORDER, for what docs compare with the model.
+
+    control: the base for as many further steps as experts and gates had. gates-local, gates-global: one of the
+    two gates alone, the other held open. face-R, hand-R, gates-R: rank R.
+    """
+    stages, made = recipe["stages"], {}
+    further = sum(stages[name]["steps"] for name in ("face", "hand", "gates"))
+    made["control"] = {**stages["base"], "like": "control", "steps": further, "ema": stages["gates"]["ema"]}
+    for only in ("local", "global"):
+        made[f"gates-{only}"] = {**stages["gates"], "like": "gates", "only": only}
+    for rank in (4, 64):
+        for name in ("face", "hand"):
+            made[f"{name}-{rank}"] = {**stages[name], "like": name, "rank": rank, "alpha": float(rank)}
+        made[f"gates-{rank}"] = {**stages["gates"], "like": "gates", "experts": [f"face-{rank}", f"hand-{rank}"]}
+    return made
+
+
+FULL["stages"].update(ablations(FULL))
+
+
+def like(recipe, stage):
+    """Which of ORDER, or "control", a stage is a variant of."""
+    return recipe["stages"][stage].get("like", stage)
+
+
+def experts_of(recipe, stage):
+    """The stages of the experts that a stage of gates joins."""
+    return recipe["stages"][stage].get("experts", ["face", "hand"])
+
+
+def needs(recipe, stage):
+    """The stages that must be done before this one."""
+    kind = like(recipe, stage)
+    if kind == "gates":
+        return experts_of(recipe, stage)
+    return {"vae": [], "base": ["vae"]}.get(kind, ["base"])
+
+
+KEYS = {
+    "vae": ("seed", "drawings", "vae", "warmup"),
+    "base": ("unet", "text", "scheduler", "merges", "captions", "gamma"),
+}
+SETS = {
+    "vae": (),
+    "base": ("base",),
+    "face": ("face",),
+    "hand": ("hand",),
+    "gates": ("base", "face", "hand"),
+    "control": ("base", "face", "hand"),
 }
 
 
 def parts(recipe, stage):
     """Everything that the weights of a stage depend on, but for the numbers of steps."""
-    stages, keys = NEEDS[stage]
-    made = {key: recipe[key] for key in keys}
+    made = {key: recipe[key] for key in KEYS.get(stage, ())}
     made["stage"] = {k: v for k, v in recipe["stages"][stage].items() if k != "steps"}
-    made["set"] = recipe["sets"].get(stage)
-    made["before"] = [parts(recipe, name) for name in stages]
+    made["sets"] = {name: recipe["sets"][name] for name in SETS[like(recipe, stage)]}
+    made["before"] = [parts(recipe, name) for name in needs(recipe, stage)]
     return made
 
 

@@ -12,10 +12,8 @@ from data import SIZE, Batches, BadState, as_input, drawn, noise, vae_batch
 from draw import save_png, tile
 from golden.mole import wrap
 from loop import Trainer
+from recipe import experts_of, like
 from sampling import context, decode, generate
-
-ORDER = ("vae", "base", "face", "hand", "gates")
-
 
 def held_prompts(recipe, count, name="held"):
     """Captions of pictures that nothing is trained on."""
@@ -29,7 +27,8 @@ def slopes(x):
 
 
 class VaeTrainer(Trainer):
-    """Absolute error of pixels and of their differences, more where hands and faces are; a little KL."""
+    """Absolute error of pixels, more where hands and faces are, and of their differences; squared error, from
+    which colours are learned early; a little KL."""
 
     name = "vae"
 
@@ -48,7 +47,10 @@ class VaeTrainer(Trainer):
         pixel = (weight * (y - x).abs()).mean() / weight.mean()
         edges = sum((a - b).abs().mean() for a, b in zip(slopes(y), slopes(x)))
         kl = 0.5 * (spread.mean**2 + spread.var - 1 - spread.logvar).mean()
-        return pixel + edges + o["kl"] * kl, {"pixel": pixel.item(), "edges": edges.item(), "kl": kl.item()}
+        square = (y - x).pow(2).mean()
+        figures = {"pixel": pixel, "edges": edges, "square": square, "kl": kl}
+        total = pixel + edges + o["square"] * square + o["kl"] * kl
+        return total, {name: value.item() for name, value in figures.items()}
 
     def sample(self, path):
         shown = [drawn(self.recipe, "held", i)["image"] for i in range(self.recipe["samples"])]
@@ -153,48 +155,73 @@ def trained_base(state, common):
     return unet, text
 
 
-class ExpertTrainer(Denoiser):
-    """Stage 2: one low-rank expert on its close-ups."""
+MIXTURE = {"base": 0.5, "face": 0.25, "hand": 0.25}
+
+
+class ControlTrainer(Denoiser):
+    """The fair comparison: the base, trained on as experts and gates were, on what they saw."""
 
     def __init__(self, state, common, name):
         self.name = name
         self.unet, self.text = trained_base(state, common)
+        super().__init__(state, common, dict(self.unet.requires_grad_(True).named_parameters()), MIXTURE)
+
+
+class ExpertTrainer(Denoiser):
+    """Stage 2: one low-rank expert on its close-ups."""
+
+    def __init__(self, state, common, name):
+        self.name, self.set = name, like(state.recipe, name)
+        self.unet, self.text = trained_base(state, common)
         o = state.recipe["stages"][name]
-        layers = experts.add_expert(self.unet, o["rank"], o["alpha"], state.recipe["seed"] + len(name))
-        super().__init__(state, common, experts.expert_parameters(layers), {name: 1.0})
+        seed = state.recipe["seed"] + {"face": 10, "hand": 11}[self.set]
+        layers = experts.add_expert(self.unet, o["rank"], o["alpha"], seed)
+        super().__init__(state, common, experts.expert_parameters(layers), {self.set: 1.0})
 
     def prompts(self):
-        return held_prompts(self.recipe, self.recipe["samples"], self.name)
+        return held_prompts(self.recipe, self.recipe["samples"], self.set)
 
 
-def expert_files(state):
-    """face and hand: the tensors of their files."""
+def expert_files(state, gates="gates"):
+    """face and hand: the tensors of the files that a stage of gates joins."""
     made = {}
-    for name in ("face", "hand"):
-        alpha = state.recipe["stages"][name]["alpha"]
-        made[name] = experts.expert_tensors(finished(state, name), alpha)
+    for name, stage in zip(experts.EXPERTS, experts_of(state.recipe, gates)):
+        alpha = state.recipe["stages"][stage]["alpha"]
+        made[name] = experts.expert_tensors(finished(state, stage), alpha)
     return made
 
 
 class GateTrainer(Denoiser):
     """Stage 3: the gates alone, on the mixture of all sets."""
 
-    name = "gates"
-
-    def __init__(self, state, common):
+    def __init__(self, state, common, name):
+        self.name = name
         self.unet, self.text = trained_base(state, common)
-        files = expert_files(state)
+        files = expert_files(state, name)
         files["gates"] = experts.fresh_gates(self.unet, state.recipe["seed"] + 3)
+        only = state.recipe["stages"][name].get("only")
+        held = experts.hold_open(files["gates"], only) if only else ()
         layers = wrap(self.unet, files)
-        shares = {"base": 0.5, "face": 0.25, "hand": 0.25}
-        super().__init__(state, common, experts.gate_parameters(layers), shares)
+        gates = experts.gate_parameters(layers)
+        for key in held:
+            gates[key].requires_grad_(False)
+        super().__init__(state, common, {k: v for k, v in gates.items() if k not in held}, MIXTURE)
+
+
+def gate_tensors(state, unet, name="gates"):
+    """What the file of the gates holds."""
+    saved = finished(state, name)
+    made = experts.fresh_gates(unet, 0)
+    only = state.recipe["stages"][name].get("only")
+    if only:
+        experts.hold_open(made, only)
+    return {**made, **dict(zip(saved["names"], saved["average"]))}
 
 
 def trainer(state, common, name):
-    if name == "vae":
+    kind = like(state.recipe, name)
+    if kind == "vae":
         return VaeTrainer(state)
-    if name == "base":
+    if kind == "base":
         return BaseTrainer(state, common)
-    if name == "gates":
-        return GateTrainer(state, common)
-    return ExpertTrainer(state, common, name)
+    return {"gates": GateTrainer, "control": ControlTrainer}.get(kind, ExpertTrainer)(state, common, name)

@@ -2,6 +2,7 @@
 
     train.py --state DIR                    everything that is not done yet, then the files of the model
     train.py --state DIR --stage base       one stage
+    train.py --state DIR --ablations        what the model is compared with: further stages
     train.py --state DIR --minutes 30       stop after half an hour; the next call goes on
     train.py --state DIR --smoke            all stages with networks that learn nothing, in two minutes
     train.py --state DIR --export           the model as it is now (experts and gates where they are done)
@@ -24,8 +25,8 @@ import numpy as np  # noqa: E402
 import torch  # noqa: E402
 from data import BadState, Cache, write  # noqa: E402
 from loop import State, Stopper  # noqa: E402
-from recipe import FULL, smoke  # noqa: E402
-from stages import ORDER, trained_vae, trainer  # noqa: E402
+from recipe import FULL, ORDER, SETS, like, smoke  # noqa: E402
+from stages import trained_vae, trainer  # noqa: E402
 from words import CLIPTokenizer, make_tokenizer  # noqa: E402
 
 STOPPED = 75
@@ -37,10 +38,6 @@ def tokenizer_of(state):
     if not (folder / "special_tokens_map.json").exists():
         return make_tokenizer(folder, state.recipe["merges"])
     return CLIPTokenizer.from_pretrained(folder)
-
-
-def sets_of(name):
-    return {"base": ("base", "held"), "face": ("face",), "hand": ("hand",)}.get(name, ())
 
 
 def common_of(state):
@@ -67,7 +64,7 @@ def run_stage(state, name, stopping):
     if name == "vae":
         return trainer(state, None, name).run(stopping)
     common = common_of(state)
-    for needed in ("base", *sets_of(name)) + (("face", "hand") if name == "gates" else ()):
+    for needed in dict.fromkeys(("base", "held", *SETS[like(state.recipe, name)])):
         cache = Cache(state.folder, state.recipe, needed)
         if not cache.fill(common.vae, common.maker, common.tokenizer, stopping, state.say):
             return False
@@ -83,7 +80,9 @@ def done(state, name):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--state", required=True, type=Path, help="folder of checkpoints, sets and pictures")
-    parser.add_argument("--stage", choices=ORDER)
+    parser.add_argument("--stage", choices=FULL["stages"], metavar="NAME",
+                        help="one of " + ", ".join(FULL["stages"]))
+    parser.add_argument("--ablations", action="store_true", help="the stages that the model is compared with")
     parser.add_argument("--minutes", type=float)
     parser.add_argument("--steps", type=int, help="stop after so many steps; the next call goes on")
     parser.add_argument("--smoke", action="store_true")
@@ -95,10 +94,11 @@ def main(arguments=None):
         state = State(options.state, recipe)
         stopping = Stopper(options.minutes, options.steps)
         if not options.export:
-            for name in [options.stage] if options.stage else ORDER:
+            others = [name for name in recipe["stages"] if name not in ORDER]
+            for name in [options.stage] if options.stage else others if options.ablations else ORDER:
                 if not done(state, name) and not run_stage(state, name, stopping):
                     return STOPPED
-        if options.export or not options.stage:
+        if options.export or not (options.stage or options.ablations):
             from export import export
 
             common = common_of(state)

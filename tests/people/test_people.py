@@ -11,6 +11,7 @@ import io
 import json
 import math
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -39,7 +40,7 @@ try:
 
     import data
     import loop
-    import networks  # noqa: F401
+    import networks
     import recipe
     import stages
     import train
@@ -177,7 +178,7 @@ class Training(unittest.TestCase):
 
     def test_all_stages_run(self):
         self.assertEqual(self.status, 0, self.said)
-        for name in stages.ORDER:
+        for name in recipe.ORDER:
             saved = self.load(self.state, name)
             self.assertEqual(saved["step"], 6)
             self.assertTrue(all(torch.isfinite(p).all() for p in saved["average"]))
@@ -196,8 +197,23 @@ class Training(unittest.TestCase):
         self.assertTrue(changed)
         self.assertTrue(all(".gate_w." in k or ".gate_b." in k for k in changed), changed)
 
+    def test_ablations_run_from_the_model(self):
+        folder = self.folder / "ablations"
+        shutil.copytree(self.state, folder)
+        self.assertEqual(quiet(["--state", folder, "--smoke", "--ablations"]), (0, ""))
+        made = recipe.smoke()
+        state = loop.State(folder, made)
+        unet = networks.make_unet(made)
+        for only, part in (("local", "_scale."), ("global", ".Phi_1.")):
+            gates = stages.gate_tensors(state, unet, f"gates-{only}")
+            for key, value in gates.items():
+                held = 30.0 if key.endswith(".bias") else 0.0
+                self.assertEqual(bool((value == held).all()), part in key, key)
+        down = stages.expert_files(state, "gates-64")["face"]
+        self.assertEqual({v.shape[0] for k, v in down.items() if k.endswith("lora_down.weight")}, {64})
+
     def test_interrupted_training_reaches_the_same_weights(self):
-        for name in stages.ORDER:
+        for name in recipe.ORDER:
             folder = self.folder / f"again-{name}"
             shutil.copytree(self.state, folder)
             (folder / f"{name}.pt").unlink()
@@ -275,6 +291,15 @@ class Training(unittest.TestCase):
         ids = words.encode(tokenizer, ["żółć 猫 xylophone", ""])
         self.assertLess(ids.max(), len(tokenizer))
         self.assertGreater((ids[0] != tokenizer.eos_token_id).sum(), 10)
+
+    def test_every_word_of_the_captions_is_one_token(self):
+        tokenizer = words.make_tokenizer(self.folder / "words", recipe.FULL["merges"])
+        texts = words.corpus(200).split("\n")
+        for word in sorted({w for text in texts for w in re.findall("[a-z]+", text)}):
+            self.assertEqual(len(tokenizer(word)["input_ids"]), 3, word)
+        ids = words.encode(tokenizer, texts)
+        self.assertEqual(len({tuple(row) for row in ids.tolist()}), len(set(texts)), "none is cut off")
+        self.assertTrue((ids[:, -1] == tokenizer.eos_token_id).all())
 
     def test_noise_is_that_of_a_seed_alone(self):
         made = recipe.smoke()
