@@ -48,7 +48,15 @@ int cli_next_option(const char *command, int argc, char **argv, const char *shor
 
 /* ---- outputs ---------------------------------------------------------------------------------------- */
 
-typedef enum { CLI_PICTURE, CLI_TENSORS, CLI_JSON, CLI_XML, CLI_HTML, CLI_FOLDER } cli_format_t;
+typedef enum {
+    CLI_PICTURE,
+    CLI_TENSORS,
+    CLI_JSON,
+    CLI_XML,
+    CLI_HTML,
+    CLI_MAP,
+    CLI_FOLDER
+} cli_format_t;
 
 typedef struct {
     const char *option, *path; /* "--json"; path NULL: not asked for */

@@ -114,7 +114,8 @@ static int parse(options_t *o, int argc, char **argv) {
     if (optind + 2 != argc) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
     o->reference = argv[optind];
     o->candidate = argv[optind + 1];
-    const cli_output_t outputs[] = {{"--json", o->json, CLI_JSON},
+    const cli_output_t outputs[] = {{"--write-map", o->write_map, CLI_MAP},
+                                    {"--json", o->json, CLI_JSON},
                                     {"--junit", o->junit, CLI_XML},
                                     {"--html", o->html, CLI_HTML}};
     status = cli_check_outputs(command, outputs, sizeof outputs / sizeof *outputs);

@@ -18,7 +18,8 @@ static const struct {
 } formats[] = {
     [CLI_PICTURE] = {"a PNG", " png "},  [CLI_TENSORS] = {"safetensors", " safetensors "},
     [CLI_JSON] = {"JSON", " json "},     [CLI_XML] = {"XML", " xml "},
-    [CLI_HTML] = {"HTML", " html htm "}, [CLI_FOLDER] = {"a folder", " "}};
+    [CLI_HTML] = {"HTML", " html htm "}, [CLI_MAP] = {"a map", " map txt "},
+    [CLI_FOLDER] = {"a folder", " "}};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 /* Formats that nothing here writes. Other endings name no format ("v1.5") and are taken as they are. */

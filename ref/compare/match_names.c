@@ -136,21 +136,27 @@ static size_t before_input(const char *name) {
 }
 
 /* What is no tap is perhaps what goes into one: NAME.in of what the rules make of NAME. */
-static void alias_inputs(const names_t *n, names_plan_t *plan) {
-    const match_t *m = n->m;
-    for (size_t i = 0; i < trace_file_count(m->candidate); i++) {
+static int match_inputs(names_t *n, names_plan_t *plan, err_t *err) {
+    match_t *m = n->m;
+    int status = 0;
+    for (size_t i = 0; !status && i < trace_file_count(m->candidate); i++) {
         const char *name = trace_file_at(m->candidate, i)->name;
         size_t length = m->settled[i] || m->row[i] != NO_ROW ? 0 : before_input(name);
         if (!length) continue;
         char *module = xasprintf("%.*s", (int)length, name);
         size_t row = name_id_of(&n->rows, module);
         if (row == NO_ROW) row = names_plan_apply(plan, module);
-        char *ours = row == NO_ROW ? NULL : xasprintf("%s%s", m->r->row[row].name, input);
-        if (ours) trace_file_set_alias(m->candidate, i, ours);
-        if (ours) m->asked[i] = false;
-        free(ours);
+        if (row != NO_ROW) {
+            char *ours = xasprintf("%s%s", m->r->row[row].name, input);
+            size_t in = name_id_of(&n->rows, ours);
+            trace_file_set_alias(m->candidate, i, ours);
+            m->asked[i] = false;
+            if (in != NO_ROW) status = claim(m, i, in, &n->repeats, err);
+            free(ours);
+        }
         free(module);
     }
+    return status;
 }
 
 static int use_plan(names_t *n, const names_plan_t *plan, const size_t *entry, const size_t *meant,
@@ -173,7 +179,7 @@ static int match_by_plan(names_t *n, err_t *err) {
     strangers_t strangers = {m, entry};
     names_question_t q = {ours, rows, taken, theirs, 0, m->options->map, same_numbers, &strangers};
     for (size_t i = 0; i < rows; i++) {
-        ours[i] = m->r->row[i].name;
+        ours[i] = compare_is_input(m->r->row[i].name) ? NULL : m->r->row[i].name;
         taken[i] = m->source[i] != NO_ROW;
     }
     for (size_t i = 0; i < entries; i++) {
@@ -184,7 +190,7 @@ static int match_by_plan(names_t *n, err_t *err) {
     }
     names_plan_t *plan = names_plan(&q, meant);
     int status = use_plan(n, plan, entry, meant, q.strangers, err);
-    if (!status) alias_inputs(n, plan);
+    if (!status) status = match_inputs(n, plan, err);
     names_plan_free(plan);
     free(ours);
     free(theirs);

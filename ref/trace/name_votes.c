@@ -75,7 +75,7 @@ name_votes_t name_votes_open(const char *const *ours, const bool *taken, size_t 
     v.next = xcalloc(count + 1, sizeof *v.next);
     v.first = xcalloc(count + 1, sizeof *v.first);
     for (size_t i = 0; i < count; i++) {
-        if (taken && taken[i]) continue;
+        if (!ours[i] || (taken && taken[i])) continue;
         v.words[i] = name_words(ours[i], slashes_part_words);
         char *last = last_of(v.words[i], name_pass(ours[i], slashes_part_words));
         size_t id = name_id(&v.lasts, last);

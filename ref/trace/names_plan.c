@@ -48,6 +48,7 @@ struct names_plan {
 static void index_ours(names_plan_t *p, const names_question_t *q) {
     p->owner = xcalloc(q->count + 1, sizeof *p->owner);
     for (size_t i = 0; i < q->count; i++) {
+        if (!q->ours[i]) continue;
         char *words = name_words(q->ours[i], p->slashes_part_words);
         size_t known = p->keys.count, id = name_id(&p->keys, words);
         p->owner[id] = id < known ? AMBIGUOUS : i;
@@ -313,7 +314,7 @@ static void say_all(names_plan_t *p, const tally_t *t) {
 
 static bool any_pass(const char *const *names, size_t count) {
     for (size_t i = 0; i < count; i++)
-        if (name_has_pass(names[i])) return true;
+        if (names[i] && name_has_pass(names[i])) return true;
     return false;
 }
 

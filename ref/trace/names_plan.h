@@ -24,7 +24,7 @@ typedef struct names_plan names_plan_t;
 /* Whose names are asked for. same: 1 when the numbers of theirs are those of ours, 0 when not, -1 when
  * they cannot tell (or NULL). */
 typedef struct {
-    const char *const *ours; /* (count) */
+    const char *const *ours; /* (count); NULL: nobody's name */
     size_t count;
     const bool *taken;         /* (count): ours that have been found already */
     const char *const *theirs; /* (strangers): what is not ours as it stands */
