@@ -61,6 +61,7 @@ static void another_format(void **state) {
     program_refuses(2, "--gates-png", SMALL_RUN GATED "-q -o %s --gates-png %s", png, json);
     program_refuses(2, "a.html", "compare " CASE " " TRACE " --html %s", json);
     program_refuses(2, "--junit", "compare " CASE " " TRACE " --junit %s", json);
+    program_refuses(2, "a.map", "compare " CASE " " TRACE " --write-map %s", json);
     program_refuses(2, "--json", "verify " CASE " --json %s", html);
     program_refuses(2, "--json", "bench --model synth:sd15-tiny --json %s", png);
     program_refuses(2, "a.safetensors", "replay op.softmax --inputs x -o %s", npz);
@@ -96,6 +97,7 @@ static void missing_folders(void **state) {
         "replay op.softmax --inputs nowhere -o %s",
         "synth --arch sd15-tiny -o %s",
         "generate --model nowhere --prompt x -o %s",
+        "compare nowhere nowhere.npz --write-map %s",
     };
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         program_refuses(3, "none/out", commands[i], out);
