@@ -99,7 +99,7 @@ static void print_json(const table_t *t) {
         json_t *token = json_pack("{s:i, s:s}", "id", (int)t->ids[i], "piece", piece_of(t, i));
         if (t->weights) json_object_set_new(token, "weight", json_real(t->weights[i]));
         if (t->chunks)
-            json_object_set_new(token, "chunk", json_integer((json_int_t)(i / t->length + 1)));
+            json_object_set_new(token, "chunk", json_integer(1 + (json_int_t)(i / t->length)));
         json_array_append_new(list, token);
     }
     json_dumpf(list, stdout, JSON_INDENT(1));
