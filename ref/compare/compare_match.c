@@ -73,6 +73,7 @@ int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_op
                  xcalloc(entries, sizeof *m.settled)};
     int status = match_names(&m, err);
     if (!status) {
+        match_layouts(&m);
         fill_rows(&m);
         list_extras(&m);
         if (r->compared == 0) status = nothing_in_common(r, candidate, err);

@@ -5,6 +5,7 @@
 #include <stdint.h>
 
 #include "compare/compare_internal.h"
+#include "compare/layout_forms.h"
 
 #define NO_ROW   SIZE_MAX
 #define REPEATED (SIZE_MAX - 1) /* the same numbers stand under another name that means the same */
@@ -25,9 +26,22 @@ typedef struct {
 /* By name: row and source. -1 and err: two entries of different numbers stand for one row. */
 int match_names(match_t *m, err_t *err);
 
+/* ---- match_layouts.c ----------------------------------------------------------------------------------- */
+
+/* Gives entries whose numbers lie otherwise than their row's the layout in which they are the row's, and
+ * says so. */
+void match_layouts(match_t *m);
+
+/* ---- match_scores.c ------------------------------------------------------------------------------------ */
+
+/* scores[f]: how far an entry's numbers are from a row's in a form, near 0 where they are the row's, 2/3
+ * or so where they are others; NaN: they cannot tell. */
+void match_scores(const match_t *m, size_t entry, size_t row, const form_t *form, size_t forms,
+                  float *scores);
+
 /* ---- match_values.c ------------------------------------------------------------------------------------ */
 
-/* The first numbers of a tensor tell it from others of its shape. */
+/* A few numbers of a tensor tell it from others of its shape. */
 enum { SAMPLE = 64 };
 typedef struct {
     double x[SAMPLE];

@@ -8,27 +8,41 @@
  * name. */
 enum { BY_NAME = 32 };
 
-static size_t sample_count(shape_t shape) {
-    size_t count = shape_count(shape);
-    return count < SAMPLE ? count : SAMPLE;
+/* Blocks of a sample, over the first numbers of a tensor; a larger one is not read to its end for this. */
+enum { BLOCK = 16, SPREAD = 1 << 16 };
+
+typedef int reader_t(const match_t *m, size_t index, size_t first, size_t count, double *out);
+
+static int read_truth(const match_t *m, size_t row, size_t first, size_t count, double *out) {
+    return m->truths->read(m->truths->who, m->truths->index[row], first, count, out, NULL);
 }
 
-static void finish_sample(sample_t *s, int status) {
+static int read_entry(const match_t *m, size_t entry, size_t first, size_t count, double *out) {
+    return trace_file_read(m->candidate, entry, first, count, out, NULL);
+}
+
+static void sample(sample_t *s, const match_t *m, size_t index, size_t count, reader_t *read) {
     double mean = 0, sum = 0;
-    for (size_t i = 0; i < s->count; i++) mean += s->x[i] / (double)s->count;
-    for (size_t i = 0; i < s->count; i++) sum += (s->x[i] - mean) * (s->x[i] - mean);
-    s->variance = status == 0 && s->count > 0 && isfinite(sum) ? sum / (double)s->count : 0;
+    int status = 0;
+    if (count > SPREAD) count = SPREAD;
+    s->count = count < SAMPLE ? count : SAMPLE;
+    if (count <= SAMPLE)
+        status = count ? read(m, index, 0, count, s->x) : 0;
+    else
+        for (size_t b = 0; !status && b < SAMPLE / BLOCK; b++)
+            status =
+                read(m, index, (count - BLOCK) * b / (SAMPLE / BLOCK - 1), BLOCK, s->x + b * BLOCK);
+    for (size_t i = 0; !status && i < s->count; i++) mean += s->x[i] / (double)s->count;
+    for (size_t i = 0; !status && i < s->count; i++) sum += (s->x[i] - mean) * (s->x[i] - mean);
+    s->variance = !status && s->count > 0 && isfinite(sum) ? sum / (double)s->count : 0;
 }
 
 void sample_truth(sample_t *s, const match_t *m, size_t row) {
-    const truths_t *t = m->truths;
-    s->count = sample_count(m->r->row[row].shape);
-    finish_sample(s, t->read(t->who, t->index[row], 0, s->count, s->x, NULL));
+    sample(s, m, row, shape_count(m->r->row[row].shape), read_truth);
 }
 
 void sample_entry(sample_t *s, const match_t *m, size_t entry) {
-    s->count = sample_count(trace_file_at(m->candidate, entry)->shape);
-    finish_sample(s, trace_file_read(m->candidate, entry, 0, s->count, s->x, NULL));
+    sample(s, m, entry, trace_file_at(m->candidate, entry)->count, read_entry);
 }
 
 double sample_distance(const sample_t *candidate, const sample_t *truth) {

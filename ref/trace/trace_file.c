@@ -16,6 +16,12 @@
 #include "trace/name_ids.h"
 #include "trace/trace_source.h"
 
+typedef struct {
+    bool set;
+    trace_layout_t layout;
+    shape_t stored;
+} layout_t;
+
 struct trace_file {
     char *path;
     trace_source_t *source;
@@ -27,7 +33,9 @@ struct trace_file {
     size_t *slots; /* open addressing: index + 1 of an entry, 0 for empty; at most half full */
     size_t slot_mask;
     name_ids_t aliases;
-    size_t *aliased; /* (aliases.room): which entry each is */
+    size_t *aliased;  /* (aliases.room): which entry each is */
+    layout_t *layout; /* (count), or NULL: every entry is read as it is stored */
+    trace_band_t band;
 };
 
 /* ---- names ----------------------------------------------------------------------------------- */
@@ -285,6 +293,8 @@ void trace_file_close(trace_file_t *trace) {
     free(trace->slots);
     name_ids_free(&trace->aliases);
     free(trace->aliased);
+    free(trace->layout);
+    free(trace->band.x);
     free(trace->path);
     free(trace);
 }
@@ -345,11 +355,42 @@ const char *trace_file_metadata(const trace_file_t *trace, const char *key) {
     return trace->source->metadata ? trace->source->metadata(trace->source, key) : NULL;
 }
 
+shape_t trace_file_stored_shape(const trace_file_t *trace, size_t index) {
+    bool set = trace->layout && trace->layout[index].set;
+    return set ? trace->layout[index].stored : trace_file_at(trace, index)->shape;
+}
+
+void trace_file_set_layout(trace_file_t *trace, size_t index, const trace_layout_t *layout) {
+    shape_t stored = trace_file_stored_shape(trace, index);
+    trace_entry_t *entry = &trace->entries[index];
+    if (!trace->layout) trace->layout = xcalloc(trace->count, sizeof *trace->layout);
+    trace->layout[index] = (layout_t){.stored = stored, .set = layout != NULL};
+    trace->band.count = 0;
+    entry->shape = layout ? layout->shape : stored;
+    entry->count = shape_count(entry->shape);
+    if (!layout) return;
+    trace->layout[index].layout = *layout;
+    REQUIRE(trace_layout_stored(layout) == shape_count(stored) &&
+                shape_count(layout->view) == entry->count,
+            "trace_file_set_layout: '%s': a layout of %zu numbers for %zu stored", entry->name,
+            trace_layout_stored(layout), shape_count(stored));
+}
+
+static int read_stored(void *who, size_t index, size_t first, size_t count, double *out,
+                       err_t *err) {
+    trace_file_t *trace = who;
+    return trace->source->read(trace->source, index, first, count, out, err);
+}
+
 int trace_file_read(trace_file_t *trace, size_t index, size_t first, size_t count, double *out,
                     err_t *err) {
     const trace_entry_t *entry = trace_file_at(trace, index);
     REQUIRE(first <= entry->count && count <= entry->count - first,
             "trace_file_read: '%s': %zu numbers from %zu, of %zu", entry->name, count, first,
             entry->count);
-    return count ? trace->source->read(trace->source, index, first, count, out, err) : 0;
+    if (!count) return 0;
+    if (!trace->layout || !trace->layout[index].set)
+        return trace->source->read(trace->source, index, first, count, out, err);
+    return trace_layout_read(&trace->layout[index].layout, &trace->band, index, read_stored, trace,
+                             first, count, out, err);
 }

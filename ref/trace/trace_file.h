@@ -10,9 +10,10 @@
  * docs/trace-format.md says exactly what is read. An entry that holds no numbers, or numbers of a type that
  * is not read, is skipped: it is no entry of the trace, and listed with its reason. The file is hostile until checked; what trace_file_open
  * returned can be read without further checks but for I/O errors. Nothing is held in memory but names and
- * at most 16 MiB: a trace may be larger than the machine. (The exception: an array in Fortran order is held
+ * at most 16 MiB: a trace may be larger than the machine. (Two exceptions: an array in Fortran order is held
  * while it is read, since its rows lie all over it; such an array of more than 1 GiB in a .npz is
- * refused.) */
+ * refused. A tensor in another layout, see trace_layout.h, is held up to 64 MiB and else read several
+ * times.) */
 #ifndef MOLE_TRACE_TRACE_FILE_H
 #define MOLE_TRACE_TRACE_FILE_H
 
@@ -21,6 +22,7 @@
 #include "core/dtype.h"
 #include "core/err.h"
 #include "core/shape.h"
+#include "trace/trace_layout.h"
 
 typedef struct {
     const char *name;  /* UTF-8 without control characters */
@@ -41,6 +43,11 @@ const char *trace_file_path(const trace_file_t *trace);
 size_t trace_file_count(const trace_file_t *trace);
 const trace_entry_t *trace_file_at(const trace_file_t *trace, size_t index);
 size_t trace_file_find(const trace_file_t *trace, const char *name);
+/* From now on an entry has this shape, and its numbers come in this order; NULL: as it is stored. */
+void trace_file_set_layout(trace_file_t *trace, size_t index, const trace_layout_t *layout);
+/* The shape under which it is stored. */
+shape_t trace_file_stored_shape(const trace_file_t *trace, size_t index);
+
 /* Says which of another's names an entry stands for: its own, or one that a map led to; NULL takes it
  * back. */
 void trace_file_set_alias(trace_file_t *trace, size_t index, const char *alias);

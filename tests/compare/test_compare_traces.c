@@ -77,8 +77,8 @@ static void dtype_is_the_precision(void **state) {
     static const dtype_t dtypes[] = {DTYPE_F64, DTYPE_F32, DTYPE_F16, DTYPE_BF16};
     static const char *const names[] = {"precision  f64", "precision  f32", "precision  f16",
                                         "precision  bf16"};
-    /* Nothing but zeros: the type that they are stored in decides. A tap alone whose low-variance groups bfloat16
-     * cannot resolve is not accused. */
+    /* Nothing but zeros: the type that they are stored in decides. A tap alone whose low-variance groups
+     * bfloat16 cannot resolve is not accused. */
     for (size_t i = 0; i < 4; i++) {
         make_zeros(candidate, 1, dtypes[i]);
         expect(dtypes[i] == DTYPE_BF16 ? 0 : 1, names[i], CASE, "");
@@ -146,7 +146,7 @@ static void wholes_are_noted(void **state) {
     make(reference, (made_t){0});
     expect(0, NULL, reference, "");
     assert_null(strstr(output, "\nnote"));
-    make(candidate, (made_t){.edit = flat});
+    make(candidate, (made_t){.edit = fewer});
     expect(1, NULL, reference, "");
     assert_null(strstr(output, "\nnote")); /* one other shape is a mistake in a layer */
     expect(1, "1 of the 1 taps compared have another shape", reference, "--filter " TAP);
