@@ -105,23 +105,32 @@ def judge(mole, case, row, tensors, keep):
         row["code"] = said.returncode
         row["said"] = lines_of(said.stdout, "verdict", "culprit", "cause", "ratio", "precision") or [said.stderr.strip()]
         row["text"] = said.stdout + said.stderr if said.returncode else ""
-        if said.returncode == 1:
-            row["wrong"] = wrong_rows(report)
-            if keep:
-                name = "-".join(str(row[k]).replace(" ", "_") for k in ("run", "type", "port", "stored", "cut"))
-                path.rename(Path(keep) / f"{name}.safetensors")
+        taps = taps_of(report)
+        row["wrong"] = [tap for tap in taps if tap["verdict"] in ("differs", "shape", "not-finite")]
+        row["share"], row["nearest"] = nearest(taps)
+        if said.returncode and keep:
+            name = "-".join(str(row[k]).replace(" ", "_") for k in ("run", "type", "port", "stored", "cut"))
+            path.rename(Path(keep) / f"{name}.safetensors")
     row["result"] = result_of(row)
     return row
 
 
-def wrong_rows(report):
-    """Of the taps that are called wrong, what the JSON says of them."""
+def taps_of(report):
+    """What the JSON says of each tap."""
     try:
-        taps = json.loads(report.read_text()).get("taps", [])
-    except (OSError, ValueError):
+        return json.loads(report.read_text())["rows"]
+    except (OSError, ValueError, KeyError):
         return []
-    good = ("agree", "agrees", "inherited", "missing", "suspicious", "undecided")
-    return [tap for tap in taps if tap.get("verdict") not in good]
+
+
+def nearest(taps):
+    """The largest part of its limit that a tap's own error takes, and the tap."""
+    shares = [(tap["isolated_ratio"] / tap["limit"], tap["name"]) for tap in taps if known(tap)]
+    return max(shares, default=(0, None))
+
+
+def known(tap):
+    return all(isinstance(tap.get(key), (int, float)) for key in ("isolated_ratio", "limit"))
 
 
 def result_of(row):
@@ -147,7 +156,9 @@ def one_pass(run, port, options, pool, rows):
     for (stored, inputs), group in groups.items():
         counts = ", ".join(f"{n} {what}" for what, n in Counter(row["result"] for row in group).items())
         how = f"{stored}{', with inputs' if inputs else ''}"
-        print(f"{run.name}: {ports.NAMES[port.dtype]}, {port.name}, {how}: {len(group)} traces: {counts}")
+        share, tap = max((row["share"], row["nearest"] or "") for row in group)
+        near = f"; {share:.0%} of a limit at {tap}" if tap else ""
+        print(f"{run.name}: {ports.NAMES[port.dtype]}, {port.name}, {how}: {len(group)} traces: {counts}{near}")
         for row in group:
             if row["result"] in ("alarm", "unnamed", "refused"):
                 print(f"    {row['result']}: {row['cut']} ({row['taps']} taps): {'; '.join(row['said'])}")
