@@ -38,7 +38,7 @@ static bool try_gain(hunt_t *h, double gain, const char *meaning) {
     char number[HUNT_NUMBER];
     double *guess = hunt_doubles(h, c->count);
     for (size_t i = 0; i < c->count; i++) guess[i] = gain * c->expected[i];
-    return hunt_fits(h, guess, 0, "gain", "your output is %s times the expected one%s",
+    return hunt_fits(h, guess, 0, "gain", "your output is the expected one times %s%s",
                      hunt_number(h, number, gain, 1), meaning);
 }
 
@@ -166,7 +166,7 @@ static void try_fit(hunt_t *h, const grouping_t *g) {
     for (size_t i = 0; i < c->count; i++) guess[i] = f.gain[group_of(g, i)] * c->expected[i];
     hunt_number(h, a, f.least_gain, f.most_gain), hunt_number(h, b, f.most_gain, f.least_gain);
     if (g->used == 1)
-        hunt_fits(h, guess, 1, "gain", "your output is %s times the expected one",
+        hunt_fits(h, guess, 1, "gain", "your output is the expected one times %s",
                   hunt_number(h, a, f.gain[0], 1));
     else
         hunt_fits(h, guess, g->used, "gain",

@@ -218,17 +218,17 @@ static void scaled(const double *x, size_t count, double gain, const char *part)
 static void gains(void **state) {
     (void)state;
     const double *x = start_image();
-    scaled(x, COUNT, 2, "your output is 2 times");
+    scaled(x, COUNT, 2, "your output is the expected one times 2");
     scaled(x, COUNT, -1, "sign");
     scaled(x, COUNT, 1 / 0.18215, "1 / 0.18215");
     scaled(x, COUNT, 0.13025 / 0.18215, "0.13025 / 0.18215");
     scaled(x, COUNT, sqrt(6), "sqrt(6)");
     scaled(x, COUNT, 1 / sqrt(5), "1 / sqrt(5)");
-    scaled(x, COUNT, 1.2345, "1.2345 times");
+    scaled(x, COUNT, 1.2345, "times 1.2345");
     scaled(x, COUNT, 255, "255");
     const double *two = fixture_random(2, 6, 1);
     bench_start("unet.q.mole.face.global", SHAPE1(2), two);
-    scaled(two, 2, 2, "2 times");
+    scaled(two, 2, 2, "times 2");
     double off[] = {1.2345 * two[0], 1.2345 * two[1]};
     bench_expect(off, "", NULL); /* two numbers do not carry a fitted gain */
 }

@@ -229,10 +229,10 @@ static void gains_have_their_digits(void **state) {
     static const struct {
         double gain;
         const char *part;
-    } gains[] = {{1.000001, "is 1.000001 times"},
-                 {0.999999, "is 0.999999 times"},
-                 {1.00000025, "is 1.00000025 times"},
-                 {1.25, "is 1.25 times"}};
+    } gains[] = {{1.000001, "times 1.000001"},
+                 {0.999999, "times 0.999999"},
+                 {1.00000025, "times 1.00000025"},
+                 {1.25, "times 1.25"}};
     for (size_t k = 0; k < sizeof gains / sizeof *gains; k++) {
         for (size_t i = 0; i < COUNT; i++) y[i] = gains[k].gain * x[i];
         assert_string_equal(bench_exactly(y), "gain");
