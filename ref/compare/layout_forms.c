@@ -119,6 +119,7 @@ static shape_t view_of(const form_t *form, shape_t shape, shape_t stored) {
     shape_t view = shape;
     if (!form->heads) return view;
     size_t width = head_width(shape, stored);
+    if (width == 0) return view; /* no form with heads was offered then */
     view.dim[view.ndim - 1] /= width;
     view.dim[view.ndim++] = width;
     return view;

@@ -134,10 +134,11 @@ static void look(layouts_t *l, tensor_t *t) {
 }
 
 static bool tells(const tensor_t *t) {
-    return t->best < NEAR;
+    return t->forms > 0 && t->best < NEAR;
 }
 
 static bool form_fits(const tensor_t *t, size_t f) {
+    REQUIRE(t->score && f < t->forms, "form_fits: form %zu of %zu", f, t->forms);
     return t->score[f] <= TIES * t->best + 1e-12F;
 }
 
@@ -149,9 +150,9 @@ static size_t find_form(const tensor_t *t, const form_t *form) {
 
 /* Of a tensor of the right shape: its own order, which is always among its forms. */
 static size_t plain_form(const tensor_t *t) {
-    size_t f = 0;
-    while (!(t->form[f].label == LABEL_PLAIN && form_is_plain(&t->form[f]))) f++;
-    return f;
+    for (size_t f = 0; t->form && f < t->forms; f++)
+        if (t->form[f].label == LABEL_PLAIN && form_is_plain(&t->form[f])) return f;
+    return 0;
 }
 
 /* It is as good as any. */
@@ -224,6 +225,7 @@ static size_t count_against(const layouts_t *l, size_t kind, const form_t *form)
 
 static void elect(layouts_t *l, size_t kind) {
     kind_t *k = &l->kind[kind];
+    if (!k->vote) return;
     for (size_t i = 0; i < k->votes; i++) {
         const vote_t *v = &k->vote[i], *w = k->winner == SIZE_MAX ? NULL : &k->vote[k->winner];
         if (!w || v->votes > w->votes ||
