@@ -58,8 +58,9 @@ typedef struct {
     size_t step;
 } culprit_t;
 
-/* Fills the cause, or leaves its texts "". The kind is one of the keywords that docs list (causes_kinds). run gives arena and way of multiplying;
- * run->sink is not used. A tensor with NaN or Inf has no cause here. */
+/* Fills the cause, or leaves its texts "". The kind is one of the keywords that docs list (causes_kinds).
+ * run gives arena and way of multiplying; run->sink is not used. A tensor with NaN or Inf has no cause
+ * here. */
 void causes_find(const run_t *run, const culprit_t *culprit, cause_t *cause);
 
 /* Every keyword that cause_kind can hold, ended by NULL. */

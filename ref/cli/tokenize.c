@@ -114,7 +114,7 @@ static void print_table(const table_t *t, bool as_json) {
         print_text(t);
 }
 
-/* ---- the text as `mole generate` takes it --------------------------------------------------------------- */
+/* ---- the text as `mole generate` takes it -------------------------------------------------------------- */
 
 /* The chunks of all of it, however long; CHUNKS + 1 for more. */
 enum { CHUNKS = 1024 };

@@ -37,7 +37,8 @@ const char *budget_about(budget_t budget);
 /* The budget of that name, or BUDGETS. */
 budget_t budget_parse(const char *name);
 
-/* The unit roundoff of what goes into products: 2^-53, 2^-24, 2^-11 (tf32, f16), 2^-8 (bf16). AUTO counts as f32. */
+/* The unit roundoff of what goes into products: 2^-53, 2^-24, 2^-11 (tf32, f16), 2^-8 (bf16). AUTO counts
+ * as f32. */
 double budget_unit(budget_t budget);
 /* The grid of inputs and weights, and that of results. */
 precision_t budget_inputs(budget_t budget);

@@ -113,8 +113,8 @@ typedef struct {
     bool detected;     /* that was found from its numbers, not from the type they are stored in */
     size_t mixed;   /* so many taps lie on a coarser grid and are judged so; 0: one type for all */
     dtype_t stored; /* the type of most of the candidate's taps */
-    /* The smallest rms error of a module or stretch, relative to its tensor's rms, that would be called wrong:
-     * over the compared taps; NaN where no unit is known. */
+    /* The smallest rms error of a module or stretch, relative to its tensor's rms, that would be called
+     * wrong: over the compared taps; NaN where no unit is known. */
     double seen_median, seen_worst;
     const char *seen_worst_name;
     size_t unresolved; /* compared taps whose rounding alone may be as large as they are */
@@ -132,8 +132,9 @@ typedef struct {
 
 /* Sixteen units: the threshold of the BLAS test suites for an error that is rounding. */
 #define COMPARE_LIMIT 16.0
-/* Eight in types below float32, whose unit is derived and not one program's: no pass of PyTorch in bfloat16, float16 or
- * TF32 was seen more than 2.8 units off at a tap of 16 numbers or more (scripts/golden/type_errors.py). */
+/* Eight in types below float32, whose unit is derived and not one program's: no pass of PyTorch in
+ * bfloat16, float16 or TF32 was seen more than 2.8 units off at a tap of 16 numbers or more
+ * (scripts/golden/type_errors.py). */
 #define COMPARE_LIMIT_LOW 8.0
 
 /* Golden case against trace. Returns 0 (whatever the verdict), or -1 and err for input that cannot be

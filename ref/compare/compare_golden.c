@@ -1,5 +1,5 @@
-/* compare_golden.c - a golden case against a trace: cumulative errors from the truth, isolated ones by running the
- * reference on the candidate's own numbers, both in units of rounding. See compare.h. */
+/* compare_golden.c - a golden case against a trace: cumulative errors from the truth, isolated ones by
+ * running the reference on the candidate's own numbers, both in units of rounding. See compare.h. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -11,7 +11,7 @@
 #include "compare/units.h"
 #include "trace/fingerprint.h"
 
-/* ---- rows: the case's taps, and the inputs of modules that the candidate dumped -------------------------- */
+/* ---- rows: the case's taps, and the inputs of modules that the candidate dumped ------------------------ */
 
 static void add_row(comparison_t *c, const char *name, shape_t shape, const golden_tap_t *tap) {
     compare_result_t *r = c->result;
@@ -28,7 +28,8 @@ static void rows_of_case(comparison_t *c) {
     pass_index_rows(c);
 }
 
-/* What a fingerprint holds of a tap must be what the reference computes here; else its tensors are no truth. */
+/* What a fingerprint holds of a tap must be what the reference computes here; else its tensors are no
+ * truth. */
 static int check_fingerprint(comparison_t *c, const golden_tap_t *tap, const real_t *x,
                              view_t view) {
     enum { FINGERPRINT_BOUND_EXPONENT = -36 }; /* 1.5e-11 */
@@ -43,8 +44,8 @@ static int check_fingerprint(comparison_t *c, const golden_tap_t *tap, const rea
                    c->golden->folder, tap->name, diff_relative(&diff));
 }
 
-/* Whether the case says how far rounding is off in what goes into a module. Without that an input cannot be judged, and
- * must not be believed either. */
+/* Whether the case says how far rounding is off in what goes into a module. Without that an input cannot
+ * be judged, and must not be believed either. */
 static bool input_is_known(const golden_case_t *g, const char *input) {
     int length = (int)(strlen(input) - strlen(".in"));
     char *name = xasprintf("%.*s", length, input), *base = xasprintf("%s.mole.base", name);
@@ -58,8 +59,8 @@ typedef struct {
     bool inputs; /* those of modules are wanted */
 } observation_t;
 
-/* A free run that keeps what the case does not hold: its tensors where it has fingerprints, inputs of modules. Rows are
- * made anew in the order of execution. */
+/* A free run that keeps what the case does not hold: its tensors where it has fingerprints, inputs of
+ * modules. Rows are made anew in the order of execution. */
 static int observe(comparison_t *c, void *who, size_t ignored, const char *name, real_t *x,
                    view_t view) {
     const observation_t *o = who;
@@ -107,7 +108,7 @@ static int make_rows(comparison_t *c, const compare_options_t *options) {
     return 0;
 }
 
-/* ---- figures ----------------------------------------------------------------------------------------------- */
+/* ---- figures ------------------------------------------------------------------------------------------- */
 
 static int read_truth(void *who, size_t row, size_t first, size_t count, double *out, err_t *err) {
     return pass_truth(who, row, first, count, out, err);
@@ -147,7 +148,7 @@ static int weigh_rows(comparison_t *c) {
     return 0;
 }
 
-/* ---- units into ratios ------------------------------------------------------------------------------------- */
+/* ---- units into ratios --------------------------------------------------------------------------------- */
 
 /* Roundings of one element of a linear map, on the way: in sums, of inputs and weights, of the result. */
 static double roundings(const compare_row_t *row, bool typical) {
@@ -192,8 +193,8 @@ static bool any_beyond(const compare_result_t *r, double limit) {
     return false;
 }
 
-/* Cumulative errors of float32 and float64 are held against those of PyTorch's passes, and, where these are exceeded,
- * against the modules' units propagated: an order of sums that is worse everywhere adds up. */
+/* Cumulative errors of float32 and float64 are held against those of PyTorch's passes, and, where these
+ * are exceeded, against the modules' units propagated: an order of sums that is worse everywhere adds up. */
 static int units_and_verdicts(comparison_t *c, double limit) {
     bool low = budget_is_low(c->result->budget);
     if (units_own(c) || units_stretch(c) || (low && units_cumulative(c))) return -1;
@@ -206,7 +207,7 @@ static int units_and_verdicts(comparison_t *c, double limit) {
     return 0;
 }
 
-/* ---- the culprit -------------------------------------------------------------------------------------------- */
+/* ---- the culprit --------------------------------------------------------------------------------------- */
 
 static int name_stretch(comparison_t *c) {
     compare_result_t *r = c->result;
@@ -233,15 +234,17 @@ static int agrees_with(comparison_t *c, budget_t budget, double limit, bool *agr
     return 0;
 }
 
-/* Whether a candidate of this budget may in truth compute in a coarser one. TF32 leaves no grid, nor do sums in a narrow
- * type; results that were rounded to a coarser grid show it, unless only sums of them were dumped. */
+/* Whether a candidate of this budget may in truth compute in a coarser one. TF32 leaves no grid, nor do
+ * sums in a narrow type; results that were rounded to a coarser grid show it, unless only sums of them
+ * were dumped. */
 static bool may_compute_in(const comparison_t *c, budget_t given, budget_t b) {
     if (given < BUDGET_F32 || b <= given) return false;
     if (b == BUDGET_TF32) return given == BUDGET_F32;
     return budget_results(b) == budget_results(given) || (given == BUDGET_F32 && c->stretches);
 }
 
-/* What a coarser type would excuse is said. The size of the culprit's error says which types are worth a look. */
+/* What a coarser type would excuse is said. The size of the culprit's error says which types are worth a
+ * look. */
 static int note_coarser(comparison_t *c, double limit) {
     compare_result_t *r = c->result;
     budget_t given = r->budget;
@@ -299,7 +302,7 @@ static int without_isolation(comparison_t *c, double limit) {
     return 0;
 }
 
-/* ---- the whole ---------------------------------------------------------------------------------------------- */
+/* ---- the whole ----------------------------------------------------------------------------------------- */
 
 /* Rows that were not asked for go, after they served as inputs of others. */
 static void keep_asked(compare_result_t *r, const char *filter) {

@@ -29,8 +29,8 @@ int compare_match(compare_result_t *result, trace_file_t *candidate,
                   const compare_options_t *options, const truths_t *truths, size_t *source,
                   err_t *err);
 
-/* Fill budget, computed, detected and stored of the result, and budget of its rows, from the candidate's numbers. A
- * grid on which the truth lies too says nothing. */
+/* Fill budget, computed, detected and stored of the result, and budget of its rows, from the candidate's
+ * numbers. A grid on which the truth lies too says nothing. */
 void compare_detect(compare_result_t *result, trace_file_t *candidate, const size_t *source,
                     const truths_t *truths, budget_t wanted);
 

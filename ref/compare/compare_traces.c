@@ -1,4 +1,5 @@
-/* compare_traces.c - a trace against another trace: no model, so no isolated errors, and no units but a peer's. */
+/* compare_traces.c - a trace against another trace: no model, so no isolated errors, and no units but a
+ * peer's. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -30,7 +30,7 @@ static void keep_input(comparison_t *c, forcing_t *f, const char *name, view_t v
     snprintf(f->name, sizeof f->name, "%.*s", (int)(strlen(name) - strlen(".in")), name);
 }
 
-/* ---- the provable bound ---------------------------------------------------------------------------------- */
+/* ---- the provable bound -------------------------------------------------------------------------------- */
 
 /* The module whose linear map a tap shows: itself without experts, NAME.mole.base with them. */
 static const module_t *linear_map_of(const comparison_t *c, const forcing_t *f, const char *name) {
@@ -61,7 +61,7 @@ static void measure_share(comparison_t *c, const forcing_t *f, compare_row_t *ro
     free(magnitude);
 }
 
-/* ---- the culprit's cause --------------------------------------------------------------------------------- */
+/* ---- the culprit's cause ------------------------------------------------------------------------------- */
 
 /* Another tap of the candidate's, for the hypotheses about the culprit. */
 static double *candidate_tap(const void *context, const char *name, shape_t *shape) {
@@ -128,7 +128,7 @@ static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *n
     return 0;
 }
 
-/* ---- the pass -------------------------------------------------------------------------------------------- */
+/* ---- the pass ------------------------------------------------------------------------------------------ */
 
 static void measure(comparison_t *c, const forcing_t *f, size_t at, const char *name,
                     size_t count) {

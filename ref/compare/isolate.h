@@ -1,4 +1,5 @@
-/* isolate.h - the reference run on the candidate's own numbers: what each module, or stretch of modules, did itself. */
+/* isolate.h - the reference run on the candidate's own numbers: what each module, or stretch of modules,
+ * did itself. */
 #ifndef MOLE_COMPARE_ISOLATE_H
 #define MOLE_COMPARE_ISOLATE_H
 

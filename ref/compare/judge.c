@@ -31,8 +31,8 @@ static bool not_finite(const diff_t *d) {
     return d->nan_candidate || d->nan_truth || d->inf_mismatch;
 }
 
-/* A tap whose inputs are not all known is accused only where the candidate is wrong altogether: within the limit of
- * what leads to it, its stretch may be right for numbers that nobody saw. */
+/* A tap whose inputs are not all known is accused only where the candidate is wrong altogether: within the
+ * limit of what leads to it, its stretch may be right for numbers that nobody saw. */
 static bool wrong_by_itself(const compare_row_t *row, double limit) {
     if (!row->has_isolated) return false;
     bool beyond = !(row->isolated_ratio <= limit);

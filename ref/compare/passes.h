@@ -1,7 +1,7 @@
 /* passes.h - a golden case and a candidate, and the runs of the reference that a comparison makes.
  *
- * A pass is one float64 run of the case's component during which a visitor sees every tap, and may change it in
- * place: to force the candidate's numbers or the truth, to add rounding, to keep what comes by. */
+ * A pass is one float64 run of the case's component during which a visitor sees every tap, and may change
+ * it in place: to force the candidate's numbers or the truth, to add rounding, to keep what comes by. */
 #ifndef MOLE_COMPARE_PASSES_H
 #define MOLE_COMPARE_PASSES_H
 
@@ -51,7 +51,8 @@ typedef struct {
     err_t *err;
 } comparison_t;
 
-/* at: the row, or SIZE_MAX for a tap that is none. Returns 0, or -1 and c->err: the visitor is not called again. */
+/* at: the row, or SIZE_MAX for a tap that is none. Returns 0, or -1 and c->err: the visitor is not called
+ * again. */
 typedef int visit_t(comparison_t *c, void *who, size_t at, const char *name, real_t *x,
                     view_t view);
 

@@ -7,8 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* A naive float32 sum, term by term in one accumulator, is legitimate: its measured error may be up to 4 units, so
- * that 16 units leave room for 4 times that. */
+/* A naive float32 sum, term by term in one accumulator, is legitimate: its measured error may be up to 4
+ * units, so that 16 units leave room for 4 times that. */
 enum { NAIVE = 4, DRAWS = 4 };
 
 double units_floored(double own, double truth_rms, budget_t budget) {
@@ -17,10 +17,10 @@ double units_floored(double own, double truth_rms, budget_t budget) {
     return fmax(own, floor * precision_unit(results) * truth_rms);
 }
 
-/* ---- the case's figures ---------------------------------------------------------------------------------- */
+/* ---- the case's figures -------------------------------------------------------------------------------- */
 
-/* One draw of a float32 rounding is no measure for a gate of two numbers: taps of fewer than SMALL numbers count with
- * at least the error made over all of them, relative to their size. */
+/* One draw of a float32 rounding is no measure for a gate of two numbers: taps of fewer than SMALL numbers
+ * count with at least the error made over all of them, relative to their size. */
 enum { SMALL = 16 };
 
 static bool is_small(const comparison_t *c, size_t i) {
@@ -85,11 +85,12 @@ void units_of_case(comparison_t *c) {
     }
 }
 
-/* ---- types below float32: the module run with rounded numbers ------------------------------------------- */
+/* ---- types below float32: the module run with rounded numbers ------------------------------------------ */
 
-/* The same forced numbers in both runs, on the type's grid, as a candidate's are. The first run keeps what each module
- * makes of them exactly, the second rounds what goes in (glue between modules: sums, activations), the weights and
- * what comes out. Rounding a weight moves a sum as rounding the input beside it does: half a unit of either sign. */
+/* The same forced numbers in both runs, on the type's grid, as a candidate's are. The first run keeps what
+ * each module makes of them exactly, the second rounds what goes in (glue between modules: sums,
+ * activations), the weights and what comes out. Rounding a weight moves a sum as rounding the input beside
+ * it does: half a unit of either sign. */
 typedef struct {
     spool_t *spool;
     bool exact;
@@ -177,8 +178,9 @@ static int emulate_low(comparison_t *c) {
     return status;
 }
 
-/* Sums kept in a low type lose what naive sums lose in float32, in proportion to the roundoff; what both kinds of float32
- * sums lose alike (the angles of the time embedding, which are float32 in every type) does not grow. */
+/* Sums kept in a low type lose what naive sums lose in float32, in proportion to the roundoff; what both
+ * kinds of float32 sums lose alike (the angles of the time embedding, which are float32 in every type)
+ * does not grow. */
 static double own_of(const row_meta_t *m, budget_t budget) {
     double f32 = fmax(m->careful, m->naive / NAIVE), per_rounding = budget_unit(budget) / 0x1p-24;
     if (!budget_is_low(budget)) return f32 * per_rounding;
@@ -196,7 +198,7 @@ int units_own(comparison_t *c) {
     return 0;
 }
 
-/* ---- noise ----------------------------------------------------------------------------------------------- */
+/* ---- noise --------------------------------------------------------------------------------------------- */
 
 typedef enum { NOISE_STRETCH, NOISE_TAINT, NOISE_CUMULATIVE } noise_kind_t;
 
@@ -210,8 +212,8 @@ typedef struct {
         watch; /* taint: rows up to `most` are noisy, and only row `watch` is looked at; SIZE_MAX: all */
 } noise_pass_t;
 
-/* Taint: noise of this part of a tensor, and what counts as moved by it. Float64 and the truth's own error stay a
- * thousand times below. */
+/* Taint: noise of this part of a tensor, and what counts as moved by it. Float64 and the truth's own error
+ * stay a thousand times below. */
 #define TAINT   0x1p-10
 #define TAINTED 1e-10
 
@@ -222,8 +224,8 @@ static double amplitude(const comparison_t *c, const noise_pass_t *n, size_t at)
     return n->scale * m->own;
 }
 
-/* A container's output is often its last child's, unchanged (unet.down_blocks.0 and its downsampler): where the child
- * was forced there is nothing left to be wrong. c->a holds the tap. */
+/* A container's output is often its last child's, unchanged (unet.down_blocks.0 and its downsampler):
+ * where the child was forced there is nothing left to be wrong. c->a holds the tap. */
 static bool is_last_forced(const comparison_t *c, const noise_pass_t *n, size_t count) {
     return n->last_count == count && memcmp(n->last, c->a, count * sizeof *c->a) == 0;
 }

@@ -1,9 +1,10 @@
-/* units.h - the rounding that a careful computation makes: of a module, of a stretch of modules, of all before a
- * tap. docs/numbers.md, "The theory of the verdict", derives what is computed here.
+/* units.h - the rounding that a careful computation makes: of a module, of a stretch of modules, of all
+ * before a tap. docs/numbers.md, "The theory of the verdict", derives what is computed here.
  *
- * Rounding is propagated by experiment. Noise of a module's own unit is added to its output in a float64 run, with
- * the truth forced on the taps that the candidate dumped, and what reaches a tap is measured. Noise is scaled to the
- * size of float32 rounding, where every operation is linear in it, and the result scaled back. */
+ * Rounding is propagated by experiment. Noise of a module's own unit is added to its output in a float64
+ * run, with the truth forced on the taps that the candidate dumped, and what reaches a tap is measured.
+ * Noise is scaled to the size of float32 rounding, where every operation is linear in it, and the result
+ * scaled back. */
 #ifndef MOLE_COMPARE_UNITS_H
 #define MOLE_COMPARE_UNITS_H
 
@@ -12,8 +13,8 @@
 /* meta.careful and meta.naive of every row, from the case. */
 void units_of_case(comparison_t *c);
 
-/* meta.own of every row, in the row's budget; for types below float32 the module is run with its inputs, weights and
- * results rounded. 0, or -1 and c->err. */
+/* meta.own of every row, in the row's budget; for types below float32 the module is run with its inputs,
+ * weights and results rounded. 0, or -1 and c->err. */
 int units_own(comparison_t *c);
 
 /* row.inputs_known of every row, from which rows are forced. */

@@ -5,7 +5,7 @@
 #include "compare/compare_internal.h"
 #include "trace/ulps.h"
 
-/* ---- the error ------------------------------------------------------------------------------------------- */
+/* ---- the error ----------------------------------------------------------------------------------------- */
 
 int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
                     const source_t *truth, double unit, err_t *err) {
@@ -35,13 +35,14 @@ double compare_ratio(const diff_t *diff, double scale) {
     return scale > 0 ? diff->rms / scale : INFINITY;
 }
 
-/* ---- the type -------------------------------------------------------------------------------------------- */
+/* ---- the type ------------------------------------------------------------------------------------------ */
 
-/* So many numbers of a tap are looked at, and of these so many must be able to tell a grid from a finer one. */
+/* So many numbers of a tap are looked at, and of these so many must be able to tell a grid from a finer
+ * one. */
 enum { SAMPLE = 256, TELLING = 8 };
 
-/* The grid that a row's numbers lie on; *tells: it says something of the candidate, being the finest or not the truth's
- * as well. */
+/* The grid that a row's numbers lie on; *tells: it says something of the candidate, being the finest or
+ * not the truth's as well. */
 static precision_t grid_of(const compare_row_t *row, trace_file_t *candidate, size_t source,
                            const truths_t *truths, size_t index, bool *tells) {
     double mine[SAMPLE], true_numbers[SAMPLE];
@@ -83,8 +84,9 @@ static void count_storage(compare_result_t *r, size_t votes[BUDGETS]) {
     }
 }
 
-/* Some taps on a coarser grid are a mistake: a layer that computes in another type. Where they are many, the candidate
- * mixes types on purpose (PyTorch's autocast: products in bfloat16, norms in float32), and each tap has its own. */
+/* Some taps on a coarser grid are a mistake: a layer that computes in another type. Where they are many,
+ * the candidate mixes types on purpose (PyTorch's autocast: products in bfloat16, norms in float32), and
+ * each tap has its own. */
 static void judge_each_in_its_own(compare_result_t *r, const size_t seen[BUDGETS], size_t telling) {
     enum { MANY = 10 }; /* one of so many */
     size_t coarser = 0;

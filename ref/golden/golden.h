@@ -49,8 +49,8 @@ int golden_case_open(golden_case_t *golden, const char *folder, err_t *err);
 void golden_case_close(golden_case_t *golden);
 
 /* What keeps a case from being run here, before it is opened: "kind random", "calls of ddim_step", a part
- * of a model alone (the tests run those); "" when nothing does. whole: the tensors of its taps are wanted. Returns 0, or -1 and err for a manifest that
- * cannot be read. */
+ * of a model alone (the tests run those); "" when nothing does. whole: the tensors of its taps are wanted.
+ * Returns 0, or -1 and err for a manifest that cannot be read. */
 enum { GOLDEN_REASON = 128 };
 int golden_case_peek(const char *folder, bool whole, char reason[GOLDEN_REASON], err_t *err);
 

@@ -73,8 +73,8 @@ const char *npz_other_name(const npz_t *npz, size_t index);
 int npz_read(npz_t *npz, const char *name, npy_t *array, err_t *err);
 
 /* Array `index` from its start to its end in pieces, of any size and without memory for the whole.
- * The bytes come as they are in the file (header->fortran, big_endian, unread). 0 and the header, or -1 and err;
- * npz_stream_close is due on success and before npz_close. */
+ * The bytes come as they are in the file (header->fortran, big_endian, unread). 0 and the header, or -1
+ * and err; npz_stream_close is due on success and before npz_close. */
 typedef struct npz_stream npz_stream_t;
 int npz_stream_open(npz_stream_t **stream, npz_t *npz, size_t index, npy_header_t *header,
                     err_t *err);

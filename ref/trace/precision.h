@@ -27,8 +27,9 @@ double precision_unit(precision_t precision);
 /* x rounded to the grid; beyond its range Inf; NaN stays. */
 double precision_round(precision_t precision, double x);
 
-/* The coarsest grid that holds all of x[0 .. count). *telling: how many of the numbers could have told a finer
- * one, i.e. have a magnitude other than 0 and Inf that is no power of two; with few of them the grid says nothing. */
+/* The coarsest grid that holds all of x[0 .. count). *telling: how many of the numbers could have told a
+ * finer one, i.e. have a magnitude other than 0 and Inf that is no power of two; with few of them the grid
+ * says nothing. */
 precision_t precision_of(const double *x, size_t count, size_t *telling);
 
 #endif

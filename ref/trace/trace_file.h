@@ -8,12 +8,12 @@
  *   FILE.npz             arrays in the order of the archive
  *
  * docs/trace-format.md says exactly what is read. An entry that holds no numbers, or numbers of a type that
- * is not read, is skipped: it is no entry of the trace, and listed with its reason. The file is hostile until checked; what trace_file_open
- * returned can be read without further checks but for I/O errors. Nothing is held in memory but names and
- * at most 16 MiB: a trace may be larger than the machine. (Two exceptions: an array in Fortran order is held
- * while it is read, since its rows lie all over it; such an array of more than 1 GiB in a .npz is
- * refused. A tensor in another layout, see trace_layout.h, is held up to 64 MiB and else read several
- * times.) */
+ * is not read, is skipped: it is no entry of the trace, and listed with its reason. The file is hostile
+ * until checked; what trace_file_open returned can be read without further checks but for I/O errors.
+ * Nothing is held in memory but names and at most 16 MiB: a trace may be larger than the machine. (Two
+ * exceptions: an array in Fortran order is held while it is read, since its rows lie all over it; such an
+ * array of more than 1 GiB in a .npz is refused. A tensor in another layout, see trace_layout.h, is held
+ * up to 64 MiB and else read several times.) */
 #ifndef MOLE_TRACE_TRACE_FILE_H
 #define MOLE_TRACE_TRACE_FILE_H
 

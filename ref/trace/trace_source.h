@@ -34,8 +34,8 @@ trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err);
 trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err);
 trace_source_t *trace_open_npz(trace_file_t *trace, err_t *err);
 
-/* out = `count` numbers of entry `index` as they are in the file, widened; -1 and err ("PATH: 'NAME': ...") for
- * an I64 or U64 beyond 2^53. */
+/* out = `count` numbers of entry `index` as they are in the file, widened; -1 and err ("PATH: 'NAME':
+ * ...") for an I64 or U64 beyond 2^53. */
 int trace_widen(const trace_file_t *trace, size_t index, double *out, const void *in, size_t count,
                 err_t *err);
 

@@ -141,7 +141,7 @@ static void other_noise_levels(void **state) {
     is_silent(model, "--scheduler config");
 }
 
-/* ---- keys that nothing knows ---------------------------------------------------------------------------- */
+/* ---- keys that nothing knows --------------------------------------------------------------------------- */
 
 static void unknown_keys(void **state) {
     (void)state;
@@ -163,14 +163,14 @@ static void unknown_keys(void **state) {
     says(ran.err, "mole replay: warning: ");
 }
 
-/* ---- experts -------------------------------------------------------------------------------------------- */
+/* ---- experts ------------------------------------------------------------------------------------------- */
 
 /* The golden face expert with one more tensor and a value of metadata. */
 static const char *changed_face(const char *tensor, const char *key, const char *value) {
     const char *path = program_file("face.safetensors");
     err_t err;
     st_file_t *old;
-    st_writer_t *writer;
+    st_writer_t *writer = NULL;
     float one = 1;
     if (st_open(&old, EXPERTS "face.safetensors", &err) || st_writer_open(&writer, path, &err))
         fail_msg("%s", err.text);
@@ -207,14 +207,14 @@ static void experts(void **state) {
     says(ran.out, "lora_unet_left_over.alpha");
 }
 
-/* ---- a marked checkpoint -------------------------------------------------------------------------------- */
+/* ---- a marked checkpoint ------------------------------------------------------------------------------- */
 
 static void marked_checkpoint(void **state) {
     (void)state;
     const char *plain = program_file("plain.safetensors"), *path = program_file("v.safetensors");
     err_t err;
     st_file_t *old;
-    st_writer_t *writer;
+    st_writer_t *writer = NULL;
     ran_t ran =
         program_run(NULL, "synth --arch sd15-tiny --format ldm --dtype f16 -q -o %s", plain);
     assert_int_equal(ran.status, 0);

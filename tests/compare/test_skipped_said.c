@@ -64,7 +64,8 @@ static void by_compare_of_a_tap(void **state) {
     said("'y' (dtype 'Q8_0' is not known)");
 }
 
-/* Against a golden case too: its own tensors with a member that is no array, a name that no terminal likes. */
+/* Against a golden case too: its own tensors with a member that is no array, a name that no terminal
+ * likes. */
 static void by_compare_with_golden(void **state) {
     (void)state;
     const float tap[2] = {1, 2};

@@ -1,5 +1,6 @@
-/* Partial traces: random subsets of a right run agree, and of a wrong one the accused stretch holds the fault. The runs
- * are this program's own, in the precision of the build, right by other tests; `mole compare` judges them. */
+/* Partial traces: random subsets of a right run agree, and of a wrong one the accused stretch holds the
+ * fault. The runs are this program's own, in the precision of the build, right by other tests; `mole
+ * compare` judges them. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,7 +135,8 @@ static void wrong_parts_hold_the_fault(void **state) {
     bench_close(&b);
 }
 
-/* The decoder's result alone: its unit is that of all modules before it, many times that of its last convolution. */
+/* The decoder's result alone: its unit is that of all modules before it, many times that of its last
+ * convolution. */
 static void stretches_have_units_of_their_own(void **state) {
     (void)state;
     size_t index;

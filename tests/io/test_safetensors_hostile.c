@@ -148,7 +148,8 @@ static void headers(void **state) {
     }
 }
 
-/* NUL for the spaces that should fill the header up: said in words, since a file looks right in most viewers. */
+/* NUL for the spaces that should fill the header up: said in words, since a file looks right in most
+ * viewers. */
 static void padding(void **state) {
     (void)state;
     static const struct {
