@@ -129,7 +129,9 @@ def same_ratio(shown, value):
     value, found = number(value), float(shown.rstrip("x"))
     if not shown.endswith("x"):
         return math.isinf(value) and shown == "inf"
-    return abs(found - value) <= (0.051 if 0.095 <= value < 9.95 else 0.51 if 9.95 <= value < 1e5 else 0.1 * value)
+    if value < 0.095:  # one digit
+        return value == found == 0 or value > 0 and abs(found - value) <= 0.51 * 10 ** math.floor(math.log10(value))
+    return abs(found - value) <= (0.051 if value < 9.95 else 0.51 if value < 1e5 else 0.1 * value)
 
 
 def shown_name(name):

@@ -16,7 +16,7 @@
 static int read_marks(marks_t *marks, const char *what, err_t *err) {
     char words[512];
     st_writer_t *writer;
-    weights_t *weights;
+    weights_t *weights = NULL;
     const char *path = scratch_path("marked.safetensors");
     float one = 1;
     *err = (err_t){""};
