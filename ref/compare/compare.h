@@ -16,7 +16,7 @@
  *
  * unit is the rms error of a careful computation in the candidate's type: of the module, of the stretch,
  * or of all that leads to the tap. docs/numbers.md, "The theory of the verdict", says how each is found.
- * For linear maps whose inputs are known the provable bound gamma(K+1) (|W||x| + |b|) is checked as well,
+ * For linear maps whose input was dumped the provable bound gamma(K+1) (|W||x| + |b|) is checked as well,
  * element by element. */
 #ifndef MOLE_COMPARE_COMPARE_H
 #define MOLE_COMPARE_COMPARE_H

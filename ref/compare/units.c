@@ -230,13 +230,23 @@ static bool is_last_forced(const comparison_t *c, const noise_pass_t *n, size_t 
     return n->last_count == count && memcmp(n->last, c->a, count * sizeof *c->a) == 0;
 }
 
+static double root_mean_square(const double *x, size_t count) {
+    double sum = 0;
+    for (size_t i = 0; i < count; i++) sum += x[i] * x[i];
+    return sqrt(sum / (double)count);
+}
+
 static void add_noise(comparison_t *c, const noise_pass_t *n, size_t at, real_t *x, view_t view) {
     size_t count = shape_count(view.shape);
     double size = amplitude(c, n, at);
     if (!(size > 0)) return;
     pass_get(c, c->a, x, view);
     if (is_last_forced(c, n, count)) return;
-    for (size_t i = 0; i < count; i++) c->a[i] += size * pass_sign(at, i, n->draw);
+    double rms = root_mean_square(c->a, count);
+    if (n->kind == NOISE_TAINT || !(rms > 0))
+        for (size_t i = 0; i < count; i++) c->a[i] += size * pass_sign(at, i, n->draw);
+    else /* an element is off in proportion to its size */
+        for (size_t i = 0; i < count; i++) c->a[i] *= 1 + size / rms * pass_sign(at, i, n->draw);
     pass_put(c, x, c->a, view);
 }
 
@@ -275,6 +285,22 @@ static int make_noise(comparison_t *c, void *who, size_t at, const char *name, r
     return 0;
 }
 
+/* A few draws of two numbers are no measure either. */
+static void pool_moved(comparison_t *c) {
+    double sum = 0, taps = 0;
+    for (size_t i = 0; i < c->result->rows; i++) {
+        const row_meta_t *m = &c->meta[i];
+        if (!is_small(c, i) || !(m->moved > 0)) continue;
+        sum += m->moved / (m->truth_rms * m->truth_rms);
+        taps++;
+    }
+    for (size_t i = 0; i < c->result->rows; i++) {
+        row_meta_t *m = &c->meta[i];
+        if (is_small(c, i) && m->moved > 0)
+            m->moved = fmax(m->moved, sum / taps * m->truth_rms * m->truth_rms);
+    }
+}
+
 static int run_noise(comparison_t *c, noise_pass_t n, size_t draws) {
     int status = 0;
     for (size_t i = 0; i < c->result->rows; i++) c->meta[i].moved = 0, c->meta[i].tainted = false;
@@ -284,6 +310,7 @@ static int run_noise(comparison_t *c, noise_pass_t n, size_t draws) {
     }
     free(n.last);
     for (size_t i = 0; i < c->result->rows; i++) c->meta[i].moved /= (double)draws;
+    pool_moved(c);
     return status;
 }
 

@@ -2,9 +2,9 @@
  * before a tap. docs/numbers.md, "The theory of the verdict", derives what is computed here.
  *
  * Rounding is propagated by experiment. Noise of a module's own unit is added to its output in a float64
- * run, with the truth forced on the taps that the candidate dumped, and what reaches a tap is measured.
- * Noise is scaled to the size of float32 rounding, where every operation is linear in it, and the result
- * scaled back. */
+ * run, in proportion to each element, with the truth forced on the taps that the candidate dumped, and what
+ * reaches a tap is measured. Noise is scaled to the size of float32 rounding, where every operation is linear
+ * in it, and the result scaled back. */
 #ifndef MOLE_COMPARE_UNITS_H
 #define MOLE_COMPARE_UNITS_H
 

@@ -44,7 +44,7 @@ void make(const char *path, made_t made) {
     size_t taps = made.only ? made.only : golden.taps;
     for (size_t i = 0; i < taps; i++) {
         const golden_tap_t *t = &golden.tap[i];
-        bool here = strcmp(t->name, TAP) == 0;
+        bool here = strcmp(t->name, made.tap ? made.tap : TAP) == 0;
         shape_t shape = t->shape;
         double *x = fixture_bytes(2 * shape_count(shape) * sizeof *x);
         dtype_to_double(x, t->truth->data, DTYPE_F64, shape_count(shape));

@@ -27,10 +27,11 @@ edit_t one_nan, one_inf, minus_inf, spike, tiny_spike, gain, zeros, ones, flat, 
     beyond_doubt, by_a_tenth;
 
 typedef struct {
-    edit_t *edit;       /* on TAP only */
+    edit_t *edit;       /* on one tap only */
+    const char *tap;    /* which: NULL is TAP */
     dtype_t dtype;      /* how all taps are stored: DTYPE_F64 or DTYPE_F32 */
-    bool drop;          /* TAP is left out */
-    const char *rename; /* TAP under this name */
+    bool drop;          /* it is left out */
+    const char *rename; /* it stands under this name */
     const char *extra;  /* a further tap of that name */
     size_t only;        /* > 0: so many taps, then no more */
 } made_t;

@@ -149,9 +149,12 @@ static void filter_chooses(void **state) {
 
 static void limit_and_budget_decide(void **state) {
     (void)state;
-    make(candidate, (made_t){.edit = gain});
+    static const char after_a_norm[] = "vae.decoder.mid_block.attentions.0.to_q";
+    make(candidate, (made_t){.edit = gain, .tap = after_a_norm});
     expect(0, NULL, CASE, "--limit 1e15 --no-isolate");
     expect(1, "provable bound", CASE, "--limit 1e15"); /* proof needs no limit */
+    make(candidate, (made_t){.edit = gain}); /* but the very numbers that went in: here SiLU's */
+    expect(0, NULL, CASE, "--limit 1e15");
     make(candidate, (made_t){.edit = to_f16_like});
     expect(0, "f16", CASE, "--budget f16");
     expect(1, TAP, CASE, "--budget f32");

@@ -163,7 +163,13 @@ static void stretches_have_units_of_their_own(void **state) {
         if (json_is_null(json_object_get(row, "candidate_name"))) continue;
         double own = json_real_value(json_object_get(row, "own_unit"));
         assert_true(json_is_false(json_object_get(row, "inputs_known")));
-        assert_true(own > 0 && json_real_value(json_object_get(row, "stretch_unit")) > 10 * own);
+        /* in float64 the floor of 32 roundings hides how little one convolution loses */
+        double times = sizeof(real_t) == 4 ? 10 : 1;
+        double stretch = json_real_value(json_object_get(row, "stretch_unit"));
+        assert_true(own > 0 && stretch > times * own);
+        /* nor is it far from what PyTorch loses over the same modules */
+        double peer = golden_case_find(&b.golden, "vae.decoder")->peer_rms;
+        assert_true(stretch < 4 * peer * (sizeof(real_t) == 4 ? 1 : 0x1p-29));
     }
     json_decref(said);
     bench_close(&b);
