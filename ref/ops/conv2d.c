@@ -83,7 +83,7 @@ void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *b
         return;
     }
     if (by_winograd(B, Ci, Ho, Wo, Co, geometry, way, how)) {
-        winograd(out, in, weight, bias, B, Ci, H, W, Co, geometry, work, how);
+        winograd(out, in, weight, bias, B, Ci, H, W, Co, geometry, Ho, Wo, work, how);
         return;
     }
     size_t band = band_rows(pixels, K);
