@@ -121,7 +121,7 @@ const int32_t *op_ids(op_call_t *c, size_t input) {
     for (size_t i = 0; i < in->count; i++) {
         double id = in->numbers[i];
         if (!(id >= 0 && id <= INT32_MAX && id == floor(id)))
-            return op_refuse(c, "%s holds %g, which is no row of the table",
+            return op_refuse(c, "%s holds %g, which is no id: no row of the table has it",
                              c->op->input[input].name, id),
                    NULL;
         ids[i] = (int32_t)id;
