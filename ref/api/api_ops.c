@@ -226,6 +226,24 @@ static int run_embedding(op_call_t *c) {
                           C, &c->error);
 }
 
+int mole_pool_text(mole_real_t *out, const mole_real_t *x, const int32_t *ids, size_t B, size_t T,
+                   size_t C, int32_t eos, mole_error_t *error) {
+    check_t c = check_start("pool_text", error);
+    check_out(&c, "out", out, SHAPE2(B, C), REAL);
+    check_in(&c, "x", x, SHAPE3(B, T, C), REAL);
+    check_in(&c, "ids", ids, SHAPE2(B, T), sizeof *ids);
+    if (!c.failed) pool_text(out, x, ids, B, T, C, eos);
+    return check_result(&c);
+}
+
+static int run_pool_text(op_call_t *c) {
+    size_t B = op_size(c, "B"), C = op_size(c, "C");
+    const int32_t *ids = op_ids(c, 1);
+    if (!ids) return -1;
+    return mole_pool_text(op_result(c, SHAPE2(B, C)), op_x(c, 0), ids, B, op_size(c, "T"), C,
+                          (int32_t)c->attr[0][0], &c->error);
+}
+
 int mole_timestep_embedding(mole_real_t *out, const double *t, size_t B, size_t dim,
                             int flip_sin_to_cos, double freq_shift, double max_period,
                             int angles_f32, mole_error_t *error) {
@@ -278,6 +296,10 @@ const op_t api_ops[] = {
     {.name = "embedding",
      .input = {TENSOR("ids", "..."), TENSOR("weight", "V C")},
      .run = run_embedding},
+    {.name = "pool_text",
+     .input = {TENSOR("x", "B T C"), TENSOR("ids", "B T")},
+     .attr = {SIZE("eos_token_id", 0, INT32_MAX)},
+     .run = run_pool_text},
     {.name = "timestep_embedding",
      .input = {TENSOR("timesteps", "B")},
      .attr = {SIZE("dim", 1, 1 << 20), FLAG("flip_sin_to_cos"), NUMBER("freq_shift"),
