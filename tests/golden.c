@@ -9,6 +9,7 @@
 
 #include "core/dtype.h"
 #include "core/err.h"
+#include "golden/calls.h"
 #include "golden/sha256.h"
 #include "io/safetensors.h"
 #include "trace/diff.h"
@@ -77,6 +78,7 @@ golden_call_t golden_call(golden_t *g, size_t index) {
     golden_call_t call = {.golden = g,
                           .id = json_string_value(json_object_get(entry, "id")),
                           .op = json_string_value(json_object_get(entry, "op")),
+                          .entry = entry,
                           .attrs = json_object_get(entry, "attrs"),
                           .inputs = json_object_get(entry, "inputs"),
                           .outputs = json_object_get(entry, "outputs")};
@@ -155,6 +157,25 @@ golden_tensor_t golden_input_at(const golden_call_t *call, const char *name, siz
 
 size_t golden_input_count(const golden_call_t *call, const char *name) {
     return json_array_size(member(call, call->inputs, name));
+}
+
+static int read_tensor(const void *who, const char *name, tensor_file_t *tensor, err_t *err) {
+    golden_t *const *g = who;
+    golden_tensor_t found = golden_tensor(*g, name);
+    (void)err;
+    *tensor = (tensor_file_t){found.shape, xmalloc((found.count + 1) * sizeof *found.x)};
+    memcpy(tensor->data, found.x, found.count * sizeof *found.x);
+    return 0;
+}
+
+void golden_run(const golden_call_t *call, matmul_t how, tap_sink_t *sink) {
+    err_t err;
+    run_t run = {.sink = sink, .matmul = how, .conv = CONV_TILES, .form = MOLE_DIRECT};
+    call_tensors_t tensors = {read_tensor, &call->golden};
+    if (arena_create(&run.arena, 1 << 26, &err)) fail_msg("%s", err.text);
+    int status = calls_execute(&run, &tensors, (json_node_t){NULL, call->entry, ""}, &err);
+    arena_destroy(run.arena);
+    if (status) fail_msg("%s: %s", call->id, err.text);
 }
 
 /* The stated shape must be the tensor's own. */

@@ -12,6 +12,8 @@
 #include <jansson.h>
 
 #include "core/shape.h"
+#include "core/tap.h"
+#include "ops/ops.h"
 
 typedef struct golden golden_t;
 
@@ -22,13 +24,17 @@ void golden_close(golden_t *golden);
 typedef struct {
     golden_t *golden;
     const char *id, *op;
-    json_t *attrs, *inputs, *outputs;
+    json_t *entry, *attrs, *inputs, *outputs;
 } golden_call_t;
 
 size_t golden_call_count(const golden_t *golden);
 golden_call_t golden_call(golden_t *golden, size_t index);
 
-/* Attributes. */
+/* The call as the program runs it: golden/calls.h, through api/op_table.h, on tensors read here. sink receives
+ * its outputs, as ID.NAME. */
+void golden_run(const golden_call_t *call, matmul_t how, tap_sink_t *sink);
+
+/* The rest is for a test that reads a call by itself. Attributes. */
 double golden_number(const golden_call_t *call, const char *name);
 size_t golden_size(const golden_call_t *call, const char *name);
 bool golden_flag(const golden_call_t *call, const char *name);

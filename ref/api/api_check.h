@@ -1,8 +1,8 @@
 /* api_check.h - the checks that stand between a caller of the library and a REQUIRE.
  *
- * The room api is the public face of the others: mole.h, and behind it one thin layer that checks the
- * arguments, brings memory into the order that operations want, and calls them. It stands above verify
- * and pipeline; only the library is made from it, no program.
+ * The room api is the shared library: mole.h, and behind it one thin layer that checks the arguments, brings
+ * memory into the order that operations want, and calls them. Golden cases of single operations and `mole
+ * replay op.NAME` run the same functions, through op_table.h.
  *
  * A broken contract inside the reference aborts, which is right for a program of ours and wrong for
  * somebody's test process: whatever can be seen in the arguments is refused here, with a sentence.

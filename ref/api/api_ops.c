@@ -1,11 +1,12 @@
 /* api_ops.c - the operations of mole.h that keep the memory order of their tensors.
  *
- * Those on images, which operations want channels-last, are in api_images.c. */
+ * Those on images, which operations want channels-last, are in api_images.c. Below each function that a golden
+ * case can name stands how op_table.h calls it; the table is at the end. */
 #include <limits.h>
 #include <omp.h>
 #include <stdlib.h>
 
-#include "api/api_check.h"
+#include "api/op_table.h"
 
 enum { REAL = sizeof(mole_real_t) };
 
@@ -46,6 +47,18 @@ int mole_matmul(mole_real_t *out, const mole_real_t *a, const mole_real_t *b, in
     return check_result(&c);
 }
 
+static int run_matmul(op_call_t *c) {
+    shape_t a = c->input[0]->shape, b = c->input[1]->shape;
+    char text[2][SHAPE_TEXT];
+    int transposed = c->attr[0][0] != 0;
+    size_t M = a.dim[0], K = a.dim[1], N = b.dim[transposed ? 0 : 1];
+    if (b.dim[transposed ? 1 : 0] != K)
+        return op_refuse(c, "b's shape %s does not fit a's %s", shape_text(text[0], b),
+                         shape_text(text[1], a));
+    return mole_matmul(op_result(c, SHAPE2(M, N)), op_x(c, 0), op_x(c, 1), transposed, 0, M, N, K,
+                       c->how, &c->error);
+}
+
 int mole_linear(mole_real_t *out, const mole_real_t *x, const mole_real_t *weight,
                 const mole_real_t *bias, size_t M, size_t K, size_t N, mole_how_t how,
                 mole_error_t *error) {
@@ -57,6 +70,12 @@ int mole_linear(mole_real_t *out, const mole_real_t *x, const mole_real_t *weigh
     check_blas(&c, N, K, how);
     if (!c.failed) linear(out, x, weight, bias, M, K, N, api_how(how));
     return check_result(&c);
+}
+
+static int run_linear(op_call_t *c) {
+    size_t M = op_size(c, "..."), K = op_size(c, "K"), N = op_size(c, "N");
+    return mole_linear(op_result(c, op_with_last(c, 0, N)), op_x(c, 0), op_x(c, 1), op_x(c, 2), M,
+                       K, N, c->how, &c->error);
 }
 
 int mole_linear_scaled(mole_real_t *out, const mole_real_t *x, const mole_real_t *weight,
@@ -81,6 +100,11 @@ int mole_layer_norm(mole_real_t *out, const mole_real_t *x, const mole_real_t *w
     check_that(&c, eps > 0, "eps is %g, expected a number above 0", eps);
     if (!c.failed) layer_norm(out, x, weight, bias, M, C, eps);
     return check_result(&c);
+}
+
+static int run_layer_norm(op_call_t *c) {
+    return mole_layer_norm(op_result(c, c->input[0]->shape), op_x(c, 0), op_x(c, 1), op_x(c, 2),
+                           op_size(c, "..."), op_size(c, "C"), c->attr[0][0], &c->error);
 }
 
 /* ---- element by element ------------------------------------------------------------------------ */
@@ -119,6 +143,12 @@ int mole_geglu(mole_real_t *out, const mole_real_t *x, size_t M, size_t N, mole_
     return check_result(&c);
 }
 
+static int run_geglu(op_call_t *c) {
+    size_t M = op_size(c, "..."), N = op_size(c, "2N") / 2;
+    if (op_size(c, "2N") % 2) return op_refuse(c, "x has no two halves");
+    return mole_geglu(op_result(c, op_with_last(c, 0, N)), op_x(c, 0), M, N, &c->error);
+}
+
 int mole_add(mole_real_t *out, const mole_real_t *a, const mole_real_t *b, size_t n,
              mole_error_t *error) {
     check_t c = check_start("add", error);
@@ -139,6 +169,11 @@ int mole_softmax(mole_real_t *out, const mole_real_t *x, size_t M, size_t N, mol
     return check_result(&c);
 }
 
+static int run_softmax(op_call_t *c) {
+    return mole_softmax(op_result(c, c->input[0]->shape), op_x(c, 0), op_size(c, "..."),
+                        op_size(c, "N"), &c->error);
+}
+
 int mole_attention(mole_real_t *out, const mole_real_t *q, const mole_real_t *k,
                    const mole_real_t *v, size_t B, size_t T, size_t S, size_t NH, size_t D,
                    double scale, int causal, mole_how_t how, mole_error_t *error) {
@@ -157,6 +192,14 @@ int mole_attention(mole_real_t *out, const mole_real_t *q, const mole_real_t *k,
     return check_result(&c);
 }
 
+static int run_attention(op_call_t *c) {
+    size_t C = op_size(c, "C"), NH = (size_t)c->attr[0][0];
+    if (C % NH) return op_refuse(c, "%zu heads do not divide the %zu channels of q", NH, C);
+    return mole_attention(op_result(c, c->input[0]->shape), op_x(c, 0), op_x(c, 1), op_x(c, 2),
+                          op_size(c, "B"), op_size(c, "T"), op_size(c, "S"), NH, C / NH,
+                          c->attr[1][0], c->attr[2][0] != 0, c->how, &c->error);
+}
+
 /* ---- tables ------------------------------------------------------------------------------------ */
 
 int mole_embedding(mole_real_t *out, const int32_t *ids, const mole_real_t *table, size_t N,
@@ -170,6 +213,35 @@ int mole_embedding(mole_real_t *out, const int32_t *ids, const mole_real_t *tabl
                    "id %d at position %zu, table of %zu rows", (int)ids[n], n, V);
     if (!c.failed) embedding(out, ids, table, N, V, C);
     return check_result(&c);
+}
+
+static int run_embedding(op_call_t *c) {
+    shape_t shape = c->input[0]->shape;
+    size_t C = op_size(c, "C");
+    const int32_t *ids = op_ids(c, 0);
+    if (!ids) return -1;
+    if (shape.ndim == SHAPE_DIMS) return op_refuse(c, "ids has too many dimensions");
+    shape.dim[shape.ndim++] = C;
+    return mole_embedding(op_result(c, shape), ids, op_x(c, 1), c->input[0]->count, op_size(c, "V"),
+                          C, &c->error);
+}
+
+int mole_pool_text(mole_real_t *out, const mole_real_t *x, const int32_t *ids, size_t B, size_t T,
+                   size_t C, int32_t eos, mole_error_t *error) {
+    check_t c = check_start("pool_text", error);
+    check_out(&c, "out", out, SHAPE2(B, C), REAL);
+    check_in(&c, "x", x, SHAPE3(B, T, C), REAL);
+    check_in(&c, "ids", ids, SHAPE2(B, T), sizeof *ids);
+    if (!c.failed) pool_text(out, x, ids, B, T, C, eos);
+    return check_result(&c);
+}
+
+static int run_pool_text(op_call_t *c) {
+    size_t B = op_size(c, "B"), C = op_size(c, "C");
+    const int32_t *ids = op_ids(c, 1);
+    if (!ids) return -1;
+    return mole_pool_text(op_result(c, SHAPE2(B, C)), op_x(c, 0), ids, B, op_size(c, "T"), C,
+                          (int32_t)c->attr[0][0], &c->error);
 }
 
 int mole_timestep_embedding(mole_real_t *out, const double *t, size_t B, size_t dim,
@@ -186,3 +258,51 @@ int mole_timestep_embedding(mole_real_t *out, const double *t, size_t B, size_t 
                            angles_f32 ? ANGLES_F32 : ANGLES_EXACT);
     return check_result(&c);
 }
+
+static int run_timestep_embedding(op_call_t *c) {
+    size_t B = op_size(c, "B"), dim = (size_t)c->attr[0][0];
+    return mole_timestep_embedding(op_result(c, SHAPE2(B, dim)), c->input[0]->numbers, B, dim,
+                                   c->attr[1][0] != 0, c->attr[2][0], c->attr[3][0],
+                                   c->attr[4][0] == 0, &c->error);
+}
+
+/* ---- the table --------------------------------------------------------------------------------- */
+
+const op_t api_ops[] = {
+    {.name = "matmul",
+     .input = {TENSOR("a", "M K"), TENSOR("b", "_ _")},
+     .attr = {FLAG("transpose_b")},
+     .run = run_matmul,
+     .multiplies = true},
+    {.name = "linear",
+     .input = {TENSOR("x", "... K"), TENSOR("weight", "N K"), TENSOR_OR_NULL("bias", "N")},
+     .run = run_linear,
+     .multiplies = true},
+    {.name = "layer_norm",
+     .input = {TENSOR("x", "... C"), TENSOR("weight", "C"), TENSOR("bias", "C")},
+     .attr = {NUMBER("eps")},
+     .run = run_layer_norm},
+    {.name = "sigmoid", .input = {TENSOR("x", "...")}, .each = mole_sigmoid},
+    {.name = "silu", .input = {TENSOR("x", "...")}, .each = mole_silu},
+    {.name = "gelu", .input = {TENSOR("x", "...")}, .each = mole_gelu},
+    {.name = "quick_gelu", .input = {TENSOR("x", "...")}, .each = mole_quick_gelu},
+    {.name = "geglu", .input = {TENSOR("x", "... 2N")}, .run = run_geglu},
+    {.name = "softmax", .input = {TENSOR("x", "... N")}, .run = run_softmax},
+    {.name = "attention",
+     .input = {TENSOR("q", "B T C"), TENSOR("k", "B S C"), TENSOR("v", "B S C")},
+     .attr = {SIZE("heads", 1, 1 << 10), NUMBER("scale"), FLAG("causal")},
+     .run = run_attention,
+     .multiplies = true},
+    {.name = "embedding",
+     .input = {TENSOR("ids", "..."), TENSOR("weight", "V C")},
+     .run = run_embedding},
+    {.name = "pool_text",
+     .input = {TENSOR("x", "B T C"), TENSOR("ids", "B T")},
+     .attr = {SIZE("eos_token_id", 0, INT32_MAX)},
+     .run = run_pool_text},
+    {.name = "timestep_embedding",
+     .input = {TENSOR("timesteps", "B")},
+     .attr = {SIZE("dim", 1, 1 << 20), FLAG("flip_sin_to_cos"), NUMBER("freq_shift"),
+              NUMBER("max_period"), WORD("angles", "f32", "f64")},
+     .run = run_timestep_embedding},
+    {0}};

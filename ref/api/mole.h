@@ -155,6 +155,12 @@ MOLE_API int mole_attention(mole_real_t *out, const mole_real_t *q, const mole_r
 MOLE_API int mole_embedding(mole_real_t *out, const int32_t *ids, const mole_real_t *table,
                             size_t N, size_t V, size_t C, mole_error_t *error);
 
+/* pool_text             transformers' CLIPTextModel, pooled_output of its last hidden states
+ *   out[b,:] = x[b,t,:], t the first with ids[b,t] = eos, else 0; eos = 2: the first with the largest id
+ *   out (B,C), x (B,T,C), ids (B,T) */
+MOLE_API int mole_pool_text(mole_real_t *out, const mole_real_t *x, const int32_t *ids, size_t B,
+                            size_t T, size_t C, int32_t eos, mole_error_t *error);
+
 /* timestep_embedding    diffusers' get_timestep_embedding
  *   angle_j = t exp(-ln(max_period) j / (dim/2 - freq_shift)),  j < dim/2
  *   out[b] = [sin | cos], or [cos | sin] with flip_sin_to_cos; a zero at the end when dim is odd

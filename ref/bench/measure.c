@@ -8,7 +8,7 @@
 #include <time.h>
 
 #include "core/err.h"
-#include "ops/ops.h"
+#include "ops/blas.h"
 
 double measure_seconds(void) {
     struct timespec now;

@@ -10,6 +10,7 @@
 #include "bench/measure.h"
 #include "bench/operation.h"
 #include "cli/cli.h"
+#include "ops/blas.h"
 
 static const char command[] = "bench";
 

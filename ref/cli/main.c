@@ -12,7 +12,7 @@
 
 #include "api/mole.h"
 #include "cli/cli.h"
-#include "ops/ops.h"
+#include "ops/blas.h"
 
 static const struct {
     const char *name, *about;

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "api/op_table.h"
 #include "cli/replay.h"
 #include "golden/calls.h"
 #include "io/file.h"
@@ -36,10 +37,11 @@ static json_t *names_of(const replay_options_t *o, const char *key) {
 
 /* Each input that was given, and of the others those whose key is a tensor of the file. The first may also be
  * given without its key, or be all that the file holds. */
-static json_t *inputs_of(const replay_options_t *o, const char *keys) {
+static json_t *inputs_of(const replay_options_t *o, const op_t *op) {
     json_t *inputs = json_object();
-    char *copy = xstrdup(keys), *rest = copy, *key;
-    for (bool first = true; (key = strtok_r(rest, " ", &rest)); first = false) {
+    for (size_t i = 0; i < OP_INPUTS && op->input[i].name; i++) {
+        const char *key = op->input[i].name;
+        bool first = i == 0;
         json_t *names = names_of(o, key);
         if (!names && first) names = names_of(o, "");
         if (!names && has_tensor(o, key)) names = json_string(key);
@@ -50,28 +52,28 @@ static json_t *inputs_of(const replay_options_t *o, const char *keys) {
     for (size_t i = 0; i < o->given; i++)
         if (*o->input[i].key && !json_object_get(inputs, o->input[i].key))
             json_object_set_new_nocheck(inputs, o->input[i].key, names_of(o, o->input[i].key));
-    free(copy);
     return inputs;
 }
 
 static int unknown_operation(const char *module, err_t *err) {
     char names[400] = "";
-    for (size_t i = 0, used = 0; calls_at(i); i++)
+    const op_t *op;
+    for (size_t i = 0, used = 0; (op = op_at(i)); i++)
         used +=
-            (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", calls_at(i));
+            (size_t)snprintf(names + used, sizeof names - used, "%s%s", i ? ", " : "", op->name);
     return err_set(err, "%s: no such operation; there are %s", module, names);
 }
 
 int replay_operation(const replay_options_t *o, err_t *err) {
-    const char *op = o->module + strlen("op.");
-    const char *keys = calls_inputs(op);
+    const char *name = o->module + strlen("op.");
+    const op_t *op = op_of(name);
     size_t bytes;
     int file = file_open_read(o->inputs, &bytes, err); /* else it would seem to hold no tensor */
     if (file < 0) return -1;
     close(file);
-    if (!keys) return unknown_operation(o->module, err);
-    json_t *call = json_pack("{s:s, s:s, s:O, s:o}", "id", o->module, "op", op, "attrs", o->attrs,
-                             "inputs", inputs_of(o, keys));
+    if (!op) return unknown_operation(o->module, err);
+    json_t *call = json_pack("{s:s, s:s, s:O, s:o}", "id", o->module, "op", name, "attrs", o->attrs,
+                             "inputs", inputs_of(o, op));
     /* The experts of op.mole are no attr but a part of the call itself. */
     json_t *experts = json_object_get(o->attrs, "experts");
     if (experts) {

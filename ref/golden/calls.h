@@ -1,7 +1,7 @@
 /* calls.h - doing what a golden case of kind "calls" describes: single operations on given inputs.
  *
- * Every output is a tap named ID.NAME, "no-bias.out". Operations: those of golden/ops; an unknown one is
- * an error that names it. */
+ * Every output is a tap named ID.NAME, "no-bias.out". Operations: those of api/op_table.h; an unknown
+ * one is an error that names it. */
 #ifndef MOLE_GOLDEN_CALLS_H
 #define MOLE_GOLDEN_CALLS_H
 
@@ -24,10 +24,5 @@ int calls_execute(const run_t *run, const call_tensors_t *tensors, json_node_t c
 /* Whether this build's number type has a call at all: diffusers' float32 timestep angles ("angles": "f32")
  * are float32 numbers by definition and no truth for a float64 program. */
 bool calls_apply(json_node_t call);
-
-/* The keys of an operation's inputs, "q k v"; NULL: there is no such operation. */
-const char *calls_inputs(const char *op);
-/* The operations by number; NULL behind the last. */
-const char *calls_at(size_t index);
 
 #endif

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "api/op_table.h"
 #include "golden/calls.h"
 #include "golden/sha256.h"
 #include "io/file.h"
@@ -235,7 +236,7 @@ int golden_case_peek(const char *folder, bool whole, char reason[GOLDEN_REASON],
     if (!status && strcmp(kind, "calls") == 0) {
         status =
             json_get_item(root, "calls", 0, &call, err) || json_get_string(call, "op", &op, err);
-        if (!status && !calls_inputs(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
+        if (!status && !op_of(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
     } else if (!status && strcmp(kind, "run") != 0 && strcmp(kind, "fingerprint") != 0) {
         snprintf(reason, GOLDEN_REASON, "kind %.100s", kind);
     } else if (!status) {

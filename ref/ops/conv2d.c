@@ -1,22 +1,12 @@
-/* conv2d.c - convolution as a matrix product.
- *
- * The weight, stored (Co,kh,kw,Ci), is a matrix (Co,K) with K = kh kw Ci. im2col writes for each
- * output pixel the K numbers that it sees, in the same order u, v, i; a pixel outside the image is
- * Ci zeros. Then linear() does the rest, bias included. Because images are channels-last, a pixel's
- * Ci numbers are neighbours in memory (one memcpy), and the product's rows are the output image
- * itself.
- *
- * The matrix is never whole: a band of output pixels at a time, of about BAND_NUMBERS numbers.
+/* conv2d.c - convolution: the definition, then the fast form, a matrix product.
  *
  * 3x3 convolutions have a cheaper way, winograd.c. */
 #include <omp.h>
 #include <string.h>
 
 #include "core/err.h"
-#include "ops/ops.h"
+#include "ops/definition.h"
 #include "ops/winograd.h"
-
-enum { BAND_NUMBERS = 2 << 20, BAND_ROWS = 512, PARALLEL_FROM = 1 << 14 };
 
 size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t stride) {
     REQUIRE(stride >= 1 && kernel >= 1, "conv2d: kernel %zu, stride %zu: both must be at least 1",
@@ -26,6 +16,44 @@ size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t s
             before, after);
     return (n + before + after - kernel) / stride + 1;
 }
+
+/* out[b,o,y,x] without its bias. A coordinate left of or above the image wraps to a huge number, so one
+ * comparison covers both sides. */
+static double pixel_definition(const real_t *image, const real_t *filter, size_t Ci, size_t H,
+                               size_t W, size_t y, size_t x, conv2d_t g) {
+    double sum = 0;
+    for (size_t u = 0; u < g.kernel_h; u++)
+        for (size_t v = 0; v < g.kernel_w; v++)
+            for (size_t i = 0; i < Ci; i++) {
+                size_t iy = y * g.stride + u - g.top, ix = x * g.stride + v - g.left;
+                real_t in = iy < H && ix < W ? image[(iy * W + ix) * Ci + i] : 0;
+                sum += (double)in * (double)filter[(u * g.kernel_w + v) * Ci + i];
+            }
+    return sum;
+}
+
+void conv2d_definition(real_t *out, const real_t *in, const real_t *weight, const real_t *bias,
+                       size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t g) {
+    size_t Ho = conv2d_out(H, g.top, g.bottom, g.kernel_h, g.stride);
+    size_t Wo = conv2d_out(W, g.left, g.right, g.kernel_w, g.stride);
+    for (size_t pixel = 0; pixel < B * Ho * Wo; pixel++) {
+        size_t b = pixel / (Ho * Wo), y = pixel / Wo % Ho, x = pixel % Wo;
+        for (size_t o = 0; o < Co; o++) {
+            const real_t *filter = weight + o * g.kernel_h * g.kernel_w * Ci;
+            double sum = pixel_definition(in + b * H * W * Ci, filter, Ci, H, W, y, x, g);
+            out[pixel * Co + o] = (real_t)(sum + (bias ? (double)bias[o] : 0));
+        }
+    }
+}
+
+/* The fast form. The weight, stored (Co,kh,kw,Ci), is a matrix (Co,K) with K = kh kw Ci. im2col writes for
+ * each output pixel the K numbers that it sees, in the same order u, v, i; a pixel outside the image is
+ * Ci zeros. Then linear() does the rest, bias included. Because images are channels-last, a pixel's
+ * Ci numbers are neighbours in memory (one memcpy), and the product's rows are the output image
+ * itself.
+ *
+ * The matrix is never whole: a band of output pixels at a time, of about BAND_NUMBERS numbers. */
+enum { BAND_NUMBERS = 2 << 20, BAND_ROWS = 512, PARALLEL_FROM = 1 << 14 };
 
 /* A 1x1 convolution needs no im2col: the image is the matrix. */
 static bool is_pointwise(conv2d_t g) {
@@ -83,7 +111,7 @@ void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *b
         return;
     }
     if (by_winograd(B, Ci, Ho, Wo, Co, geometry, way, how)) {
-        winograd(out, in, weight, bias, B, Ci, H, W, Co, geometry, work, how);
+        winograd(out, in, weight, bias, B, Ci, H, W, Co, geometry, Ho, Wo, work, how);
         return;
     }
     size_t band = band_rows(pixels, K);

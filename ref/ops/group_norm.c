@@ -1,20 +1,43 @@
-/* group_norm.c - normalisation over groups of channels.
+/* group_norm.c - normalisation over groups of channels: the definition, then the fast form.
  *
  * Numerical notes. Two passes: the mean first, then the mean of (x - mean)^2. The one-pass form
  * E[x^2] - mean^2 cancels when the mean is large against the deviation, which happens in the
- * VAE. Both sums, the root and the affine map run in acc_t; the result is rounded once.
- *
- * The channels of a group lie side by side, but there may be as few as four of them. So a thread takes
- * several neighbouring groups, a strip, and keeps one running sum per channel, whose additions do not wait
- * for one another; a group's sum is that of its channels. A strip depends on C and G alone, so the order
- * of all sums is the same for every thread count. */
+ * VAE. Both sums, the root and the affine map run in acc_t; the result is rounded once. */
 #include <math.h>
 #include <omp.h>
 #include <string.h>
 
 #include "core/err.h"
 #include "core/vectorised.h"
-#include "ops/ops.h"
+#include "ops/definition.h"
+
+void group_norm_definition(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
+                           size_t B, size_t C, size_t P, size_t G, double eps) {
+    size_t width = C / G;
+    for (size_t group = 0; group < B * G; group++) {
+        size_t first = group % G * width, at = group / G * P * C;
+        acc_t sum = 0, squares = 0, count = (acc_t)(P * width);
+        for (size_t p = 0; p < P; p++)
+            for (size_t c = first; c < first + width; c++) sum += (acc_t)x[at + p * C + c];
+        acc_t mean = sum / count;
+        for (size_t p = 0; p < P; p++)
+            for (size_t c = first; c < first + width; c++) {
+                acc_t d = (acc_t)x[at + p * C + c] - mean;
+                squares += d * d;
+            }
+        acc_t deviation = sqrt(squares / count + eps);
+        for (size_t p = 0; p < P; p++)
+            for (size_t c = first; c < first + width; c++) {
+                acc_t normal = ((acc_t)x[at + p * C + c] - mean) / deviation;
+                out[at + p * C + c] = (real_t)((acc_t)weight[c] * normal + (acc_t)bias[c]);
+            }
+    }
+}
+
+/* The fast form. The channels of a group lie side by side, but there may be as few as four of them. So a
+ * thread takes several neighbouring groups, a strip, and keeps one running sum per channel, whose additions
+ * do not wait for one another; a group's sum is that of its channels. A strip depends on C and G alone, so
+ * the order of all sums is the same for every thread count. */
 
 /* STRIP channels of a strip are enough for the vectors; the sums of at most WIDEST channels are kept at a
  * time, of a wider group in pieces. */

@@ -1,13 +1,27 @@
-/* layer_norm.c - normalisation over the channels of each token.
+/* layer_norm.c - normalisation over the channels of each token: the definition, then the fast form.
  *
- * Numerical notes: as group_norm.c; two passes, sums, root and affine map in acc_t, one rounding. The
- * sums run in LANES interleaved parts, an order that is the same on every machine. */
+ * Numerical notes: as group_norm.c; two passes, sums, root and affine map in acc_t, one rounding. */
 #include <math.h>
 #include <omp.h>
 
 #include "core/err.h"
 #include "core/vectorised.h"
-#include "ops/ops.h"
+#include "ops/definition.h"
+
+void layer_norm_definition(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
+                           size_t M, size_t C, double eps) {
+    for (size_t m = 0; m < M; m++, out += C, x += C) {
+        acc_t sum = 0, squares = 0;
+        for (size_t c = 0; c < C; c++) sum += (acc_t)x[c];
+        acc_t mean = sum / (acc_t)C;
+        for (size_t c = 0; c < C; c++) squares += ((acc_t)x[c] - mean) * ((acc_t)x[c] - mean);
+        acc_t variance = squares / (acc_t)C, deviation = sqrt(variance + eps);
+        for (size_t c = 0; c < C; c++)
+            out[c] = (real_t)(((acc_t)x[c] - mean) / deviation * (acc_t)weight[c] + (acc_t)bias[c]);
+    }
+}
+
+/* The fast form: sums in LANES interleaved parts, an order that is the same on every machine. */
 
 enum { PARALLEL_FROM = 1 << 14, LANES = 16 };
 

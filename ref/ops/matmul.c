@@ -1,116 +1,51 @@
-/* matmul.c - matrix products, and the only file that knows BLAS.
+/* matmul.c - matrix products: the definition, its fast form of the same bits, and the way through BLAS.
+ *
+ * MATMUL_PLAIN gives the definition's numbers. MATMUL_BLAS leaves the order of a sum to BLAS
+ * (matmul_blas.c), but for products that are narrower than its kernels.
  *
  * The product is cut into tiles, and threads take tiles. Where a tile begins depends on M, N and the
  * number of products alone, never on the number of threads or on who calls, so neither does the
- * result. OpenBLAS itself is held to one thread: its own splitting would change the order of sums with
- * the machine.
- *
- * How large a tile? BLAS copies a tile's rows of a and columns of b into an order of its own before it
- * multiplies, so the larger the tile, the less copying per number of the result; but there must be
- * tiles enough to go round. See choose_tiles.
- *
- * MATMUL_PLAIN is the definition: each number is one sum in index order of k, in double, plus
- * what was there before (bias, or out when accumulating), rounded once. In the float build a
- * product of two floats is exact in double, so that the only rounding that counts is the last
- * one. */
-#include <cblas.h>
+ * result. How large a tile? BLAS copies a tile's rows of a and columns of b into an order of its own
+ * before it multiplies, so the larger the tile, the less copying per number of the result; but there
+ * must be tiles enough to go round. See choose_tiles. */
 #include <limits.h>
 #include <omp.h>
-#include <pthread.h>
 #include <string.h>
 
 #include "core/err.h"
 #include "core/vectorised.h"
-#include "ops/ops.h"
+#include "ops/definition.h"
+#include "ops/matmul_blas.h"
+
+/* The definition: each number is one sum in index order of k, in double, plus what was there before,
+ * rounded once. In the float build a product of two floats is exact in double, so that the only rounding
+ * that counts is the last one. */
+static void tile_definition(const product_t *p, size_t m0, size_t rows, size_t n0, size_t columns) {
+    size_t step_k = p->b_transposed ? 1 : p->ldb, step_n = p->b_transposed ? p->ldb : 1;
+    for (size_t m = m0; m < m0 + rows; m++)
+        for (size_t n = n0; n < n0 + columns; n++) {
+            real_t *out = p->out + m * p->ld_out + n;
+            double before = p->bias         ? (double)p->bias[n]
+                            : p->accumulate ? (double)*out
+                                            : 0,
+                   sum = 0;
+            for (size_t k = 0; k < p->K; k++)
+                sum += (double)p->a[m * p->lda + k] * (double)p->b[k * step_k + n * step_n];
+            *out = (real_t)(p->scale * sum + before);
+        }
+}
 
 /* Tiles of out: at most so large, PARTS of them if that leaves them larger than the smallest. */
 enum { LARGEST_ROWS = 1024, LARGEST_COLUMNS = 1280, SMALLEST = 128, PARTS = 8 };
-/* A tile is a whole number of these rows or columns: BLAS's kernels have no ragged edge inside out. */
-enum { EDGE = 16 };
-/* BLAS sums at most so many products in one go. Roundings of a sum grow with the length of its chain: in
- * pieces of 64 the error is half of that of the kernels' own pieces, at 4 % of the time. */
-enum { DEPTH = 64 };
 /* A product narrower than BLAS's kernels (a gate, an expert of a tiny rank) is a few dot products per
  * row, which in double cost little and are the more exact. */
 enum { NARROW = 8 };
 /* Below this many multiplications, waking threads costs more than they save. */
 enum { PARALLEL_FROM = 1 << 16 };
 
-/* Products of one shape: the arguments of matmul, and a bias that may take the place of accumulating.
- * Product i begins i * step_* numbers further on. */
-typedef struct {
-    real_t *out;
-    const real_t *a, *b, *bias;
-    double scale;
-    size_t ld_out, lda, ldb, K;
-    bool b_transposed, accumulate;
-    size_t count, step_out, step_a, step_b;
-} product_t;
-
-static pthread_once_t blas_once = PTHREAD_ONCE_INIT;
-static pthread_mutex_t blas_lock = PTHREAD_MUTEX_INITIALIZER;
-static bool blas_is_serial;
-
-static void blas_prepare(void) {
-    /* An OpenBLAS built on OpenMP passes the number on to omp_set_num_threads: put ours back. */
-    int threads = omp_get_max_threads();
-    openblas_set_num_threads(1);
-    omp_set_num_threads(threads);
-    /* An OpenBLAS built without threads hands the same buffer to two callers at once. */
-    blas_is_serial = openblas_get_parallel() == OPENBLAS_SEQUENTIAL;
-}
-
-/* How many parts of at most `of` numbers n makes. */
-static size_t parts(size_t n, size_t of) {
-    return (n - 1) / of + 1;
-}
-
-/* The size of n's parts when there are `count` of them: equal, and whole edges. */
-static size_t part_size(size_t n, size_t count) {
-    size_t size = parts(n, count);
-    return (size + EDGE - 1) / EDGE * EDGE;
-}
-
-/* The one place where BLAS is called: out = beta out + scale a b over `depth` numbers. */
-static void gemm(const product_t *p, real_t *out, const real_t *a, const real_t *b, size_t rows,
-                 size_t columns, size_t depth, real_t beta) {
-    CBLAS_TRANSPOSE turn = p->b_transposed ? CblasTrans : CblasNoTrans;
-#ifdef MOLE_F64
-    cblas_dgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)depth,
-                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
-                (blasint)p->ld_out);
-#else
-    cblas_sgemm(CblasRowMajor, CblasNoTrans, turn, (blasint)rows, (blasint)columns, (blasint)depth,
-                (real_t)p->scale, a, (blasint)p->lda, b, (blasint)p->ldb, beta, out,
-                (blasint)p->ld_out);
-#endif
-}
-
-/* out tile = before + scale a b, where before is out (accumulate), the bias, or nothing. */
-static void tile_blas(const product_t *p, size_t m0, size_t rows, size_t n0, size_t columns) {
-    real_t *out = p->out + m0 * p->ld_out + n0;
-    const real_t *a = p->a + m0 * p->lda;
-    const real_t *b = p->b + (p->b_transposed ? n0 * p->ldb : n0);
-    if (p->bias) {
-        for (size_t m = 0; m < rows; m++)
-            memcpy(out + m * p->ld_out, p->bias + n0, columns * sizeof *out);
-    }
-    /* An OpenBLAS built on OpenMP asks omp_get_max_threads, whatever openblas_set_num_threads said.
-     * The setting belongs to this task of the parallel region in products() and ends with it. */
-    omp_set_num_threads(1);
-    if (blas_is_serial) pthread_mutex_lock(&blas_lock);
-    size_t step = part_size(p->K, parts(p->K, DEPTH));
-    for (size_t k = 0; k < p->K; k += step) {
-        bool first = k == 0 && !p->bias && !p->accumulate;
-        gemm(p, out, a + k, b + k * (p->b_transposed ? 1 : p->ldb), rows, columns,
-             p->K - k < step ? p->K - k : step, first ? 0 : 1);
-    }
-    if (blas_is_serial) pthread_mutex_unlock(&blas_lock);
-}
-
-/* The plain way works on a strip of PLAIN_COLUMNS columns, whose sums fit the registers, and
- * takes k in pieces of PLAIN_DEPTH, for which that strip of b is copied side by side. Sums stay
- * in double from the first k to the last, so the blocking does not touch the result. */
+/* The definition's numbers, faster: a strip of PLAIN_COLUMNS columns, whose sums fit the registers, takes k
+ * in pieces of PLAIN_DEPTH, for which that strip of b is copied side by side. Sums stay
+ * in double from the first k to the last, so every bit is the definition's. */
 enum { PLAIN_ROWS = 32, PLAIN_COLUMNS = 16, PLAIN_DEPTH = 128 };
 
 static void plain_pack(double panel[PLAIN_DEPTH][PLAIN_COLUMNS], const product_t *p, size_t k0,
@@ -189,22 +124,19 @@ static void tile_narrow(const product_t *p, size_t m0, size_t rows, size_t n0, s
         }
 }
 
-typedef void tile_t(const product_t *p, size_t m0, size_t rows, size_t n0, size_t columns);
-
 /* K = 0 is an empty sum; BLAS libraries disagree on it, so it never reaches them. */
 static tile_t *choose_way(const product_t *p, size_t N, matmul_t how) {
-    if (how == MATMUL_PLAIN || p->K == 0) return tile_plain;
-    if (N < NARROW) return tile_narrow;
-    pthread_once(&blas_once, blas_prepare);
-    return tile_blas;
+    if (p->K == 0) return tile_definition;
+    if (how == MATMUL_PLAIN) return tile_plain;
+    return N < NARROW ? tile_narrow : matmul_blas_tile();
 }
 
 /* Equal tiles of at most LARGEST_ROWS x LARGEST_COLUMNS; then the longer side is halved until there are
  * PARTS over all products, or the tile is small. */
 static void choose_tiles(size_t *rows, size_t *columns, size_t M, size_t N, size_t count) {
-    size_t tall = parts(M, LARGEST_ROWS), wide = parts(N, LARGEST_COLUMNS);
-    *rows = part_size(M, tall);
-    *columns = part_size(N, wide);
+    size_t tall = matmul_parts(M, LARGEST_ROWS), wide = matmul_parts(N, LARGEST_COLUMNS);
+    *rows = matmul_part_size(M, tall);
+    *columns = matmul_part_size(N, wide);
     while (tall * wide * count < PARTS) {
         bool by_rows = *rows >= *columns;
         size_t *longer = by_rows ? rows : columns;
@@ -213,7 +145,7 @@ static void choose_tiles(size_t *rows, size_t *columns, size_t M, size_t N, size
             tall *= 2;
         else
             wide *= 2;
-        *longer = part_size(by_rows ? M : N, by_rows ? tall : wide);
+        *longer = matmul_part_size(by_rows ? M : N, by_rows ? tall : wide);
     }
 }
 
@@ -222,7 +154,8 @@ static void products(const product_t *all, size_t M, size_t N, matmul_t how) {
     tile_t *tile_way = choose_way(all, N, how);
     size_t high, broad;
     choose_tiles(&high, &broad, M, N, all->count);
-    size_t tall = parts(M, high), wide = parts(N, broad), tiles = tall * wide * all->count;
+    size_t tall = matmul_parts(M, high), wide = matmul_parts(N, broad),
+           tiles = tall * wide * all->count;
     bool parallel = tiles > 1 && all->count * M * N * all->K >= PARALLEL_FROM && !omp_in_parallel();
 #pragma omp parallel for schedule(dynamic) if (parallel)
     for (size_t tile = 0; tile < tiles; tile++) {
@@ -269,6 +202,14 @@ void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_
     products(&p, M, N, how);
 }
 
+void matmul_definition(real_t *out, const real_t *a, const real_t *b, bool b_transposed,
+                       bool accumulate, size_t M, size_t N, size_t K) {
+    product_t p = product_of(out, N, a, K, b, b_transposed ? K : N, K);
+    p.b_transposed = b_transposed;
+    p.accumulate = accumulate;
+    tile_definition(&p, 0, M, 0, N);
+}
+
 void matmul_scaled(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
                    size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_t how) {
     product_t p = product_of(out, ld_out, a, lda, b, ldb, K);
@@ -295,24 +236,6 @@ void matmul_batch(real_t *out, const real_t *a, const real_t *b, size_t count, s
     p.step_b = N * K;
     check_rows(&p, N, how);
     products(&p, M, N, how);
-}
-
-void matmul_whole(real_t *out, const real_t *a, const real_t *b, size_t N) {
-    pthread_once(&blas_once, blas_prepare);
-    product_t p = {.scale = 1, .ld_out = N, .lda = N, .ldb = N};
-    openblas_set_num_threads(omp_get_max_threads());
-    gemm(&p, out, a, b, N, N, N, 0);
-    int threads = omp_get_max_threads();
-    openblas_set_num_threads(1);
-    omp_set_num_threads(threads);
-}
-
-const char *matmul_library(void) {
-    return openblas_get_config();
-}
-
-const char *matmul_kernel(void) {
-    return openblas_get_corename();
 }
 
 static void linear_of(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,

@@ -22,7 +22,7 @@
 
 #include "core/real.h"
 
-/* ---- matrix products (matmul.c: the only file that knows BLAS) -------------------------------------- */
+/* ---- matrix products (matmul.c; matmul_blas.c is the only file that knows BLAS) --------------------- */
 
 typedef enum {
     MATMUL_BLAS, /* OpenBLAS: fast; the order of its sums is its own affair */
@@ -42,13 +42,6 @@ void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_
  *   as matmul without accumulate and transposition */
 void matmul_scaled(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
                    size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_t how);
-
-/* matmul_whole          torch.matmul of square matrices, as one call of BLAS with all its threads and
- *   no tiles or pieces: what the machine can do, for comparison (mole bench). out, a, b (N,N) */
-void matmul_whole(real_t *out, const real_t *a, const real_t *b, size_t N);
-/* The BLAS in use, its version, and the kernel that it chose for this processor. */
-const char *matmul_library(void);
-const char *matmul_kernel(void);
 
 /* matmul_here           matmul in the calling thread, for operations that share out their own work
  *   as matmul without accumulate; in one piece, whatever its size */
@@ -163,6 +156,13 @@ void attention(real_t *out, const real_t *q, const real_t *k, const real_t *v, s
 /* embedding             torch.nn.functional.embedding
  *   out[n,:] = table[ids[n],:]              out (N,C), table (V,C), 0 <= ids[n] < V */
 void embedding(real_t *out, const int32_t *ids, const real_t *table, size_t N, size_t V, size_t C);
+
+/* pool_text             transformers' CLIPTextModel, pooled_output of its last hidden states
+ *   out[b,:] = x[b,t_b,:],  t_b the first t with ids[b,t] = eos, 0 where there is none;
+ *   eos = 2: the first t at which ids[b,t] is largest, the rule for configurations whose eos_token_id is wrong
+ *   out (B,C), x (B,T,C), ids (B,T) */
+void pool_text(real_t *out, const real_t *x, const int32_t *ids, size_t B, size_t T, size_t C,
+               int32_t eos);
 
 typedef enum {
     ANGLES_EXACT, /* angles in double: the truth */

@@ -1,17 +1,29 @@
-/* softmax.c - softmax over the last dimension.
+/* softmax.c - softmax over the last dimension: the definition, then the fast form.
  *
  * Numerical notes. Subtracting the maximum changes nothing but that exp cannot overflow. The maximum is
  * subtracted before the scale is applied, which is exact for the numbers that matter, those near it;
- * torch scales first. The exponentials are of type real_t. Their sum is in double, in LANES interleaved
- * parts, an order that is the same on every machine. */
+ * torch scales first. */
 #include <math.h>
 #include <omp.h>
 
 #include "core/err.h"
+#include "core/fmath.h"
 #include "core/vectorised.h"
 #include "core/vmath.h"
-#include "ops/ops.h"
+#include "ops/definition.h"
 #include "ops/softmax_row.h"
+
+void softmax_definition(real_t *out, const real_t *x, size_t M, size_t N) {
+    for (size_t m = 0; m < M; m++, out += N, x += N) {
+        double most = (double)x[0], sum = 0;
+        for (size_t n = 1; n < N; n++) most = fmax(most, (double)x[n]);
+        for (size_t n = 0; n < N; n++) sum += fmath_exp((double)x[n] - most);
+        for (size_t n = 0; n < N; n++) out[n] = (real_t)(fmath_exp((double)x[n] - most) / sum);
+    }
+}
+
+/* The fast form: the exponentials are of type real_t, their sum is in double, in LANES interleaved parts, an
+ * order that is the same on every machine. */
 
 enum { PARALLEL_FROM = 1 << 13, LANES = 16 };
 

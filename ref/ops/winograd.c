@@ -166,8 +166,8 @@ static void find_tile(real_t *y[TILE * TILE], real_t *out, real_t *spare, place_
 }
 
 void winograd(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B,
-              size_t Ci, size_t H, size_t W, size_t Co, conv2d_t g, real_t *work, matmul_t how) {
-    size_t Ho = conv2d_out(H, g.top, g.bottom, 3, 1), Wo = conv2d_out(W, g.left, g.right, 3, 1);
+              size_t Ci, size_t H, size_t W, size_t Co, conv2d_t g, size_t Ho, size_t Wo,
+              real_t *work, matmul_t how) {
     size_t tiles = count_tiles(B, Ho, Wo), share = share_of_channels(Ci, Co);
     size_t block = block_of_tiles(tiles, Ci, share);
     real_t *zeros = work, *U = zeros + Ci, *V = U + PLACES * share * Ci;

@@ -39,22 +39,17 @@ def make_models(out):
         raise SystemExit("golden: a figure of the tiny model left its range, see above")
 
 
+def operations(module):
+    """Each function of the module makes the operation of its name."""
+    made = vars(module).values()
+    return {f"ops/{f.__name__}": f for f in made if getattr(f, "__module__", "") == module.__name__}
+
+
 # name -> what makes it; the models come first, since the others read them.
 CASES = {
     "models": make_models,
-    "ops/matmul": ops_linear.matmul,
-    "ops/linear": ops_linear.linear,
-    "ops/conv2d": ops_linear.conv2d,
-    "ops/attention": ops_linear.attention,
-    "ops/group_norm": ops_pointwise.group_norm,
-    "ops/layer_norm": ops_pointwise.layer_norm,
-    "ops/activations": ops_pointwise.activations,  # silu, gelu, quick_gelu, sigmoid
-    "ops/softmax": ops_pointwise.softmax,
-    "ops/geglu": ops_pointwise.geglu,
-    "ops/embedding": ops_pointwise.embedding,
-    "ops/upsample_nearest": ops_pointwise.upsample_nearest,
-    "ops/timestep_embedding": ops_pointwise.timestep_embedding,
-    "ops/concat": ops_pointwise.concat,
+    **operations(ops_linear),
+    **operations(ops_pointwise),  # activations: silu, gelu, quick_gelu, sigmoid
     "ops/mole": ops_mole.mole,
     "runs/text-encoder": components.text_encoder,
     "runs/unet-step": components.unet_step,

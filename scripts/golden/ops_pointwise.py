@@ -135,6 +135,32 @@ def embedding(out):
     calls.write()
 
 
+def pool_text(out):
+    about = (
+        "x (B,T,C) at each text's end: the first position of eos_token_id in ids (B,T); 2 stands for "
+        "the first position of the largest id, as in transformers' CLIPTextModel."
+    )
+    calls = Calls(out, "pool_text", about)
+    for name, ids, eos in [
+        ("usual", [[8, 3, 4, 9, 0], [8, 9, 0, 0, 0], [8, 1, 2, 3, 9]], 9),
+        ("padded-with-the-end", [[8, 3, 9, 9, 9], [8, 9, 9, 9, 9]], 9),
+        ("largest", [[8, 3, 9, 9, 9], [8, 5, 4, 9, 0]], 2),
+        ("largest-is-a-new-token", [[8, 11, 3, 9, 9]], 2),
+        ("new-tokens", [[8, 11, 3, 9, 9]], 9),
+        ("no-end", [[8, 3, 4]], 9),
+        ("one-token", [[9]], 9),
+    ]:
+        ids = torch.tensor(ids)
+        tensors = {"x": normal(f"pool_text/{name}", (*ids.shape, 6)), "ids": ids}
+
+        def function(x, ids, eos=eos):
+            found = ids if eos == 2 else (ids == eos).int()
+            return x[torch.arange(len(x)), found.argmax(-1)]
+
+        calls.add(name, function, tensors, {"eos_token_id": eos})
+    calls.write()
+
+
 def upsample_nearest(out):
     calls = Calls(out, "upsample_nearest", "torch's nearest: source = floor(i * in / out).")
     for name, x, size in [

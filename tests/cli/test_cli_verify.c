@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "../scratch.h"
+#include "api/op_table.h"
 #include "program.h"
 
 static void expect(ran_t ran, int status, const char *out, const char *err) {
@@ -26,9 +27,10 @@ static void operations_agree(void **state) {
         expect(ran, 0, "agrees linear: 7 taps", NULL);
         expect(ran, 0, "agrees mole: 100 taps", NULL);
         expect(ran, 0, "agrees conv2d: 12 taps", NULL);
-        size_t cases = 0;
+        size_t cases = 0, operations = 0;
         for (const char *at = ran.out; (at = strstr(at, "agrees ")); at++) cases++;
-        assert_int_equal(cases, 17);
+        while (op_at(operations)) operations++;
+        assert_int_equal(cases, operations);
         assert_null(strstr(ran.out, "DIFFERS"));
     }
 }

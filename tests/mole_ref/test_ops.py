@@ -86,7 +86,10 @@ class Golden(unittest.TestCase):
     def test_every_operation_has_a_case(self):
         from golden import GOLDEN
         folders = {path.name for path in (GOLDEN / "ops").iterdir()}
-        self.assertEqual(folders, set(OPS) | {"mole"})
+        self.assertLessEqual(set(OPS) | {"mole"}, folders)
+        # What C has and Python has not: none that Python could call.
+        for name in folders - set(OPS) - {"mole"}:
+            self.assertNotIn("mole_" + name, mole_ref.library.SIGNATURES)
 
     def test_mole(self):
         for name, _, inputs, call, outputs in Case("ops/mole").calls():

@@ -1,212 +1,50 @@
-/* Every operation against PyTorch: all calls of golden/ops/<operation>. */
+/* Every operation against PyTorch: all calls of golden/ops/<operation>, read and run as the program does
+ * (golden/calls.h, api/op_table.h), judged by what tests/golden.c reads for itself. */
+#include <dirent.h>
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "../fixture.h"
 #include "../golden.h"
-#include "ops/ops.h"
+#include "api/op_table.h"
+
+enum { MOST_OPS = 64 };
+
+typedef struct {
+    tap_sink_t sink;
+    const golden_call_t *call;
+    const char *way;
+    double ratio;
+    bool good;
+    size_t taps;
+} checker_t;
+
+/* A tap "ID.NAME" is output NAME of the call. */
+static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view) {
+    checker_t *c = (checker_t *)self;
+    size_t count = shape_count(view.shape);
+    real_t *torch = fixture_blank(count);
+    view_to_torch(torch, x, view);
+    if (!golden_check(c->call, name + strlen(c->call->id) + 1, fixture_doubles(torch, count), count,
+                      c->ratio, c->way))
+        c->good = false;
+    c->taps++;
+}
 
 /* One call, computed one way: false when PyTorch's numbers are further off than the tolerance. */
-typedef bool check_t(const golden_call_t *call, matmul_t how);
-
-static const char *way(matmul_t how) {
-    return how == MATMUL_PLAIN ? "plain" : "BLAS";
-}
-
-static double ratio(matmul_t how) {
-    return how == MATMUL_PLAIN ? GOLDEN_RATIO_PLAIN : GOLDEN_RATIO_BLAS;
-}
-
-static bool all_calls(const char *op, matmul_t how, check_t *check) {
-    char folder[64];
-    snprintf(folder, sizeof folder, "golden/ops/%s", op);
-    golden_t *golden = golden_open(folder);
-    bool good = true;
-    for (size_t i = 0; i < golden_call_count(golden); i++) {
-        golden_call_t call = golden_call(golden, i);
-        assert_string_equal(call.op, op);
-        if (!check(&call, how)) good = false;
-        fixture_free(NULL);
-    }
-    golden_close(golden);
-    return good;
-}
-
-/* Operations that multiply no matrices: one way, and the strict limit. */
-static void one_way(const char *op, check_t *check) {
-    assert_true(all_calls(op, MATMUL_PLAIN, check));
-}
-
-static void both_ways(const char *op, check_t *check) {
-    bool blas = all_calls(op, MATMUL_BLAS, check), plain = all_calls(op, MATMUL_PLAIN, check);
-    assert_true(blas && plain);
-}
-
-/* A (..., C) tensor is M rows of C. */
-static size_t last(shape_t shape) {
-    return shape.dim[shape.ndim - 1];
-}
-
-static size_t pixels(shape_t shape) {
-    size_t count = 1;
-    for (int d = 2; d < shape.ndim; d++) count *= shape.dim[d];
-    return count;
-}
-
-static bool compare(const golden_call_t *call, const real_t *out, size_t count, matmul_t how,
-                    bool multiplies) {
-    return golden_check(call, "out", fixture_doubles(out, count), count, ratio(how),
-                        multiplies ? way(how) : "");
-}
-
-static bool compare_last(const golden_call_t *call, const real_t *out, size_t B, size_t C, size_t P,
-                         matmul_t how, bool multiplies) {
-    return golden_check(call, "out", fixture_doubles_last(out, B, C, P), B * C * P, ratio(how),
-                        multiplies ? way(how) : "");
-}
-
-static bool check_matmul(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t a = golden_input(call, "a"), b = golden_input(call, "b");
-    bool transposed = golden_flag(call, "transpose_b");
-    size_t M = a.shape.dim[0], K = a.shape.dim[1], N = b.shape.dim[transposed ? 0 : 1];
-    real_t *out = fixture_blank(M * N);
-    matmul(out, N, fixture_reals(a.x, a.count), K, fixture_reals(b.x, b.count), last(b.shape),
-           transposed, false, M, N, K, how);
-    return compare(call, out, M * N, how, true);
-}
-
-static bool check_linear(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t x = golden_input(call, "x"), weight = golden_input(call, "weight");
-    golden_tensor_t bias = golden_input(call, "bias");
-    size_t K = last(x.shape), M = x.count / K, N = weight.shape.dim[0];
-    real_t *out = fixture_blank(M * N);
-    linear(out, fixture_reals(x.x, x.count), fixture_reals(weight.x, weight.count),
-           fixture_reals(bias.x, bias.count), M, K, N, how);
-    return compare(call, out, M * N, how, true);
-}
-
-static bool check_conv2d(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t x = golden_input(call, "x"), weight = golden_input(call, "weight");
-    golden_tensor_t bias = golden_input(call, "bias");
-    size_t pad[4], stride = golden_size(call, "stride");
-    golden_sizes(call, "padding", pad, 4);
-    size_t B = x.shape.dim[0], Ci = x.shape.dim[1], H = x.shape.dim[2], W = x.shape.dim[3];
-    size_t Co = weight.shape.dim[0], kh = weight.shape.dim[2], kw = weight.shape.dim[3];
-    conv2d_t g = {kh, kw, stride, pad[0], pad[1], pad[2], pad[3]};
-    size_t P =
-        conv2d_out(H, pad[2], pad[3], kh, stride) * conv2d_out(W, pad[0], pad[1], kw, stride);
-    real_t *packed = fixture_blank(weight.count), *out = fixture_blank(B * Co * P);
-    conv2d_pack_weight(packed, fixture_reals(weight.x, weight.count), Co, Ci, kh, kw);
-    conv2d(out, fixture_reals_last(x.x, B, Ci, H * W), packed, fixture_reals(bias.x, bias.count), B,
-           Ci, H, W, Co, g, fixture_blank(conv2d_work(B, Ci, H, W, Co, g, CONV_TILES, how)),
-           CONV_TILES, how);
-    return compare_last(call, out, B, Co, P, how, true);
-}
-
-static bool check_group_norm(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t x = golden_input(call, "x"), weight = golden_input(call, "weight");
-    golden_tensor_t bias = golden_input(call, "bias");
-    size_t B = x.shape.dim[0], C = x.shape.dim[1], P = pixels(x.shape);
-    real_t *out = fixture_blank(x.count);
-    group_norm(out, fixture_reals_last(x.x, B, C, P), fixture_reals(weight.x, C),
-               fixture_reals(bias.x, C), B, C, P, golden_size(call, "groups"),
-               golden_number(call, "eps"));
-    return compare_last(call, out, B, C, P, how, false);
-}
-
-static bool check_layer_norm(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t x = golden_input(call, "x"), weight = golden_input(call, "weight");
-    golden_tensor_t bias = golden_input(call, "bias");
-    size_t C = last(x.shape);
-    real_t *out = fixture_blank(x.count);
-    layer_norm(out, fixture_reals(x.x, x.count), fixture_reals(weight.x, C),
-               fixture_reals(bias.x, C), x.count / C, C, golden_number(call, "eps"));
-    return compare(call, out, x.count, how, false);
-}
-
-static bool check_elementwise(const golden_call_t *call, matmul_t how,
-                              void (*f)(real_t *, const real_t *, size_t)) {
-    golden_tensor_t x = golden_input(call, "x");
-    real_t *out = fixture_blank(x.count);
-    f(out, fixture_reals(x.x, x.count), x.count);
-    return compare(call, out, x.count, how, false);
-}
-
-static bool check_sigmoid(const golden_call_t *call, matmul_t how) {
-    return check_elementwise(call, how, sigmoid);
-}
-static bool check_silu(const golden_call_t *call, matmul_t how) {
-    return check_elementwise(call, how, silu);
-}
-static bool check_gelu(const golden_call_t *call, matmul_t how) {
-    return check_elementwise(call, how, gelu);
-}
-static bool check_quick_gelu(const golden_call_t *call, matmul_t how) {
-    return check_elementwise(call, how, quick_gelu);
-}
-
-static bool check_geglu(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t x = golden_input(call, "x");
-    size_t N = last(x.shape) / 2, M = x.count / (2 * N);
-    real_t *out = fixture_blank(M * N);
-    geglu(out, fixture_reals(x.x, x.count), M, N);
-    return compare(call, out, M * N, how, false);
-}
-
-static bool check_softmax(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t x = golden_input(call, "x");
-    size_t N = last(x.shape);
-    real_t *out = fixture_blank(x.count);
-    softmax(out, fixture_reals(x.x, x.count), x.count / N, N);
-    return compare(call, out, x.count, how, false);
-}
-
-static bool check_attention(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t q = golden_input(call, "q"), k = golden_input(call, "k");
-    golden_tensor_t v = golden_input(call, "v");
-    size_t B = q.shape.dim[0], T = q.shape.dim[1], S = k.shape.dim[1];
-    size_t NH = golden_size(call, "heads"), D = q.shape.dim[2] / NH;
-    real_t *out = fixture_blank(q.count);
-    attention(out, fixture_reals(q.x, q.count), fixture_reals(k.x, k.count),
-              fixture_reals(v.x, v.count), B, T, S, NH, D, golden_number(call, "scale"),
-              golden_flag(call, "causal"), fixture_blank(attention_work(B, T, S, NH, D)), how);
-    return compare(call, out, q.count, how, true);
-}
-
-static bool check_embedding(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t ids = golden_input(call, "ids"), weight = golden_input(call, "weight");
-    size_t V = weight.shape.dim[0], C = weight.shape.dim[1];
-    int32_t *id = fixture_bytes(ids.count * sizeof *id);
-    for (size_t i = 0; i < ids.count; i++) id[i] = (int32_t)ids.x[i];
-    real_t *out = fixture_blank(ids.count * C);
-    embedding(out, id, fixture_reals(weight.x, weight.count), ids.count, V, C);
-    return compare(call, out, ids.count * C, how, false);
-}
-
-static bool check_upsample_nearest(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t x = golden_input(call, "x");
-    size_t B = x.shape.dim[0], C = x.shape.dim[1], H = x.shape.dim[2], W = x.shape.dim[3], size[2];
-    golden_sizes(call, "size", size, 2);
-    real_t *out = fixture_blank(B * C * size[0] * size[1]);
-    upsample_nearest(out, fixture_reals_last(x.x, B, C, H * W), B, C, H, W, size[0], size[1]);
-    return compare_last(call, out, B, C, size[0] * size[1], how, false);
-}
-
-/* A list of any length: joined from the left. */
-static bool check_concat(const golden_call_t *call, matmul_t how) {
-    golden_tensor_t x = golden_input_at(call, "x", 0);
-    size_t B = x.shape.dim[0], C = x.shape.dim[1], P = pixels(x.shape);
-    real_t *sofar = fixture_reals_last(x.x, B, C, P);
-    for (size_t i = 1; i < golden_input_count(call, "x"); i++) {
-        golden_tensor_t next = golden_input_at(call, "x", i);
-        size_t more = next.shape.dim[1];
-        real_t *out = fixture_blank(B * P * (C + more));
-        concat(out, sofar, fixture_reals_last(next.x, B, more, P), B * P, C, more);
-        sofar = out;
-        C += more;
-    }
-    return compare_last(call, sofar, B, C, P, how, false);
+static bool check_call(const golden_call_t *call, matmul_t how, bool multiplies) {
+    bool plain = how == MATMUL_PLAIN;
+    checker_t c = {.sink = {.tap = check_tap},
+                   .call = call,
+                   .way = !multiplies ? ""
+                          : plain     ? "plain"
+                                      : "BLAS",
+                   .ratio = plain ? GOLDEN_RATIO_PLAIN : GOLDEN_RATIO_BLAS,
+                   .good = true};
+    golden_run(call, how, &c.sink);
+    assert_int_equal(c.taps, json_array_size(call->outputs));
+    return c.good;
 }
 
 static size_t ulps(double a, double b) {
@@ -265,61 +103,69 @@ static bool check_f32_angles(const golden_call_t *call, const angles_case_t *c, 
     return good;
 }
 
-static bool check_timestep_embedding(const golden_call_t *call, matmul_t how) {
+/* These are read by hand: a float64 program does not run them (calls_apply). */
+static bool check_f32_call(const golden_call_t *call) {
     golden_tensor_t t = golden_input(call, "timesteps"), truth = golden_output(call, "out", NULL);
     size_t dim = golden_size(call, "dim");
-    bool f32 = strcmp(golden_text(call, "angles"), "f32") == 0;
     bool flip = golden_flag(call, "flip_sin_to_cos");
     double shift = golden_number(call, "freq_shift"), period = golden_number(call, "max_period");
     real_t *out = fixture_blank(t.count * dim);
-    timestep_embedding(out, t.x, t.count, dim, flip, shift, period,
-                       f32 ? ANGLES_F32 : ANGLES_EXACT);
-    if (!f32) return compare(call, out, t.count * dim, how, false);
+    timestep_embedding(out, t.x, t.count, dim, flip, shift, period, ANGLES_F32);
     angles_case_t c = {t.count,     dim, dim / 2, flip ? dim / 2 : 0, (double)(dim / 2) - shift,
                        log(period), t.x, truth.x};
     return check_f32_angles(call, &c, out);
 }
 
-#define GOLDEN_TEST(op, ways)                                                                      \
-    static void op##_equals_torch(void **state) {                                                  \
-        (void)state;                                                                               \
-        ways(#op, check_##op);                                                                     \
+static bool has_f32_angles(const golden_call_t *call) {
+    return json_object_get(call->attrs, "angles") &&
+           strcmp(golden_text(call, "angles"), "f32") == 0;
+}
+
+/* Operations that multiply no matrices: one way, and the strict limit. */
+static void equals_torch(void **state) {
+    const op_t *op = *state;
+    char folder[64];
+    snprintf(folder, sizeof folder, "golden/ops/%s", op->name);
+    golden_t *golden = golden_open(folder);
+    bool good = true;
+    assert_true(golden_call_count(golden) > 0);
+    for (size_t i = 0; i < golden_call_count(golden); i++) {
+        golden_call_t call = golden_call(golden, i);
+        assert_string_equal(call.op, op->name);
+        if (has_f32_angles(&call)) {
+            good = check_f32_call(&call) && good;
+        } else {
+            good = check_call(&call, MATMUL_PLAIN, op->multiplies) && good;
+            if (op->multiplies) good = check_call(&call, MATMUL_BLAS, true) && good;
+        }
+        fixture_free(NULL);
     }
-GOLDEN_TEST(matmul, both_ways)
-GOLDEN_TEST(linear, both_ways)
-GOLDEN_TEST(conv2d, both_ways)
-GOLDEN_TEST(group_norm, one_way)
-GOLDEN_TEST(layer_norm, one_way)
-GOLDEN_TEST(sigmoid, one_way)
-GOLDEN_TEST(silu, one_way)
-GOLDEN_TEST(gelu, one_way)
-GOLDEN_TEST(quick_gelu, one_way)
-GOLDEN_TEST(geglu, one_way)
-GOLDEN_TEST(softmax, one_way)
-GOLDEN_TEST(attention, both_ways)
-GOLDEN_TEST(embedding, one_way)
-GOLDEN_TEST(timestep_embedding, one_way)
-GOLDEN_TEST(upsample_nearest, one_way)
-GOLDEN_TEST(concat, one_way)
+    golden_close(golden);
+    assert_true(good);
+}
+
+/* And no folder is without its operation. */
+static void every_folder_has_its_operation(void **state) {
+    (void)state;
+    DIR *folder = opendir("golden/ops");
+    const struct dirent *entry;
+    assert_non_null(folder);
+    while ((entry = readdir(folder)))
+        if (entry->d_name[0] != '.' && !op_of(entry->d_name)) fail_msg("no op %s", entry->d_name);
+    closedir(folder);
+}
 
 int main(void) {
-    const struct CMUnitTest tests[] = {
-        fixture_test(matmul_equals_torch),
-        fixture_test(linear_equals_torch),
-        fixture_test(conv2d_equals_torch),
-        fixture_test(group_norm_equals_torch),
-        fixture_test(layer_norm_equals_torch),
-        fixture_test(sigmoid_equals_torch),
-        fixture_test(silu_equals_torch),
-        fixture_test(gelu_equals_torch),
-        fixture_test(quick_gelu_equals_torch),
-        fixture_test(geglu_equals_torch),
-        fixture_test(softmax_equals_torch),
-        fixture_test(attention_equals_torch),
-        fixture_test(embedding_equals_torch),
-        fixture_test(timestep_embedding_equals_torch),
-        fixture_test(upsample_nearest_equals_torch),
-        fixture_test(concat_equals_torch),
-    };
-    return cmocka_run_group_tests_name("ops/golden " REAL_NAME, tests, NULL, NULL);
+    static struct CMUnitTest tests[MOST_OPS + 1];
+    static char name[MOST_OPS][64];
+    size_t count = 0;
+    for (const op_t *op; (op = op_at(count)) && count < MOST_OPS; count++) {
+        snprintf(name[count], sizeof name[count], "%s_equals_torch", op->name);
+        tests[count] = (struct CMUnitTest){.name = name[count],
+                                           .test_func = equals_torch,
+                                           .teardown_func = fixture_free,
+                                           .initial_state = (void *)op};
+    }
+    tests[count++] = (struct CMUnitTest)cmocka_unit_test(every_folder_has_its_operation);
+    return _cmocka_run_group_tests("ops/golden " REAL_NAME, tests, count, NULL, NULL);
 }
