@@ -42,16 +42,14 @@ int tokenizer_json(json_t **json, const char *folder, const char *name, size_t l
     size_t length;
     if (tokenizer_file(&text, &length, folder, name, limit, err)) return -1;
     if (!text) return 0;
-    json_error_t error;
+    char *path = file_join(folder, name);
     /* Integers as reals: an unset model_max_length reads 10^30. Ids stay exact. */
-    *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
+    int status = json_parse(json, path, text, length, JSON_DECODE_INT_AS_REAL, err);
+    if (!status && !json_is_object(*json))
+        status = err_set(err, "%s: expected a JSON object", path);
     free(text);
-    if (json_is_object(*json)) return 0;
-    if (*json)
-        err_set(err, "%s/%s: expected a JSON object", folder, name);
-    else
-        err_set(err, "%s/%s:%d:%d: not JSON: %s", folder, name, error.line, error.column,
-                error.text);
+    free(path);
+    if (!status) return 0;
     json_decref(*json);
     *json = NULL;
     return -1;
@@ -265,10 +263,11 @@ static int read_settings(tokenizer_config_t *config, const json_t *settings, con
     return 0;
 }
 
-static int read_all(tokenizer_config_t *config, const json_t *settings, const json_t *map,
+static int read_all(tokenizer_config_t *config, json_t *settings, const json_t *map,
                     const json_t *file, const json_t *whole, const char *folder, err_t *err) {
     char where[600];
     snprintf(where, sizeof where, "%.500s/" CONFIG_FILE, folder);
+    json_node_t node = {.path = where, .value = settings};
     const json_t *decoder = json_object_get(settings, "added_tokens_decoder");
     int status = decoder ? read_decoder(config, decoder, where, err)
                          : read_added(config, map, whole, file, folder, err);
@@ -281,7 +280,7 @@ static int read_all(tokenizer_config_t *config, const json_t *settings, const js
         read_extra(config, settings, "extra_special_tokens", numbered, where, err) ||
         read_extra(config, map, "additional_special_tokens", numbered, where, err) ||
         read_settings(config, settings, where, err) ||
-        config_keys_check(settings, config_keys_tokenizer, where, config->unknown_keys, err))
+        config_keys_check(node, config_keys_tokenizer, config->unknown_keys, err))
         return -1;
     return 0;
 }

@@ -8,7 +8,7 @@
 #include "io/file.h"
 #include "io/marks.h"
 #include "io/synth.h"
-#include "model/config.h"
+#include "model/config_keys.h"
 #include "pipeline/pipeline.h"
 
 static bool ends_with(const char *text, const char *ending) {
@@ -41,14 +41,15 @@ static int check_index(const char *folder, char scheduler[SHOWN_TEXT], notes_t *
                        "or a single-file checkpoint, FILE.safetensors (convert others with "
                        "diffusers: from_single_file, save_pretrained).",
                        folder);
-    config_t *index;
-    if (config_open(&index, folder, "model_index.json", err)) return -1;
+    json_file_t *index;
     char unknown[CONFIG_UNKNOWN];
-    config_keys(index, config_keys_index, unknown);
+    if (config_open(&index, folder, "model_index.json", config_keys_index, unknown, err)) return -1;
     note_unknown(notes, folder, "model_index.json", unknown);
-    const char *name = config_item(index, "scheduler", 1);
+    const json_t *pair = json_object_get(json_file_root(index).value, "scheduler");
+    const char *name = json_string_value(json_array_get(pair, 1));
     text_shown(scheduler, name ? name : "");
-    return config_close(index);
+    json_file_close(index);
+    return 0;
 }
 
 static int check_tokenizer(const pipeline_files_t *files, err_t *err) {
