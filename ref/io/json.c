@@ -289,8 +289,8 @@ int json_get_choice(json_node_t node, const char *key, const char *const *words,
     return choose(node, key, json_object_get(node.value, key), words, index, err);
 }
 
-int json_get_choice_or(json_node_t node, const char *key, const char *const *words,
-                       size_t fallback, size_t *index, err_t *err) {
+int json_get_choice_or(json_node_t node, const char *key, const char *const *words, size_t fallback,
+                       size_t *index, err_t *err) {
     if (!use_fallback(node, key)) return json_get_choice(node, key, words, index, err);
     *index = fallback;
     return 0;

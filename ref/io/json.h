@@ -85,8 +85,8 @@ int json_get_strings(json_node_t node, const char *key, size_t least, size_t mos
 /* One of `words`, a list that NULL ends, and a list of `count` such words; *index is which. */
 int json_get_choice(json_node_t node, const char *key, const char *const *words, size_t *index,
                     err_t *err);
-int json_get_choice_or(json_node_t node, const char *key, const char *const *words,
-                       size_t fallback, size_t *index, err_t *err);
+int json_get_choice_or(json_node_t node, const char *key, const char *const *words, size_t fallback,
+                       size_t *index, err_t *err);
 int json_get_choices(json_node_t node, const char *key, const char *const *words, size_t count,
                      size_t *index, err_t *err);
 

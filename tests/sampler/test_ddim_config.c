@@ -172,7 +172,8 @@ static void refused(void **state) {
         {HEAD "\"beta_end\": 1}", "beta_end: expected a number above 0 and below 1, found 1"},
         {HEAD "\"beta_end\": -0.1}", "beta_end: expected"},
         {HEAD "\"beta_schedule\": \"cosine\"}",
-         "beta_schedule: expected one of linear, scaled_linear, squaredcos_cap_v2, found \"cosine\""},
+         "beta_schedule: expected one of linear, scaled_linear, squaredcos_cap_v2, found "
+         "\"cosine\""},
         {HEAD "\"beta_schedule\": 3}", "beta_schedule: expected a string, found 3"},
         {HEAD "\"timestep_spacing\": \"karras\"}",
          "timestep_spacing: expected one of leading, trailing, linspace, found \"karras\""},
