@@ -20,9 +20,6 @@ typedef struct {
     const size_t *index;
 } truths_t;
 
-/* Whether a tap is what goes into a module, NAME.in, and no row. */
-bool compare_is_input(const char *name);
-
 /* Fill candidate_* of the rows, extras and what they are meant to be, compared and budget. source[row]: the
  * candidate's index, or SIZE_MAX. */
 int compare_match(compare_result_t *result, trace_file_t *candidate,

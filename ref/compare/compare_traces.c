@@ -8,6 +8,7 @@
 
 #include "compare/compare_internal.h"
 #include "compare/units.h"
+#include "core/tap_name.h"
 
 /* The unit of a tap whose error in float32 is known: proportional to the roundoff of the type. */
 static double compare_scale(double peer_rms, double truth_rms, budget_t budget) {
@@ -25,7 +26,7 @@ static void rows_of_trace(compare_result_t *r, trace_file_t *reference, const ch
     r->row = xcalloc(trace_file_count(reference) + 1, sizeof *r->row);
     for (size_t i = 0; i < trace_file_count(reference); i++) {
         const trace_entry_t *entry = trace_file_at(reference, i);
-        if (compare_is_input(entry->name) || (filter && !name_matches(filter, entry->name)))
+        if (tap_name_is_input(entry->name) || (filter && !name_matches(filter, entry->name)))
             continue;
         index[r->rows] = i;
         r->row[r->rows++] = (compare_row_t){.name = xstrdup(entry->name), .shape = entry->shape};

@@ -5,16 +5,12 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/tap_name.h"
 #include "io/file.h"
 #include "io/marks.h"
 #include "io/synth.h"
 #include "model/config_keys.h"
 #include "pipeline/pipeline.h"
-
-static bool ends_with(const char *text, const char *ending) {
-    size_t length = strlen(text), part = strlen(ending);
-    return part <= length && strcmp(text + length - part, ending) == 0;
-}
 
 static void note_unknown(notes_t *notes, const char *folder, const char *file, const char *keys) {
     if (*keys)
@@ -27,7 +23,7 @@ static int check_index(const char *folder, char scheduler[SHOWN_TEXT], notes_t *
     struct stat info;
     synth_spec_t spec;
     const char *part;
-    bool made = synth_is(folder), single = !made && ends_with(folder, ".safetensors");
+    bool made = synth_is(folder), single = !made && text_ends(folder, ".safetensors");
     if (made && synth_parse(&spec, SYNTH_MODEL, folder, &part, err)) return -1;
     if (made && (*part || strchr(folder, '/') || spec.names))
         return err_set(err, "%s: expected a whole model, as synth:sd15", folder);
@@ -53,7 +49,7 @@ static int check_index(const char *folder, char scheduler[SHOWN_TEXT], notes_t *
 }
 
 static int check_tokenizer(const pipeline_files_t *files, err_t *err) {
-    if (files->tokenizer || synth_is(files->folder) || !ends_with(files->folder, ".safetensors"))
+    if (files->tokenizer || synth_is(files->folder) || !text_ends(files->folder, ".safetensors"))
         return 0;
     struct stat info;
     if (stat(files->folder, &info) || S_ISDIR(info.st_mode)) return 0;
@@ -155,7 +151,7 @@ static int apply_zero_snr(pipeline_t *p, const marks_t *m, bool single, err_t *e
 static int apply_marks(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     const char *folder = files->folder;
     marks_t m;
-    bool single = !synth_is(folder) && ends_with(folder, ".safetensors") && file_exists(folder);
+    bool single = !synth_is(folder) && text_ends(folder, ".safetensors") && file_exists(folder);
     if (single) p->scheduler.taken[0] = p->scheduler.defaults[0] = '\0'; /* there is no such file */
     if (marks_read(&m, unet_weights(p->unet), err) || apply_prediction(p, &m, single, err) ||
         apply_zero_snr(p, &m, single, err))
@@ -267,7 +263,7 @@ const block_t *pipeline_block(const pipeline_t *p, const char *name) {
 const module_t *pipeline_module(const pipeline_t *p, const char *name) {
     modules_t sets[] = {text_encoder_modules(p->text_encoder), unet_modules(p->unet),
                         vae_modules(p->vae)};
-    if (strncmp(name, "step.", 5) == 0 && strchr(name, '/')) name = strchr(name, '/') + 1;
+    name += tap_step_length(name);
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
         for (size_t i = 0; i < sets[s].count; i++)
             if (strcmp(sets[s].module[i].name, name) == 0) return &sets[s].module[i];
