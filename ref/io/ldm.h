@@ -1,6 +1,6 @@
 /* ldm.h - single-file LDM checkpoints: Stable Diffusion v1.x as its first authors saved it.
  *
- * One safetensors file holds all components under names of its own; a path into it,
+ * One safetensors file holds all components under names of its own (ldm_names.h); a path into it,
  * "FILE.safetensors/unet", stands for a component's folder. Such a file has no configurations:
  * those of SD v1.5 are assumed (synth.h has them), and the shapes of its tensors are held against
  * them. */
@@ -14,17 +14,6 @@
 /* "PATH.safetensors/REST" whose first part is a regular file: true, *file in fresh memory and
  * *rest in path. */
 bool ldm_split(const char *path, char **file, const char **rest);
-
-/* The name that a parameter of a component ("unet", "vae", "text_encoder") has in such a file:
- *   unet  down_blocks.0.resnets.1.conv1.weight
- *                                      -> model.diffusion_model.input_blocks.2.0.in_layers.2.weight
- *   vae   decoder.up_blocks.0.resnets.0.conv_shortcut.bias
- *                                      -> first_stage_model.decoder.up.3.block.0.nin_shortcut.bias
- * Blocks are those of four levels with two ResNets each. Fresh memory; NULL for a name it has none
- * for. */
-char *ldm_name(const char *component, const char *name);
-/* What every name of the component starts with: "first_stage_model." */
-const char *ldm_prefix(const char *component);
 
 /* Does a name belong to a component, or to what such files hold besides and no run needs: averaged weights
  * (model_ema.), the tables of the schedule, marks (marks.h)? */

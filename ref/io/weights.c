@@ -9,6 +9,7 @@
 
 #include "io/file.h"
 #include "io/ldm.h"
+#include "io/ldm_names.h"
 #include "io/weights_internal.h"
 
 const char *weights_path(const weights_t *weights) {
@@ -70,7 +71,7 @@ static bool find_aliased(const weights_t *weights, const char *name, int depth,
 }
 
 static bool find_ldm(const weights_t *weights, const char *name, weight_place_t *place) {
-    char *saved = ldm_name(weights->component, name);
+    char *saved = ldm_name(&ldm_layout_v1, weights->component, name);
     bool found = saved && find_saved(weights, saved, place);
     free(saved);
     return found;
@@ -149,8 +150,8 @@ static weight_state_t state_of(const weights_t *weights, size_t file, size_t ind
     if (weights->taken[file][index]) return WEIGHT_TAKEN;
     const char *name = st_at(weights->files[file], index)->name;
     if (weights->ldm) {
-        size_t prefix = strlen(ldm_prefix(weights->component));
-        if (strncmp(name, ldm_prefix(weights->component), prefix) != 0)
+        size_t prefix = strlen(ldm_prefix(&ldm_layout_v1, weights->component));
+        if (strncmp(name, ldm_prefix(&ldm_layout_v1, weights->component), prefix) != 0)
             return ldm_is_known(name) ? WEIGHT_IGNORED : WEIGHT_LEFT_OVER;
         name += prefix;
     }

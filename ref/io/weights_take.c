@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "io/file.h"
-#include "io/ldm.h"
+#include "io/ldm_names.h"
 #include "io/weights_internal.h"
 
 /* ---- owned memory ---------------------------------------------------------------------------- */
@@ -122,7 +122,7 @@ static const st_tensor_t *claim(weights_t *weights, const char *name, shape_t ex
     shape_text(want, expected);
     const st_tensor_t *tensor = weights_find(weights, name, place);
     if (!tensor) {
-        char *saved = weights->ldm ? ldm_name(weights->component, name) : NULL;
+        char *saved = weights->ldm ? ldm_name(&ldm_layout_v1, weights->component, name) : NULL;
         refuse_missing(weights, text_shown(shown, saved ? saved : name), want, err);
         free(saved);
         return NULL;
