@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "io/file.h"
+#include "io/source.h"
 
 static const char command[] = "tokenize";
 
@@ -168,8 +169,8 @@ int cli_tokenize(int argc, char **argv) {
     options_t o;
     int usage = parse(&o, argc, argv);
     if (usage >= 0) return usage;
-    char *index = file_join(o.folder, "model_index.json");
-    char *folder = file_join(o.folder, file_exists(index) ? "tokenizer" : ".");
+    bool whole = source_has(o.folder, "model_index.json");
+    char *folder = file_join(o.folder, whole ? "tokenizer" : ".");
     err_t err;
     tokenizer_t *tok;
     int status = tokenizer_open(&tok, folder, &err);
@@ -177,7 +178,6 @@ int cli_tokenize(int argc, char **argv) {
         status = run(&o, tok, &err);
         tokenizer_close(tok);
     }
-    free(index);
     free(folder);
     return status ? cli_input_error(command, &err) : 0;
 }

@@ -138,7 +138,7 @@ static int weigh_rows(comparison_t *c) {
             m->truth_rms = rms_of_truth(c, i);
             continue;
         }
-        source_t truth = {read_truth, c, i};
+        truth_t truth = {read_truth, c, i};
         if (compare_tensors(row, c->candidate, m->source, &truth, budget_unit(c->result->budget),
                             c->err))
             return -1;

@@ -40,7 +40,7 @@ static int peer_error(trace_file_t *peer, trace_file_t *reference, size_t index,
     size_t at = peer ? trace_file_find(peer, name) : SIZE_MAX;
     if (at == SIZE_MAX || !shape_equal(trace_file_at(peer, at)->shape, shape)) return 0;
     compare_row_t row = {.name = name, .shape = shape};
-    source_t truth = {read_trace, reference, index};
+    truth_t truth = {read_trace, reference, index};
     if (compare_tensors(&row, peer, at, &truth, 0x1p-24, err)) return -1;
     *rms = row.cumulative.rms;
     return 0;
@@ -76,7 +76,7 @@ static int weigh_traces(compare_result_t *r, trace_file_t *reference, trace_file
     for (size_t i = 0; i < r->rows; i++) {
         compare_row_t *row = &r->row[i];
         if (!row->candidate_name || !shape_equal(row->shape, row->candidate_shape)) continue;
-        source_t truth = {read_trace, reference, index[i]};
+        truth_t truth = {read_trace, reference, index[i]};
         if (compare_tensors(row, candidate, source[i], &truth, unit, err) ||
             peer_error(peer, reference, index[i], row->name, row->shape, &row->peer_rms, err))
             return -1;

@@ -13,8 +13,6 @@ struct json_file {
     json_t *root;
 };
 
-static const size_t file_limit = 64u << 20;
-
 int json_parse(json_t **value, const char *path, const char *text, size_t bytes, size_t flags,
                err_t *err) {
     json_error_t where;
@@ -25,20 +23,26 @@ int json_parse(json_t **value, const char *path, const char *text, size_t bytes,
                    bytes ? text_shown(shown, where.text) : "the file is empty");
 }
 
-int json_file_open(json_file_t **file, const char *path, err_t *err) {
-    *file = NULL;
-    char *text;
-    size_t bytes;
+int json_file_parse(json_file_t **file, const char *path, const char *text, size_t bytes,
+                    err_t *err) {
     json_t *root;
-    if (file_read(path, file_limit, &text, &bytes, err) != 0) return -1;
-    int status = json_parse(&root, path, text, bytes, JSON_DECODE_ANY, err);
-    free(text);
-    if (status) return -1;
+    *file = NULL;
+    if (json_parse(&root, path, text, bytes, JSON_DECODE_ANY, err)) return -1;
     json_file_t *opened = xcalloc(1, sizeof *opened);
     opened->path = xstrdup(path);
     opened->root = root;
     *file = opened;
     return 0;
+}
+
+int json_file_open(json_file_t **file, const char *path, err_t *err) {
+    char *text;
+    size_t bytes;
+    *file = NULL;
+    if (file_read(path, JSON_FILE_MAX, &text, &bytes, err)) return -1;
+    int status = json_file_parse(file, path, text, bytes, err);
+    free(text);
+    return status;
 }
 
 void json_file_close(json_file_t *file) {

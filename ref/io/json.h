@@ -34,9 +34,12 @@ typedef struct {
 int json_parse(json_t **value, const char *path, const char *text, size_t bytes, size_t flags,
                err_t *err);
 
-/* Parse a file of at most 64 MiB: any JSON value, no duplicate keys. Errors carry
- * FILE:LINE:COLUMN. */
+/* Parse a file of at most JSON_FILE_MAX bytes: any JSON value, no duplicate keys. */
+#define JSON_FILE_MAX ((size_t)64 << 20)
 int json_file_open(json_file_t **file, const char *path, err_t *err);
+/* The same of a text that was read from `path`. */
+int json_file_parse(json_file_t **file, const char *path, const char *text, size_t bytes,
+                    err_t *err);
 void json_file_close(json_file_t *file);
 /* The root; may be of any type, json_get_* refuse when it is not an object. */
 json_node_t json_file_root(const json_file_t *file);

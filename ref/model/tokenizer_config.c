@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/source.h"
 
 enum { SMALL_FILE_MAX = 4 << 20 };
 
@@ -26,21 +27,11 @@ enum { CLIP_MAX_LENGTH = 77 };
 
 /* ---- files ----------------------------------------------------------------------------- */
 
-int tokenizer_file(char **text, size_t *length, const char *folder, const char *name, size_t limit,
-                   err_t *err) {
-    *text = NULL;
-    *length = 0;
-    char *path = file_join(folder, name);
-    int status = file_exists(path) ? file_read(path, limit, text, length, err) : 0;
-    free(path);
-    return status;
-}
-
 int tokenizer_json(json_t **json, const char *folder, const char *name, size_t limit, err_t *err) {
     *json = NULL;
     char *text;
     size_t length;
-    if (tokenizer_file(&text, &length, folder, name, limit, err)) return -1;
+    if (source_read(folder, name, limit, &text, &length, err)) return -1;
     if (!text) return 0;
     char *path = file_join(folder, name);
     /* Integers as reals: an unset model_max_length reads 10^30. Ids stay exact. */

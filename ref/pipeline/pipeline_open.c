@@ -1,14 +1,12 @@
 /* pipeline_open.c - loading a model folder and its experts; see pipeline.h. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "core/tap_name.h"
 #include "io/file.h"
 #include "io/marks.h"
-#include "io/synth.h"
+#include "io/source.h"
 #include "model/config_keys.h"
 #include "pipeline/pipeline.h"
 
@@ -20,25 +18,9 @@ static void note_unknown(notes_t *notes, const char *folder, const char *file, c
 
 /* A pipeline folder is known by its model_index.json. `scheduler` gets the class that it names, or "". */
 static int check_index(const char *folder, char scheduler[SHOWN_TEXT], notes_t *notes, err_t *err) {
-    struct stat info;
-    synth_spec_t spec;
-    const char *part;
-    bool made = synth_is(folder), single = !made && text_ends(folder, ".safetensors");
-    if (made && synth_parse(&spec, SYNTH_MODEL, folder, &part, err)) return -1;
-    if (made && (*part || strchr(folder, '/') || spec.names))
-        return err_set(err, "%s: expected a whole model, as synth:sd15", folder);
-    if (!made && stat(folder, &info))
-        return err_set(err, "%s: %s. --model takes a diffusers pipeline folder.", folder,
-                       strerror(errno));
-    single = single && S_ISREG(info.st_mode);
-    if (!made && !single && !S_ISDIR(info.st_mode))
-        return err_set(err,
-                       "%s: not a folder. --model takes a diffusers pipeline folder "
-                       "or a single-file checkpoint, FILE.safetensors (convert others with "
-                       "diffusers: from_single_file, save_pretrained).",
-                       folder);
     json_file_t *index;
     char unknown[CONFIG_UNKNOWN];
+    if (source_check(folder, err)) return -1;
     if (config_open(&index, folder, "model_index.json", config_keys_index, unknown, err)) return -1;
     note_unknown(notes, folder, "model_index.json", unknown);
     const json_t *pair = json_object_get(json_file_root(index).value, "scheduler");
@@ -49,10 +31,7 @@ static int check_index(const char *folder, char scheduler[SHOWN_TEXT], notes_t *
 }
 
 static int check_tokenizer(const pipeline_files_t *files, err_t *err) {
-    if (files->tokenizer || synth_is(files->folder) || !text_ends(files->folder, ".safetensors"))
-        return 0;
-    struct stat info;
-    if (stat(files->folder, &info) || S_ISDIR(info.st_mode)) return 0;
+    if (files->tokenizer || !source_is_single(files->folder)) return 0;
     return err_set(
         err,
         "%s: a single-file checkpoint has no tokenizer: name one with --tokenizer FOLDER "
@@ -149,9 +128,8 @@ static int apply_zero_snr(pipeline_t *p, const marks_t *m, bool single, err_t *e
 }
 
 static int apply_marks(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
-    const char *folder = files->folder;
     marks_t m;
-    bool single = !synth_is(folder) && text_ends(folder, ".safetensors") && file_exists(folder);
+    bool single = source_is_single(files->folder);
     if (single) p->scheduler.taken[0] = p->scheduler.defaults[0] = '\0'; /* there is no such file */
     if (marks_read(&m, unet_weights(p->unet), err) || apply_prediction(p, &m, single, err) ||
         apply_zero_snr(p, &m, single, err))

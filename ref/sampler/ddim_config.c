@@ -7,6 +7,7 @@
 
 #include "io/file.h"
 #include "io/json.h"
+#include "io/source.h"
 
 const ddim_config_t ddim_config_authors = {
     .num_train_timesteps = 1000,
@@ -189,7 +190,11 @@ bool ddim_is_class(const char *name) {
 
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err) {
     json_file_t *file;
-    if (json_file_open(&file, path, err)) return -1;
+    const char *slash = strrchr(path, '/');
+    char *folder = xasprintf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
+    int status = source_json(&file, folder, slash ? slash + 1 : path, err);
+    free(folder);
+    if (status) return -1;
     json_node_t node = json_file_root(file);
     ddim_config_t read = ddim_config_diffusers;
     /* The class first: a flow-matching scheduler's file lacks the numbers, too. */
