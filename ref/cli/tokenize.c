@@ -169,8 +169,8 @@ int cli_tokenize(int argc, char **argv) {
     options_t o;
     int usage = parse(&o, argc, argv);
     if (usage >= 0) return usage;
-    bool whole = source_has(o.folder, "model_index.json");
-    char *folder = file_join(o.folder, whole ? "tokenizer" : ".");
+    char *index = file_join(o.folder, "model_index.json");
+    char *folder = file_join(o.folder, source_has(index) ? "tokenizer" : ".");
     err_t err;
     tokenizer_t *tok;
     int status = tokenizer_open(&tok, folder, &err);
@@ -178,6 +178,7 @@ int cli_tokenize(int argc, char **argv) {
         status = run(&o, tok, &err);
         tokenizer_close(tok);
     }
+    free(index);
     free(folder);
     return status ? cli_input_error(command, &err) : 0;
 }

@@ -213,11 +213,12 @@ int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
 
 /* A run whose model is a folder, or made by formula: that may take minutes, and is not run unasked. */
 static void peek_model(const char *folder, const char *model, char reason[GOLDEN_REASON]) {
-    char *path = source_path(folder, model);
+    char *path = source_path(folder, model), *index = file_join(path, "model_index.json");
     if (source_is_formula(model))
         snprintf(reason, GOLDEN_REASON, "a full-size fingerprint: name the folder itself");
-    else if (!source_has(path, "model_index.json"))
+    else if (!source_has(index))
         snprintf(reason, GOLDEN_REASON, "its model is no pipeline (model_index.json)");
+    free(index);
     free(path);
 }
 

@@ -9,21 +9,17 @@
 
 #include "core/err.h"
 
-const ldm_layout_t ldm_layout_v1 = {4,
-                                    2,
-                                    {1, 1, 1, 0},
-                                    4,
-                                    2,
-                                    {{"unet", "model.diffusion_model."},
-                                     {"vae", "first_stage_model."},
-                                     {"text_encoder", "cond_stage_model.transformer."}}};
+#define UNET_AND_VAE                                                                               \
+    {"unet", "model.diffusion_model."}, {                                                          \
+        "vae", "first_stage_model."                                                                \
+    }
+
+const ldm_layout_t ldm_layout_v1 = {
+    4, 2, {1, 1, 1, 0}, {UNET_AND_VAE, {"text_encoder", "cond_stage_model.transformer."}}};
 const ldm_layout_t ldm_layout_xl = {3,
                                     2,
                                     {0, 2, 10},
-                                    4,
-                                    2,
-                                    {{"unet", "model.diffusion_model."},
-                                     {"vae", "first_stage_model."},
+                                    {UNET_AND_VAE,
                                      {"text_encoder", "conditioner.embedders.0.transformer."},
                                      {"text_encoder_2", "conditioner.embedders.1.model."}}};
 
@@ -148,15 +144,18 @@ static void unet(search_t *s, const ldm_layout_t *l) {
 
 /* ---- the VAE ------------------------------------------------------------------------------------- */
 
-static void vae_half(search_t *s, const ldm_layout_t *l, const char *half, bool decoder) {
+/* The same in every model: four levels, two ResNets in each of the encoder's and three of the decoder's. */
+enum { VAE_LEVELS = 4, VAE_LAYERS = 2 };
+
+static void vae_half(search_t *s, const char *half, bool decoder) {
     static const pair_t middle[] = {{"mid_block.resnets.0", "mid.block_1"},
                                     {"mid_block.resnets.1", "mid.block_2"},
                                     {"mid_block.attentions.0", "mid.attn_1"}};
     const char *side = decoder ? "up" : "down";
     char ours[64], theirs[64];
-    for (size_t i = 0; i < l->vae_levels; i++) {
-        size_t number = decoder ? l->vae_levels - 1 - i : i;
-        for (size_t k = 0; k < l->vae_layers + decoder; k++) {
+    for (size_t i = 0; i < VAE_LEVELS; i++) {
+        size_t number = decoder ? VAE_LEVELS - 1 - i : i;
+        for (size_t k = 0; k < VAE_LAYERS + (size_t)decoder; k++) {
             snprintf(ours, sizeof ours, "%s.%s_blocks.%zu.resnets.%zu", half, side, i, k);
             snprintf(theirs, sizeof theirs, "%s.%s.%zu.block.%zu", half, side, number, k);
             row(s, ours, theirs, vae_resnet);
@@ -172,7 +171,7 @@ static void vae_half(search_t *s, const ldm_layout_t *l, const char *half, bool 
     }
 }
 
-static void vae(search_t *s, const ldm_layout_t *l) {
+static void vae(search_t *s) {
     static const pair_t ends[] = {{"decoder.conv_norm_out", "decoder.norm_out"},
                                   {"encoder.conv_norm_out", "encoder.norm_out"},
                                   {"decoder.conv_in", "decoder.conv_in"},
@@ -181,8 +180,8 @@ static void vae(search_t *s, const ldm_layout_t *l) {
                                   {"encoder.conv_out", "encoder.conv_out"},
                                   {"post_quant_conv", "post_quant_conv"},
                                   {"quant_conv", "quant_conv"}};
-    vae_half(s, l, "encoder", false);
-    vae_half(s, l, "decoder", true);
+    vae_half(s, "encoder", false);
+    vae_half(s, "decoder", true);
     ROWS(s, ends, same);
     row_of_container(s, "decoder.mid_block", "decoder.mid");
     row_of_container(s, "encoder.mid_block", "encoder.mid");
@@ -198,7 +197,7 @@ static char *translate(const ldm_layout_t *layout, const char *component, const 
     if (strcmp(component, "unet") == 0)
         unet(&s, layout);
     else if (strcmp(component, "vae") == 0)
-        vae(&s, layout);
+        vae(&s);
     else
         return xstrdup(name);
     return s.found;

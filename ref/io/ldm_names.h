@@ -17,9 +17,8 @@
 enum { LDM_LEVELS = 4, LDM_COMPONENTS = 4 };
 
 typedef struct {
-    size_t levels, layers;         /* of the UNet: levels, ResNets in a down block */
-    size_t depth[LDM_LEVELS];      /* transformer blocks of an attention; 0: the level has none */
-    size_t vae_levels, vae_layers; /* ResNets in a block of the encoder */
+    size_t levels, layers;    /* of the UNet; ResNets in a down block */
+    size_t depth[LDM_LEVELS]; /* transformer blocks of an attention; 0: the level has none */
     struct {
         const char *component, *prefix; /* "vae", "first_stage_model."; NULL behind the last */
     } component[LDM_COMPONENTS];

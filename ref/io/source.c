@@ -52,26 +52,25 @@ int source_check(const char *path, err_t *err) {
 
 /* ---- texts -------------------------------------------------------------------------------------- */
 
-int source_read(const char *folder, const char *name, size_t limit, char **text, size_t *bytes,
-                err_t *err) {
+int source_read(const char *path, size_t limit, char **text, size_t *bytes, err_t *err) {
     *text = NULL;
     *bytes = 0;
-    return class_of(folder)->read(folder, name, limit, text, bytes, err);
+    return class_of(path)->read(path, limit, text, bytes, err);
 }
 
-bool source_has(const char *folder, const char *name) {
+bool source_has(const char *path) {
     char *text;
     size_t bytes;
-    bool there = source_read(folder, name, SIZE_MAX, &text, &bytes, NULL) == 0 && text;
+    bool there = source_read(path, SIZE_MAX, &text, &bytes, NULL) == 0 && text;
     free(text);
     return there;
 }
 
-int source_json(json_file_t **file, const char *folder, const char *name, err_t *err) {
-    char *text, *path = file_join(folder, name);
+int source_json(json_file_t **file, const char *path, err_t *err) {
+    char *text;
     size_t bytes;
     *file = NULL;
-    int status = source_read(folder, name, JSON_FILE_MAX, &text, &bytes, err);
+    int status = source_read(path, JSON_FILE_MAX, &text, &bytes, err);
     if (!status && !text) { /* opening it says why */
         err_t why;
         file_read(path, 0, &text, &bytes, &why);
@@ -79,7 +78,6 @@ int source_json(json_file_t **file, const char *folder, const char *name, err_t 
     }
     if (!status) status = json_file_parse(file, path, text, bytes, err);
     free(text);
-    free(path);
     return status;
 }
 

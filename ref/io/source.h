@@ -31,13 +31,12 @@ int source_check(const char *path, err_t *err);
 
 /* ---- texts -------------------------------------------------------------------------------------- */
 
-/* FOLDER/NAME, of at most `limit` bytes, with a NUL after them. *text is fresh memory; NULL, and no error,
- * when there is no such file. Returns 0, or -1 and err. */
-int source_read(const char *folder, const char *name, size_t limit, char **text, size_t *bytes,
-                err_t *err);
-bool source_has(const char *folder, const char *name);
+/* A file of at most `limit` bytes, "FOLDER/NAME", with a NUL after them. *text is fresh memory; NULL, and no
+ * error, when there is no such file. Returns 0, or -1 and err. */
+int source_read(const char *path, size_t limit, char **text, size_t *bytes, err_t *err);
+bool source_has(const char *path);
 /* The same as JSON (json_file_open); a file that is not there is an error. */
-int source_json(json_file_t **file, const char *folder, const char *name, err_t *err);
+int source_json(json_file_t **file, const char *path, err_t *err);
 
 /* ---- tensors ------------------------------------------------------------------------------------ */
 
@@ -49,8 +48,6 @@ int source_open(source_t **source, const char *folder, const char *stem, err_t *
 typedef enum { SOURCE_EXPERT, SOURCE_GATES } source_part_t;
 int source_open_part(source_t **source, const char *path, source_part_t part, const char *name,
                      err_t *err);
-/* One file. */
-int source_open_file(source_t **source, const char *path, err_t *err);
 void source_close(source_t *source);
 
 typedef struct {
@@ -66,21 +63,22 @@ enum { SOURCE_OPEN_SHAPE = -1 };
 
 typedef enum { SOURCE_OWN, SOURCE_OTHERS, SOURCE_STRANGE } source_owner_t;
 
-/* An implementation. `numbers` may be called by several threads. The four before `close` may be NULL: pages
- * stay, names are those asked for, all tensors are the component's own, there is no metadata. */
+/* An implementation. `numbers` may be called by several threads. The five at the end may be NULL: a tensor is
+ * there when it is found, pages stay, names are those asked for, all tensors are the component's own, there is
+ * no metadata. */
 typedef struct {
-    int (*read)(const char *folder, const char *name, size_t limit, char **text, size_t *bytes,
-                err_t *err);
+    int (*read)(const char *path, size_t limit, char **text, size_t *bytes, err_t *err);
     int (*open)(source_t **source, const char *folder, const char *stem, err_t *err);
-    /* Whether there is a tensor of that name. *shape is its own; of a formula's, where the model chooses it,
-     * ndim is SOURCE_OPEN_SHAPE, and a dimension that the model chooses is 0. */
-    bool (*has)(const source_t *source, const char *name, shape_t *shape);
     /* Its index, or SOURCE_NONE. A formula's tensor takes the shape, and is listed from then on. */
     size_t (*find)(source_t *source, const char *name, shape_t shape);
     size_t (*count)(const source_t *source);
     source_tensor_t (*at)(const source_t *source, size_t index);
     /* out (count) = the numbers from the flat index `first` on. */
     void (*numbers)(const source_t *source, size_t index, size_t first, size_t count, real_t *out);
+    void (*close)(source_t *source);
+    /* Whether there is a tensor of that name, for those that take their shape from who asks. *shape is its
+     * own; ndim is SOURCE_OPEN_SHAPE where the model chooses it, a dimension is 0 where it chooses that. */
+    bool (*has)(const source_t *source, const char *name, shape_t *shape);
     /* Pages of the tensor, or with SOURCE_NONE of all, may leave memory. */
     void (*forget)(const source_t *source, size_t index);
     /* The name that a tensor has in the file, for messages; fresh memory, or NULL. */
@@ -89,7 +87,6 @@ typedef struct {
     source_owner_t (*owner)(const source_t *source, const char *saved, const char **own);
     void (*metadata)(const source_t *source,
                      void (*visit)(void *who, const char *key, const char *value), void *who);
-    void (*close)(source_t *source);
 } source_class_t;
 
 struct source {

@@ -9,12 +9,8 @@
 
 enum { SHARDS = 4096 };
 
-static int read_text(const char *folder, const char *name, size_t limit, char **text, size_t *bytes,
-                     err_t *err) {
-    char *path = file_join(folder, name);
-    int status = file_exists(path) ? file_read(path, limit, text, bytes, err) : 0;
-    free(path);
-    return status;
+static int read_text(const char *path, size_t limit, char **text, size_t *bytes, err_t *err) {
+    return file_exists(path) ? file_read(path, limit, text, bytes, err) : 0;
 }
 
 /* ---- tensors in files --------------------------------------------------------------------------- */
@@ -39,17 +35,6 @@ size_t source_files_find(source_t *source, const char *name, shape_t shape) {
         if (tensor) return first + (size_t)(tensor - st_at(f->file[i], 0));
     }
     return SOURCE_NONE;
-}
-
-bool source_files_has(const source_t *source, const char *name, shape_t *shape) {
-    const source_files_t *f = files_of(source);
-    for (size_t i = 0; i < f->files; i++) {
-        const st_tensor_t *tensor = st_find(f->file[i], name);
-        if (!tensor) continue;
-        *shape = tensor->shape;
-        return true;
-    }
-    return false;
 }
 
 size_t source_files_count(const source_t *source) {
@@ -245,7 +230,6 @@ static int open_tensors(source_t **source, const char *folder, const char *stem,
 
 const source_class_t source_folder = {.read = read_text,
                                       .open = open_tensors,
-                                      .has = source_files_has,
                                       .find = source_files_find,
                                       .count = source_files_count,
                                       .at = source_files_at,

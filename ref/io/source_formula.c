@@ -17,14 +17,11 @@ typedef struct {
     size_t count, room;
 } formula_t;
 
-static int read_text(const char *folder, const char *name, size_t limit, char **text, size_t *bytes,
-                     err_t *err) {
-    char *path = xasprintf("%s/%s", folder, name);
-    int status = synth_file(text, path, err);
-    if (!status && *text) *bytes = strlen(*text);
+static int read_text(const char *path, size_t limit, char **text, size_t *bytes, err_t *err) {
     (void)limit;
-    free(path);
-    return status;
+    if (synth_file(text, path, err)) return -1;
+    if (*text) *bytes = strlen(*text);
+    return 0;
 }
 
 /* An expert has the tensors of mole_file.h; whatever else is asked for, a model has. */

@@ -57,20 +57,19 @@ static int read_made(const st_file_t *file, const char *path, const char *rest, 
                    shape_text(found, conv->shape));
 }
 
-static int read_text(const char *folder, const char *name, size_t limit, char **text, size_t *bytes,
-                     err_t *err) {
-    char *path = file_join(folder, name), *file_name;
+static int read_text(const char *path, size_t limit, char **text, size_t *bytes, err_t *err) {
+    char *name;
     const char *rest;
-    st_file_t *file = NULL;
-    bool split = source_split(path, &file_name, &rest);
-    int status = split ? st_open(&file, file_name, err) : err_set(err, "%s: no such file", path);
-    bool none = split && starts_with(rest, "tokenizer/");
-    if (!status && !none) status = read_made(file, file_name, rest, text, err);
-    if (!status && *text) *bytes = strlen(*text);
+    st_file_t *file;
     (void)limit; /* a few hundred bytes */
-    if (file) st_close(file);
-    if (split) free(file_name);
-    free(path);
+    if (!source_split(path, &name, &rest)) return err_set(err, "%s: no such file", path);
+    int status = st_open(&file, name, err);
+    if (!status) {
+        if (!starts_with(rest, "tokenizer/")) status = read_made(file, name, rest, text, err);
+        if (*text) *bytes = strlen(*text);
+        st_close(file);
+    }
+    free(name);
     return status;
 }
 
@@ -78,13 +77,6 @@ static int read_text(const char *folder, const char *name, size_t limit, char **
 
 static char *saved_name(const source_t *source, const char *name) {
     return ldm_name(layout, ((const source_files_t *)source)->component, name);
-}
-
-static bool has(const source_t *source, const char *name, shape_t *shape) {
-    char *saved = saved_name(source, name);
-    bool found = saved && source_files_has(source, saved, shape);
-    free(saved);
-    return found;
 }
 
 static size_t find(source_t *source, const char *name, shape_t shape) {
@@ -153,7 +145,6 @@ static int open_tensors(source_t **source, const char *folder, const char *stem,
 
 const source_class_t source_single = {.read = read_text,
                                       .open = open_tensors,
-                                      .has = has,
                                       .find = find,
                                       .count = source_files_count,
                                       .at = source_files_at,

@@ -33,12 +33,6 @@ int weights_open_part(weights_t **weights, const char *path, source_part_t part,
     return start(weights, source, status);
 }
 
-int weights_open_file(weights_t **weights, const char *path, err_t *err) {
-    source_t *source = NULL;
-    int status = source_open_file(&source, path, err);
-    return start(weights, source, status);
-}
-
 void weights_close(weights_t *weights) {
     if (!weights) return;
     source_close(weights->source);
@@ -93,12 +87,19 @@ static char *apply_alias(const alias_t *alias, const char *name) {
     return xasprintf("%s%s", alias->saved_part, name + part);
 }
 
+static bool has(source_t *source, const char *name, shape_t *shape) {
+    const source_class_t *class = source->class;
+    if (class->has) return class->has(source, name, shape);
+    size_t index = class->find(source, name, SHAPE0());
+    if (index != SOURCE_NONE) *shape = class->at(source, index).shape;
+    return index != SOURCE_NONE;
+}
+
 /* The name that the source has, with `depth` aliases applied one after the other (a prefix and a suffix can
  * both apply), and its shape. Fresh memory, or NULL. */
 static char *find_aliased(const weights_t *weights, const char *name, int depth, shape_t *shape) {
-    const source_t *source = weights->source;
-    if (source->class->has(source, name, shape)) return xstrdup(name);
     char *found = NULL;
+    if (has(weights->source, name, shape)) return xstrdup(name);
     for (size_t i = 0; depth > 0 && !found && i < weights->alias_count; i++) {
         char *saved = apply_alias(&weights->aliases[i], name);
         if (saved) found = find_aliased(weights, saved, depth - 1, shape);

@@ -25,11 +25,9 @@ typedef struct weights weights_t;
  * files, "diffusion_pytorch_model", "model". In a single-file checkpoint a 1x1 convolution and a linear map
  * may stand for each other, and what belongs to other components counts as ignored. 0, or -1 and err. */
 int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err);
-/* Those of an expert or of the gates. */
+/* Those of an expert or of the gates: a file, or a formula. */
 int weights_open_part(weights_t **weights, const char *path, source_part_t part, const char *name,
                       err_t *err);
-/* One file. */
-int weights_open_file(weights_t **weights, const char *path, err_t *err);
 /* Whether they have names and shapes alone: what is taken is then memory that nobody wrote to, but for a
  * leading 0, and is not to be read. */
 bool weights_names_only(const weights_t *weights);

@@ -43,15 +43,18 @@ static real_t *own(weights_t *weights, size_t count) {
 
 static int refuse_missing(const weights_t *weights, const char *name, const char *expected,
                           err_t *err) {
-    const char *near = weights_nearest(weights, name);
-    char shown[SHOWN_TEXT], hint[SHOWN_TEXT + 64];
+    const source_t *source = weights->source;
+    char shown[SHOWN_TEXT], near_shown[SHOWN_TEXT], hint[SHOWN_TEXT + 64];
+    char *saved = source->class->saved_name ? source->class->saved_name(source, name) : NULL;
+    const char *near = weights_nearest(weights, text_shown(shown, saved ? saved : name));
+    free(saved);
     if (near)
         snprintf(hint, sizeof hint, "the nearest name in the file is '%s'",
-                 text_shown(shown, near));
+                 text_shown(near_shown, near));
     else
         snprintf(hint, sizeof hint,
                  "is this the right component, and does its config.json belong to it?");
-    return err_set(err, "%s: tensor '%s' %s is missing; %s", weights_path(weights), name, expected,
+    return err_set(err, "%s: tensor '%s' %s is missing; %s", weights_path(weights), shown, expected,
                    hint);
 }
 
@@ -115,15 +118,6 @@ static bool same_but_ones(shape_t a, shape_t b) {
     return shape_equal(a, b);
 }
 
-static int refuse_absent(const weights_t *weights, const char *name, const char *want, err_t *err) {
-    const source_t *source = weights->source;
-    char shown[SHOWN_TEXT];
-    char *saved = source->class->saved_name ? source->class->saved_name(source, name) : NULL;
-    refuse_missing(weights, text_shown(shown, saved ? saved : name), want, err);
-    free(saved);
-    return -1;
-}
-
 /* The tensor of that name and shape, not yet taken, and its index; -1 and err. */
 static int claim(const weights_t *weights, const char *name, shape_t expected, size_t *index,
                  source_tensor_t *tensor, err_t *err) {
@@ -131,7 +125,7 @@ static int claim(const weights_t *weights, const char *name, shape_t expected, s
     char shown[SHOWN_TEXT], want[SHAPE_TEXT], got[SHAPE_TEXT];
     shape_text(want, expected);
     *index = weights_find(weights, name, expected);
-    if (*index == SOURCE_NONE) return refuse_absent(weights, name, want, err);
+    if (*index == SOURCE_NONE) return refuse_missing(weights, name, want, err);
     *tensor = source->class->at(source, *index);
     text_shown(shown, tensor->name);
     if (!shape_equal(tensor->shape, expected) &&

@@ -302,7 +302,7 @@ int config_keys_check(json_node_t node, const config_key_t *table, char unknown[
 int config_open(json_file_t **file, const char *folder, const char *name, const config_key_t *table,
                 char unknown[CONFIG_UNKNOWN], err_t *err) {
     char *path = file_join(folder, name);
-    int status = source_json(file, folder, name, err);
+    int status = source_json(file, path, err);
     if (!status && !json_is_object(json_file_root(*file).value))
         status = err_set(err, "%s: expected a JSON object", path);
     if (!status) status = config_keys_check(json_file_root(*file), table, unknown, err);

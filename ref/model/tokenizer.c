@@ -71,7 +71,7 @@ static int load_pair(tokenizer_t *tok, const char *folder, err_t *err) {
     tok->source = xasprintf("%s + merges.txt", vocab_path);
     int status = -1;
     if (tokenizer_json(&pieces, folder, "vocab.json", VOCAB_FILE_MAX, err) ||
-        source_read(folder, "merges.txt", VOCAB_FILE_MAX, &merges, &length, err))
+        source_read(merges_path, VOCAB_FILE_MAX, &merges, &length, err))
         ;
     else if (!pieces && !merges)
         err_set(err,

@@ -28,22 +28,20 @@ enum { CLIP_MAX_LENGTH = 77 };
 /* ---- files ----------------------------------------------------------------------------- */
 
 int tokenizer_json(json_t **json, const char *folder, const char *name, size_t limit, err_t *err) {
-    *json = NULL;
-    char *text;
+    char *text, *path = file_join(folder, name);
     size_t length;
-    if (source_read(folder, name, limit, &text, &length, err)) return -1;
-    if (!text) return 0;
-    char *path = file_join(folder, name);
+    *json = NULL;
+    int status = source_read(path, limit, &text, &length, err);
     /* Integers as reals: an unset model_max_length reads 10^30. Ids stay exact. */
-    int status = json_parse(json, path, text, length, JSON_DECODE_INT_AS_REAL, err);
-    if (!status && !json_is_object(*json))
+    if (text) status = json_parse(json, path, text, length, JSON_DECODE_INT_AS_REAL, err);
+    if (*json && !json_is_object(*json)) {
         status = err_set(err, "%s: expected a JSON object", path);
+        json_decref(*json);
+        *json = NULL;
+    }
     free(text);
     free(path);
-    if (!status) return 0;
-    json_decref(*json);
-    *json = NULL;
-    return -1;
+    return status;
 }
 
 /* ---- tokens ---------------------------------------------------------------------------- */

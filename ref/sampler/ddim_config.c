@@ -190,11 +190,7 @@ bool ddim_is_class(const char *name) {
 
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err) {
     json_file_t *file;
-    const char *slash = strrchr(path, '/');
-    char *folder = xasprintf("%.*s", slash ? (int)(slash - path) : 1, slash ? path : ".");
-    int status = source_json(&file, folder, slash ? slash + 1 : path, err);
-    free(folder);
-    if (status) return -1;
+    if (source_json(&file, path, err)) return -1;
     json_node_t node = json_file_root(file);
     ddim_config_t read = ddim_config_diffusers;
     /* The class first: a flow-matching scheduler's file lacks the numbers, too. */

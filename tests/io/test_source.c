@@ -57,19 +57,19 @@ static void texts_of_a_folder(void **state) {
     err_t err;
     char *text;
     size_t bytes;
-    const char *folder = scratch_folder(), *name = "a.json";
-    scratch_text(name, "{\"a\": 1}");
-    assert_true(source_has(folder, name));
-    assert_false(source_has(folder, "none.json"));
-    assert_int_equal(source_read(folder, name, 100, &text, &bytes, &err), 0);
+    const char *path = scratch_text("a.json", "{\"a\": 1}"), *none = scratch_path("none.json");
+    assert_true(source_has(path));
+    assert_false(source_has(none));
+    assert_int_equal(source_read(path, 100, &text, &bytes, &err), 0);
     assert_string_equal(text, "{\"a\": 1}");
     assert_int_equal(bytes, 8);
     free(text);
-    assert_int_equal(source_read(folder, name, 7, &text, &bytes, &err), -1);
+    assert_int_equal(source_read(path, 7, &text, &bytes, &err), -1);
     assert_message(&err, "a.json", "8 bytes", NULL);
     json_file_t *file;
-    assert_int_equal(source_json(&file, folder, "none.json", &err), -1);
-    assert_message(&err, "/none.json: cannot open: No such file", NULL);
+    assert_int_equal(source_json(&file, none, &err), -1);
+    assert_message(&err, "/none.json: cannot open: No such file", "model folder has this file",
+                   NULL);
 }
 
 /* A single file that is none of Stable Diffusion's has no configurations. */
@@ -82,12 +82,14 @@ static void texts_of_a_single_file(void **state) {
     float zeros[16 * 4 * 9] = {0};
     for (size_t width = 15; width <= 16; width++) {
         const char *path = scratch_path("one.safetensors");
+        const char *config = scratch_path("one.safetensors/unet/config.json");
+        const char *vocab = scratch_path("one.safetensors/tokenizer/vocab.json");
         st_writer_t *writer;
         assert_int_equal(st_writer_open(&writer, path, &err), 0);
         assert_int_equal(
             st_writer_add(writer, first, DTYPE_F32, SHAPE4(width, 4, 3, 3), zeros, &err), 0);
         assert_int_equal(st_writer_finish(writer, &err), 0);
-        int status = source_read(path, "unet/config.json", 1000, &text, &bytes, &err);
+        int status = source_read(config, 1000, &text, &bytes, &err);
         if (width == 15) {
             assert_int_equal(status, -1);
             assert_message(&err, "one.safetensors", first, "found (15, 4, 3, 3)", NULL);
@@ -97,7 +99,7 @@ static void texts_of_a_single_file(void **state) {
         assert_non_null(strstr(text, "\"block_out_channels\": [16, 32, 64, 64]"));
         assert_int_equal(bytes, strlen(text));
         free(text);
-        assert_false(source_has(path, "tokenizer/vocab.json"));
+        assert_false(source_has(vocab));
     }
 }
 

@@ -212,20 +212,21 @@ static void files_of_a_made_folder(void **state) {
     char *text;
     size_t bytes;
     for (size_t i = 0; synth_file_name(i); i++) {
-        const char *name = synth_file_name(i);
-        assert_true(source_has("synth:sd15", name));
-        assert_int_equal(source_read("synth:sd15", name, 64 << 20, &text, &bytes, &err), 0);
+        char *path = file_join("synth:sd15", synth_file_name(i));
+        assert_true(source_has(path));
+        assert_int_equal(source_read(path, 64 << 20, &text, &bytes, &err), 0);
         assert_int_equal(strlen(text), bytes);
         free(text);
+        free(path);
     }
-    assert_false(source_has("synth:sd15/unet", "weights.bin"));
-    assert_false(source_has("synth:sd16/unet", "config.json"));
-    assert_int_equal(source_read("synth:sd15", "none", 100, &text, &bytes, &err), 0);
+    assert_false(source_has("synth:sd15/unet/weights.bin"));
+    assert_false(source_has("synth:sd16/unet/config.json"));
+    assert_int_equal(source_read("synth:sd15/none", 100, &text, &bytes, &err), 0);
     assert_null(text);
     json_file_t *file;
-    assert_int_equal(source_json(&file, "synth:sd15", "none", &err), -1);
+    assert_int_equal(source_json(&file, "synth:sd15/none", &err), -1);
     assert_message(&err, "synth:sd15/none", "No such file", NULL);
-    assert_int_equal(source_json(&file, "synth:sd15/unet", "config.json", &err), 0);
+    assert_int_equal(source_json(&file, "synth:sd15/unet/config.json", &err), 0);
     json_file_close(file);
 }
 
