@@ -6,6 +6,7 @@
 
 #include "bench/measure.h"
 #include "core/err.h"
+#include "core/tap_name.h"
 
 struct profile_module {
     char *name;
@@ -25,11 +26,6 @@ static int name_is(const void *key, const void *element) {
 
 static const struct profile_module *find(const profile_t *p, const char *name) {
     return bsearch(name, p->module, p->modules, sizeof *p->module, name_is);
-}
-
-static bool ends_with(const char *text, const char *end) {
-    size_t a = strlen(text), b = strlen(end);
-    return a >= b && strcmp(text + a - b, end) == 0;
 }
 
 static profile_kind_t kind_of(const module_t *m) {
@@ -63,9 +59,9 @@ static double rows_of(view_t view) {
 
 /* q, k and v of an attention pass by in this order; with v its size is known. */
 static void see_attention(profile_t *p, const char *name, view_t view) {
-    bool q = ends_with(name, ".to_q") || ends_with(name, ".q_proj");
-    bool k = ends_with(name, ".to_k") || ends_with(name, ".k_proj");
-    bool v = ends_with(name, ".to_v") || ends_with(name, ".v_proj");
+    bool q = text_ends(name, ".to_q") || text_ends(name, ".q_proj");
+    bool k = text_ends(name, ".to_k") || text_ends(name, ".k_proj");
+    bool v = text_ends(name, ".to_v") || text_ends(name, ".v_proj");
     if (view.shape.ndim != 3) return;
     if (q) p->tokens = view.shape.dim[1], p->width = view.shape.dim[2];
     if (k) p->context = view.shape.dim[1];
@@ -77,18 +73,15 @@ static void see_attention(profile_t *p, const char *name, view_t view) {
 
 static void note(tap_sink_t *self, const char *full, real_t *x, view_t view) {
     profile_t *p = (profile_t *)self;
-    const char *slash = strncmp(full, "step.", 5) == 0 ? strchr(full, '/') : NULL;
-    const char *name = slash ? slash + 1 : full;
-    size_t length = strlen(name);
-    bool input = ends_with(name, ".in");
+    tap_name_t tap = tap_name(full);
+    const char *name = tap.name;
     double now = measure_seconds(), spent = now - p->last;
-    if (input) {
-        char module[512];
-        memcpy(module, name, length - 3);
-        module[length - 3] = '\0';
-        bool attends = ends_with(module, ".to_out.0") || ends_with(module, ".out_proj");
+    if (tap.is_input) {
+        char *module = tap_name_layer(name, "");
+        bool attends = text_ends(module, ".to_out.0") || text_ends(module, ".out_proj");
         p->row[attends ? PROFILE_ATTENTION : PROFILE_REST].seconds += spent;
         p->inside = find(p, module);
+        free(module);
     } else if (p->inside && strcmp(p->inside->name, name) == 0) {
         profile_row_t *row = &p->row[p->inside->kind];
         row->seconds += spent;
@@ -98,8 +91,8 @@ static void note(tap_sink_t *self, const char *full, real_t *x, view_t view) {
     } else { /* a tap within a MoLE layer, or of a container */
         p->row[p->inside ? p->inside->kind : PROFILE_REST].seconds += spent;
     }
-    if (!input) see_attention(p, name, view);
-    if (p->next && (!input || p->next->inputs)) p->next->tap(p->next, full, x, view);
+    if (!tap.is_input) see_attention(p, name, view);
+    if (p->next && (!tap.is_input || p->next->inputs)) p->next->tap(p->next, full, x, view);
     p->last = measure_seconds();
 }
 

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "causes/causes_hunt.h"
+#include "core/tap_name.h"
 
 const char *const causes_kinds[] = {
     "zero",     "constant",      "skipped",   "unconverged", "swapped-tensors",
@@ -72,14 +73,10 @@ static double rms_between(const double *a, const double *b, size_t count) {
 
 /* Names: the step in front, and the part of the layer behind. */
 static void read_name(hunt_t *h) {
-    const char *slash = strchr(h->c->name, '/');
-    h->name = strncmp(h->c->name, "step.", 5) == 0 && slash ? slash + 1 : h->c->name;
-    snprintf(h->module, sizeof h->module, "%s", h->name);
-    h->part = strstr(h->name, ".mole.");
-    if (!h->part && hunt_ends(h->name, ".in")) h->part = h->name + strlen(h->name) - 3;
-    if (!h->part) h->part = "";
-    size_t stem = strlen(h->name) - strlen(h->part);
-    if (stem < sizeof h->module) h->module[stem] = '\0';
+    tap_name_t name = tap_name(h->c->name);
+    h->name = name.name;
+    h->part = name.suffix;
+    snprintf(h->module, sizeof h->module, "%.*s", (int)name.module.length, name.name);
 }
 
 static void release(hunt_t *h) {

@@ -153,7 +153,7 @@ static int timestep_of(hunt_t *h, const double *tensor, time_way_t way) {
 
 void cause_time_proj(hunt_t *h) {
     size_t dim = h->c->shape.ndim == 2 ? h->c->shape.dim[1] : 0;
-    if (!hunt_ends(h->name, "time_proj") || dim < 4 || dim % 2) return;
+    if (!text_ends(h->name, "time_proj") || dim < 4 || dim % 2) return;
     time_way_t right = {0, 0, 10000, true};
     int t = -1;
     for (int way = 0; way < 4 && t < 0; way++) {

@@ -175,7 +175,7 @@ void cause_swapped_halves(hunt_t *h) {
         long *from = new_indices(h, a.size);
         for (size_t i = 0; i < a.size; i++) from[i] = (long)((i + a.size / 2) % a.size);
         gather(h, guess, a, from);
-        if (hunt_ends(h->name, "time_proj"))
+        if (text_ends(h->name, "time_proj"))
             hunt_is(h, guess, "swapped-halves",
                     "sines and cosines are exchanged (flip_sin_to_cos)");
         else if (d == 0)

@@ -39,14 +39,9 @@ double *hunt_tap(hunt_t *h, const char *name, shape_t *shape) {
     return x;
 }
 
-bool hunt_ends(const char *name, const char *tail) {
-    size_t n = strlen(name), t = strlen(tail);
-    return n >= t && strcmp(name + n - t, tail) == 0;
-}
-
 double *hunt_neighbour(hunt_t *h, const char *from, const char *to, shape_t *shape) {
     char name[512];
-    if (!hunt_ends(h->module, from)) return NULL;
+    if (!text_ends(h->module, from)) return NULL;
     int stem = (int)(strlen(h->module) - strlen(from));
     int length = snprintf(name, sizeof name, "%.*s%s", stem, h->module, to);
     return length < 0 || (size_t)length >= sizeof name ? NULL : hunt_tap(h, name, shape);
@@ -54,7 +49,7 @@ double *hunt_neighbour(hunt_t *h, const char *from, const char *to, shape_t *sha
 
 bool hunt_layer_is(const hunt_t *h, const char *tail) {
     bool output = !*h->part || strcmp(h->part, ".mole.base") == 0 || strcmp(h->part, ".in") == 0;
-    return output && hunt_ends(h->module, tail);
+    return output && text_ends(h->module, tail);
 }
 
 /* ---- computing ------------------------------------------------------------------------------- */

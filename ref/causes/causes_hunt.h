@@ -88,7 +88,6 @@ const char *hunt_number(const hunt_t *h, char text[HUNT_NUMBER], double x, doubl
 double *hunt_tap(hunt_t *h, const char *name, shape_t *shape);
 /* The tap of a neighbour: `from`, which the layer's name ends with, replaced by `to`. */
 double *hunt_neighbour(hunt_t *h, const char *from, const char *to, shape_t *shape);
-bool hunt_ends(const char *name, const char *tail);
 /* The layer's name ends like this, and the culprit is its output: whole, base, or input. */
 bool hunt_layer_is(const hunt_t *h, const char *tail);
 

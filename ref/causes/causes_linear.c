@@ -216,7 +216,7 @@ void cause_input_activation(hunt_t *h) {
     const double *before = NULL;
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs && !before; i++)
         before = hunt_neighbour(h, pairs[i][0], pairs[i][1], &shape);
-    if (hunt_ends(h->module, ".time_emb_proj")) before = hunt_tap(h, "unet.time_embedding", &shape);
+    if (text_ends(h->module, ".time_emb_proj")) before = hunt_tap(h, "unet.time_embedding", &shape);
     size_t count = shape_count(c->input_shape);
     if (!before || shape_count(shape) != count || !is_silu(c->input, before, count)) return;
     double *x = hunt_doubles(h, count);

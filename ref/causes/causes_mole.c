@@ -9,6 +9,7 @@
 
 #include "causes/causes_hunt.h"
 #include "core/fmath.h"
+#include "core/tap_name.h"
 #include "mole/mole_file.h"
 
 typedef enum {
@@ -265,15 +266,15 @@ static const wrong_way_t wrong[] = {
 /* ".mole.face.expert" -> expert and part; false for ".mole.base" and what is unknown. */
 static bool read_part(const hunt_t *h, const mole_layer_t *l, part_t *part, size_t *expert) {
     static const char *const names[] = {"expert", "local", "global", "out"};
+    tap_name_t name = tap_name(h->name);
     *part = PART_WHOLE;
     if (!*h->part) return true;
     for (size_t i = 0; i < l->experts; i++)
         for (int p = PART_EXPERT; p <= PART_OUT; p++) {
-            char name[128];
-            snprintf(name, sizeof name, ".mole.%s.%s", l->expert[i].name, names[p]);
             *part = (part_t)p;
             *expert = i;
-            if (strcmp(name, h->part) == 0) return true;
+            if (tap_span_is(name.expert, l->expert[i].name) && strcmp(name.part, names[p]) == 0)
+                return true;
         }
     return false;
 }

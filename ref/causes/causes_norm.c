@@ -204,7 +204,7 @@ static void try_time(hunt_t *h, const norm_way_t *n) {
 /* The text encoder's last norm on the output of an earlier layer. */
 static void try_earlier_layer(hunt_t *h, const norm_way_t *n) {
     enum { LAYERS = 64 };
-    if (!hunt_ends(h->module, ".final_layer_norm")) return;
+    if (!text_ends(h->module, ".final_layer_norm")) return;
     double *guess = hunt_doubles(h, h->c->count);
     for (int layer = 0; layer < LAYERS; layer++) {
         char to[64];

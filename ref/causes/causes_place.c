@@ -138,7 +138,7 @@ static size_t first_wrong_token(const hunt_t *h, size_t b, size_t T, size_t C) {
  * itself and those behind it only. */
 void cause_prompt(hunt_t *h) {
     const shape_t *s = &h->c->shape;
-    if (!hunt_ends(h->name, "prompt_embeds") || s->ndim != 3 || s->dim[2] < 8) return;
+    if (!text_ends(h->name, "prompt_embeds") || s->ndim != 3 || s->dim[2] < 8) return;
     size_t least = SIZE_MAX, most = 0;
     for (size_t b = 0; b < s->dim[0]; b++) {
         size_t first = first_wrong_token(h, b, s->dim[1], s->dim[2]);

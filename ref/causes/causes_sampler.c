@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "causes/causes_hunt.h"
+#include "core/tap_name.h"
 #include "io/trace.h"
 
 /* ---- guidance -------------------------------------------------------------------------------- */
@@ -186,14 +187,13 @@ static void try_clipped(hunt_t *h, const double *x, const double *m) {
 
 void cause_step(hunt_t *h) {
     const culprit_t *c = h->c;
-    unsigned long step;
+    tap_name_t tap = tap_name(c->name);
     char prefix[STEP_PREFIX] = "", name[STEP_PREFIX + 16];
     shape_t shape;
-    if (strcmp(h->name, "latents") != 0 || strncmp(c->name, "step.", 5) != 0 || !c->tap) return;
-    step = strtoul(c->name + 5, NULL, 10);
+    if (strcmp(h->name, "latents") != 0 || !tap.has_step || !c->tap) return;
     const double *m = hunt_tap(h, "guided", &shape);
     if (!m || shape_count(shape) != c->count) return;
-    snprintf(name, sizeof name, "%slatents", step ? trace_step(prefix, (size_t)step - 1) : "");
+    snprintf(name, sizeof name, "%slatents", tap.step ? tap_step(prefix, tap.step - 1) : "");
     double *x = c->tap(c->context, name, &shape);
     if (x && shape_count(shape) == c->count) {
         hunt_is(h, x, "unconverged", "the latents are those of the step before");

@@ -53,7 +53,7 @@ static size_t differing_positions(const hunt_t *h, size_t B, size_t T, size_t C)
 
 void cause_embeddings(hunt_t *h) {
     const shape_t *s = &h->c->shape;
-    if (!hunt_ends(h->name, "text_model.embeddings") || s->ndim != 3) return;
+    if (!text_ends(h->name, "text_model.embeddings") || s->ndim != 3) return;
     size_t B = s->dim[0], T = s->dim[1], C = s->dim[2], n = h->c->count;
     double *delta = hunt_doubles(h, n), *mean = hunt_doubles(h, T * C);
     for (size_t i = 0; i < n; i++) delta[i] = h->c->candidate[i] - h->c->expected[i];

@@ -6,6 +6,7 @@
 
 #include "cli/cli.h"
 #include "io/file.h"
+#include "io/source.h"
 
 static const char command[] = "tokenize";
 
@@ -169,7 +170,7 @@ int cli_tokenize(int argc, char **argv) {
     int usage = parse(&o, argc, argv);
     if (usage >= 0) return usage;
     char *index = file_join(o.folder, "model_index.json");
-    char *folder = file_join(o.folder, file_exists(index) ? "tokenizer" : ".");
+    char *folder = file_join(o.folder, source_has(index) ? "tokenizer" : ".");
     err_t err;
     tokenizer_t *tok;
     int status = tokenizer_open(&tok, folder, &err);

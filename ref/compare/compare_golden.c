@@ -9,6 +9,7 @@
 #include "compare/isolate.h"
 #include "compare/passes.h"
 #include "compare/units.h"
+#include "core/tap_name.h"
 #include "trace/fingerprint.h"
 
 /* ---- rows: the case's taps, and the inputs of modules that the candidate dumped ------------------------ */
@@ -47,8 +48,7 @@ static int check_fingerprint(comparison_t *c, const golden_tap_t *tap, const rea
 /* Whether the case says how far rounding is off in what goes into a module. Without that an input cannot
  * be judged, and must not be believed either. */
 static bool input_is_known(const golden_case_t *g, const char *input) {
-    int length = (int)(strlen(input) - strlen(".in"));
-    char *name = xasprintf("%.*s", length, input), *base = xasprintf("%s.mole.base", name);
+    char *name = tap_name_layer(input, ""), *base = tap_name_layer(input, ".mole.base");
     const golden_tap_t *tap = golden_case_find(g, name), *below = golden_case_find(g, base);
     free(name);
     free(base);
@@ -65,7 +65,7 @@ static int observe(comparison_t *c, void *who, size_t ignored, const char *name,
                    view_t view) {
     const observation_t *o = who;
     const golden_tap_t *tap = golden_case_find(c->golden, name);
-    bool input = pass_is_input(name) && o->inputs && input_is_known(c->golden, name);
+    bool input = tap_name_is_input(name) && o->inputs && input_is_known(c->golden, name);
     bool spool = input || (tap && !tap->truth);
     size_t count = shape_count(view.shape), at = 0;
     (void)ignored;
@@ -84,7 +84,7 @@ static int observe(comparison_t *c, void *who, size_t ignored, const char *name,
 static bool has_inputs(trace_file_t *candidate, const name_map_t *map) {
     for (size_t i = 0; i < trace_file_count(candidate); i++) {
         char *name = name_map_apply(map, trace_file_at(candidate, i)->name);
-        bool input = pass_is_input(name);
+        bool input = tap_name_is_input(name);
         free(name);
         if (input) return true;
     }
@@ -138,7 +138,7 @@ static int weigh_rows(comparison_t *c) {
             m->truth_rms = rms_of_truth(c, i);
             continue;
         }
-        source_t truth = {read_truth, c, i};
+        truth_t truth = {read_truth, c, i};
         if (compare_tensors(row, c->candidate, m->source, &truth, budget_unit(c->result->budget),
                             c->err))
             return -1;

@@ -11,7 +11,7 @@ typedef struct {
     int (*read)(void *who, size_t index, size_t first, size_t count, double *out, err_t *err);
     void *who;
     size_t index;
-} source_t;
+} truth_t;
 
 /* The same of all rows: of row i it is `index[i]`. */
 typedef struct {
@@ -19,9 +19,6 @@ typedef struct {
     void *who;
     const size_t *index;
 } truths_t;
-
-/* Whether a tap is what goes into a module, NAME.in, and no row. */
-bool compare_is_input(const char *name);
 
 /* Fill candidate_* of the rows, extras and what they are meant to be, compared and budget. source[row]: the
  * candidate's index, or SIZE_MAX. */
@@ -35,8 +32,8 @@ void compare_detect(compare_result_t *result, trace_file_t *candidate, const siz
                     const truths_t *truths, budget_t wanted);
 
 /* Fill row->cumulative and ulp_p99, in chunks. */
-int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
-                    const source_t *truth, double unit, err_t *err);
+int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, const truth_t *truth,
+                    double unit, err_t *err);
 
 /* rms / unit; 0 for no error. */
 double compare_ratio(const diff_t *diff, double scale);

@@ -8,6 +8,8 @@
 
 #include "compare/compare_internal.h"
 
+#include "core/tap_name.h"
+
 void compare_note(compare_result_t *r, char *text) {
     r->note = xrealloc(r->note, (r->notes + 1) * sizeof *r->note);
     r->note[r->notes++] = text;
@@ -20,11 +22,9 @@ static bool same_file(const char *a, const char *b) {
 }
 
 /* "step.012/...": 13; anything else 0. */
-static size_t step_count(const char *name) {
-    char *end;
-    if (strncmp(name, "step.", 5) != 0) return 0;
-    unsigned long step = strtoul(name + 5, &end, 10);
-    return end > name + 5 && *end == '/' && step < SIZE_MAX ? (size_t)step + 1 : 0;
+static size_t step_count(const char *text) {
+    tap_name_t name = tap_name(text);
+    return name.has_step && name.step < SIZE_MAX ? name.step + 1 : 0;
 }
 
 static size_t larger(size_t a, size_t b) {

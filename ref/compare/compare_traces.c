@@ -8,6 +8,7 @@
 
 #include "compare/compare_internal.h"
 #include "compare/units.h"
+#include "core/tap_name.h"
 
 /* The unit of a tap whose error in float32 is known: proportional to the roundoff of the type. */
 static double compare_scale(double peer_rms, double truth_rms, budget_t budget) {
@@ -25,7 +26,7 @@ static void rows_of_trace(compare_result_t *r, trace_file_t *reference, const ch
     r->row = xcalloc(trace_file_count(reference) + 1, sizeof *r->row);
     for (size_t i = 0; i < trace_file_count(reference); i++) {
         const trace_entry_t *entry = trace_file_at(reference, i);
-        if (compare_is_input(entry->name) || (filter && !name_matches(filter, entry->name)))
+        if (tap_name_is_input(entry->name) || (filter && !name_matches(filter, entry->name)))
             continue;
         index[r->rows] = i;
         r->row[r->rows++] = (compare_row_t){.name = xstrdup(entry->name), .shape = entry->shape};
@@ -39,7 +40,7 @@ static int peer_error(trace_file_t *peer, trace_file_t *reference, size_t index,
     size_t at = peer ? trace_file_find(peer, name) : SIZE_MAX;
     if (at == SIZE_MAX || !shape_equal(trace_file_at(peer, at)->shape, shape)) return 0;
     compare_row_t row = {.name = name, .shape = shape};
-    source_t truth = {read_trace, reference, index};
+    truth_t truth = {read_trace, reference, index};
     if (compare_tensors(&row, peer, at, &truth, 0x1p-24, err)) return -1;
     *rms = row.cumulative.rms;
     return 0;
@@ -75,7 +76,7 @@ static int weigh_traces(compare_result_t *r, trace_file_t *reference, trace_file
     for (size_t i = 0; i < r->rows; i++) {
         compare_row_t *row = &r->row[i];
         if (!row->candidate_name || !shape_equal(row->shape, row->candidate_shape)) continue;
-        source_t truth = {read_trace, reference, index[i]};
+        truth_t truth = {read_trace, reference, index[i]};
         if (compare_tensors(row, candidate, source[i], &truth, unit, err) ||
             peer_error(peer, reference, index[i], row->name, row->shape, &row->peer_rms, err))
             return -1;

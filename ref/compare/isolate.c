@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "causes/causes.h"
+#include "core/tap_name.h"
 #include "io/trace.h"
 
 typedef struct {
@@ -65,21 +66,17 @@ static void keep_input(comparison_t *c, forcing_t *f, const char *name, view_t v
     }
     memcpy(f->input, c->a, count * sizeof *f->input);
     f->shape = view.shape;
-    snprintf(f->name, sizeof f->name, "%.*s", (int)(strlen(name) - strlen(".in")), name);
+    snprintf(f->name, sizeof f->name, "%.*s", (int)tap_name(name).layer.length, name);
 }
 
 /* ---- the provable bound -------------------------------------------------------------------------------- */
 
 /* The module whose linear map a tap shows: itself without experts, NAME.mole.base with them. */
-static const module_t *linear_map_of(const comparison_t *c, const forcing_t *f, const char *name) {
-    static const char base[] = ".mole.base";
-    char module_name[512];
-    size_t length = strlen(name), tail = strlen(base);
-    bool is_base = length > tail && strcmp(name + length - tail, base) == 0;
-    snprintf(module_name, sizeof module_name, "%.*s", (int)(is_base ? length - tail : length),
-             name);
-    if (strcmp(module_name, f->name) != 0) return NULL;
-    const module_t *m = pipeline_module(&c->pipeline, module_name);
+static const module_t *linear_map_of(const comparison_t *c, const forcing_t *f, const char *text) {
+    tap_name_t name = tap_name(text);
+    bool is_base = strcmp(name.part, "base") == 0;
+    if (!tap_span_is(name.layer, f->name) || (*name.suffix && !is_base)) return NULL;
+    const module_t *m = pipeline_module(&c->pipeline, f->name);
     if (!m || m->kind == MODULE_GROUP_NORM || m->kind == MODULE_LAYER_NORM) return NULL;
     bool experts = m->kind == MODULE_LINEAR && m->as.linear->mole;
     return experts == is_base ? m : NULL;
@@ -118,12 +115,10 @@ static double *candidate_tap(const void *context, const char *name, shape_t *sha
 static double *step_of(const comparison_t *c, const char *name, shape_t shape, size_t *step) {
     char earlier[512], prefix[STEP_PREFIX];
     shape_t found;
-    const char *tap = strchr(name, '/');
-    *step = 0;
-    if (strncmp(name, "step.", 5) != 0 || !tap) return NULL;
-    *step = (size_t)strtoul(name + 5, NULL, 10);
+    tap_name_t tap = tap_name(name);
+    *step = tap.step;
     if (*step == 0) return NULL;
-    snprintf(earlier, sizeof earlier, "%s%s", trace_step(prefix, *step - 1), tap + 1);
+    snprintf(earlier, sizeof earlier, "%s%s", tap_step(prefix, *step - 1), tap.name);
     double *out = candidate_tap(c, earlier, &found);
     if (out && shape_equal(shape, found)) return out;
     free(out);
@@ -133,12 +128,12 @@ static double *step_of(const comparison_t *c, const char *name, shape_t shape, s
 /* c->a expected, c->b found. */
 static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *name, view_t view) {
     /* NAME.mole.face.local belongs to NAME, and has its input. */
-    char layer[512];
-    const char *part = strstr(name, ".mole.");
     compare_row_t *row = &c->result->row[at];
     ddim_t ddim;
     size_t step;
-    snprintf(layer, sizeof layer, "%.*s", part ? (int)(part - name) : (int)strlen(name), name);
+    tap_name_t tap = tap_name(name);
+    char layer[512]; /* an input is none's */
+    snprintf(layer, sizeof layer, "%.*s", tap.is_input ? 0 : (int)tap.layer.length, name);
     bool known = row->inputs_known && strcmp(f->name, layer) == 0;
     int planned = golden_schedule(c->golden, &c->pipeline, &ddim, c->err);
     if (planned < 0) return -1;
@@ -181,7 +176,7 @@ static void measure(comparison_t *c, const forcing_t *f, size_t at, const char *
 static int force(comparison_t *c, void *who, size_t at, const char *name, real_t *x, view_t view) {
     forcing_t *f = who;
     size_t count = shape_count(view.shape);
-    bool input = pass_is_input(name), forced = at != SIZE_MAX && c->meta[at].forced;
+    bool input = tap_name_is_input(name), forced = at != SIZE_MAX && c->meta[at].forced;
     if (f->culprit != SIZE_MAX && at != SIZE_MAX && at > f->culprit) return 0;
     if (input || forced) pass_get(c, c->a, x, view);
     if (forced) {

@@ -5,15 +5,11 @@
 #include <string.h>
 
 #include "compare/match.h"
+#include "core/tap_name.h"
 #include "trace/name_ids.h"
 #include "trace/names_plan.h"
 
 static const char input[] = ".in";
-
-bool compare_is_input(const char *name) {
-    size_t length = strlen(name), tail = strlen(input);
-    return length >= tail && strcmp(name + length - tail, input) == 0;
-}
 
 /* ---- two entries for one row --------------------------------------------------------------------------- */
 
@@ -86,7 +82,7 @@ static char *by_map(const name_map_t *map, const char *name) {
     char *mapped = name_map_apply(map, name);
     if (strcmp(mapped, name) != 0) return mapped;
     free(mapped);
-    if (!map || !compare_is_input(name)) return NULL;
+    if (!map || !tap_name_is_input(name)) return NULL;
     char *module = xasprintf("%.*s", (int)(strlen(name) - strlen(input)), name);
     char *ours = by_map(map, module);
     mapped = ours ? xasprintf("%s%s", ours, input) : NULL;
@@ -102,9 +98,9 @@ static int match_one(names_t *n, size_t i, err_t *err) {
     const char *ours = mapped ? mapped : name;
     size_t row = name_id_of(&n->rows, ours);
     m->settled[i] = mapped || row != NO_ROW;
-    m->asked[i] = (!filter || name_matches(filter, ours)) && !compare_is_input(ours);
+    m->asked[i] = (!filter || name_matches(filter, ours)) && !tap_name_is_input(ours);
     int status = row == NO_ROW ? 0 : claim(m, i, row, &n->repeats, err);
-    if (compare_is_input(ours)) trace_file_set_alias(m->candidate, i, ours);
+    if (tap_name_is_input(ours)) trace_file_set_alias(m->candidate, i, ours);
     free(mapped);
     return status;
 }
@@ -179,12 +175,12 @@ static int match_by_plan(names_t *n, err_t *err) {
     strangers_t strangers = {m, entry};
     names_question_t q = {ours, rows, taken, theirs, 0, m->options->map, same_numbers, &strangers};
     for (size_t i = 0; i < rows; i++) {
-        ours[i] = compare_is_input(m->r->row[i].name) ? NULL : m->r->row[i].name;
+        ours[i] = tap_name_is_input(m->r->row[i].name) ? NULL : m->r->row[i].name;
         taken[i] = m->source[i] != NO_ROW;
     }
     for (size_t i = 0; i < entries; i++) {
         const char *name = trace_file_at(m->candidate, i)->name;
-        if (m->settled[i] || compare_is_input(name)) continue;
+        if (m->settled[i] || tap_name_is_input(name)) continue;
         entry[q.strangers] = i;
         theirs[q.strangers++] = name;
     }

@@ -77,11 +77,6 @@ size_t pass_find_row(const comparison_t *c, const char *name) {
 
 /* ---- numbers ------------------------------------------------------------------------------------------- */
 
-bool pass_is_input(const char *name) {
-    size_t length = strlen(name);
-    return length >= 3 && strcmp(name + length - 3, ".in") == 0;
-}
-
 void pass_make_room(comparison_t *c, size_t count) {
     if (count <= c->room) return;
     c->room = count;

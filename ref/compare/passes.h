@@ -69,7 +69,6 @@ void pass_get(comparison_t *c, double *out, const real_t *x, view_t view);
 void pass_put(comparison_t *c, real_t *x, const double *in, view_t view);
 /* out = truth of a row, numbers first .. first + count. */
 int pass_truth(comparison_t *c, size_t row, size_t first, size_t count, double *out, err_t *err);
-bool pass_is_input(const char *name);
 /* A number for (row, element, draw), +1 or -1, always the same and of no pattern. */
 double pass_sign(size_t row, size_t element, size_t draw);
 double pass_rms(const double *a, const double *b, size_t count);

@@ -1,6 +1,8 @@
 /* units.c - see units.h. */
 #include "compare/units.h"
 
+#include "core/tap_name.h"
+
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -54,8 +56,7 @@ static pooled_t pool_small(const comparison_t *c) {
 /* Of an input: what the case says of it, else the error of its module, relative to the tensors' sizes. */
 static double input_error(const comparison_t *c, size_t i) {
     const char *name = c->result->row[i].name;
-    char *module = xasprintf("%.*s", (int)(strlen(name) - strlen(".in")), name);
-    char *base = xasprintf("%s.mole.base", module);
+    char *module = tap_name_layer(name, ""), *base = tap_name_layer(name, ".mole.base");
     size_t at = pass_find_row(c, module), below = pass_find_row(c, base);
     free(module);
     free(base);
@@ -117,15 +118,15 @@ static int keep_exact(comparison_t *c, const emulation_t *e, size_t at, const ch
     pass_get(c, c->a, x, view);
     if (spool_write(e->spool, c->a, shape_count(view.shape), &c->meta[at].emulation, c->err))
         return -1;
-    return pass_is_input(name) ? 0 : force_rounded(c, at, x, view);
+    return tap_name_is_input(name) ? 0 : force_rounded(c, at, x, view);
 }
 
 /* The budget of the module that NAME.in goes into. */
 static budget_t module_budget(const comparison_t *c, const char *input, const module_t **module) {
-    char name[512];
-    snprintf(name, sizeof name, "%.*s", (int)(strlen(input) - strlen(".in")), input);
+    char *name = tap_name_layer(input, "");
     size_t at = pass_find_row(c, name);
     *module = pipeline_module(&c->pipeline, name);
+    free(name);
     return at == SIZE_MAX ? c->result->budget : c->result->row[at].budget;
 }
 
@@ -156,7 +157,7 @@ static int emulate(comparison_t *c, void *who, size_t at, const char *name, real
     const emulation_t *e = who;
     size_t count = shape_count(view.shape);
     if (e->exact) return keep_exact(c, e, at, name, x, view);
-    if (pass_is_input(name)) return round_input(c, e, at, name, x, view);
+    if (tap_name_is_input(name)) return round_input(c, e, at, name, x, view);
     pass_get(c, c->a, x, view);
     round_all(c->a, count,
               budget_results(at == SIZE_MAX ? c->result->budget : c->result->row[at].budget));
@@ -268,7 +269,7 @@ static int make_noise(comparison_t *c, void *who, size_t at, const char *name, r
     size_t count = shape_count(view.shape);
     if (at == SIZE_MAX) return 0;
     row_meta_t *m = &c->meta[at];
-    bool input = pass_is_input(name), force = n->kind != NOISE_CUMULATIVE && m->forced;
+    bool input = tap_name_is_input(name), force = n->kind != NOISE_CUMULATIVE && m->forced;
     if (force || n->kind == NOISE_CUMULATIVE) {
         pass_get(c, c->a, x, view);
         if (pass_truth(c, at, 0, count, c->b, c->err)) return -1;

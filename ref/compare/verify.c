@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "compare/compare_internal.h"
+#include "core/tap_name.h"
 #include "golden/execute.h"
 #include "trace/fingerprint.h"
 
@@ -74,13 +75,11 @@ static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
  * parts are no taps. */
 static double stacked_unit(const golden_case_t *g, size_t at) {
     const golden_tap_t *t = &g->tap[at];
-    size_t length = strlen(t->name);
     double square = t->isolated_rms * t->isolated_rms;
     for (size_t i = at; i-- > 0;) {
         const golden_tap_t *part = &g->tap[i];
-        bool own = strncmp(part->name, t->name, length) == 0 &&
-                   strncmp(part->name + length, ".mole.", 6) == 0;
-        if (!own) break;
+        tap_name_t name = tap_name(part->name);
+        if (!name.is_mole || !tap_span_is(name.layer, t->name)) break;
         if (shape_equal(part->shape, t->shape)) square += part->isolated_rms * part->isolated_rms;
     }
     return sqrt(square);
@@ -245,7 +244,7 @@ void verify_report(const verify_result_t *result, const golden_case_t *golden,
     r->row = xcalloc(result->rows + 1, sizeof *r->row);
     for (size_t i = 0; i < result->rows; i++) {
         const verify_row_t *row = &result->row[i];
-        bool not_there = bounds->form == MOLE_STACKED && strstr(row->tap->name, ".mole.");
+        bool not_there = bounds->form == MOLE_STACKED && tap_name(row->tap->name).is_mole;
         if (row->seen || !not_there) r->row[r->rows++] = report_row(row, bounds);
     }
     accuse_small(r, bounds, &s);

@@ -7,8 +7,8 @@
 
 /* ---- the error ----------------------------------------------------------------------------------------- */
 
-int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index,
-                    const source_t *truth, double unit, err_t *err) {
+int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, const truth_t *truth,
+                    double unit, err_t *err) {
     enum { CHUNK = 1 << 17 };
     size_t count = shape_count(row->shape), room = count < CHUNK ? count + 1 : CHUNK;
     double *a = xmalloc(room * sizeof *a), *b = xmalloc(room * sizeof *b);

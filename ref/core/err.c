@@ -85,3 +85,8 @@ char *xasprintf(const char *format, ...) {
     va_end(args);
     return text;
 }
+
+bool text_ends(const char *text, const char *ending) {
+    size_t length = strlen(text), tail = strlen(ending);
+    return length >= tail && strcmp(text + length - tail, ending) == 0;
+}

@@ -8,6 +8,7 @@
 #ifndef MOLE_CORE_ERR_H
 #define MOLE_CORE_ERR_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 typedef struct {
@@ -46,5 +47,7 @@ void *xrealloc(void *p, size_t bytes);
 char *xstrdup(const char *text);
 /* printf into fresh memory; the caller frees it. */
 char *xasprintf(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* Whether the text ends so. */
+bool text_ends(const char *text, const char *ending);
 
 #endif

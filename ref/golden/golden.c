@@ -11,7 +11,7 @@
 #include "golden/calls.h"
 #include "golden/sha256.h"
 #include "io/file.h"
-#include "io/synth.h"
+#include "io/source.h"
 #include "trace/fingerprint.h"
 
 static int check_hash(const char *folder, const char *name, const char *expected, err_t *err) {
@@ -214,12 +214,13 @@ int golden_case_open(golden_case_t *g, const char *folder, err_t *err) {
 
 /* A run whose model is a folder, or made by formula: that may take minutes, and is not run unasked. */
 static void peek_model(const char *folder, const char *model, char reason[GOLDEN_REASON]) {
-    char *index = xasprintf("%s/%s/model_index.json", folder, model);
-    if (synth_is(model))
+    char *path = source_path(folder, model), *index = file_join(path, "model_index.json");
+    if (source_is_formula(model))
         snprintf(reason, GOLDEN_REASON, "a full-size fingerprint: name the folder itself");
-    else if (!file_exists(index))
+    else if (!source_has(index))
         snprintf(reason, GOLDEN_REASON, "its model is no pipeline (model_index.json)");
     free(index);
+    free(path);
 }
 
 int golden_case_peek(const char *folder, bool whole, char reason[GOLDEN_REASON], err_t *err) {
@@ -267,6 +268,5 @@ const golden_tap_t *golden_case_find(const golden_case_t *g, const char *name) {
 
 char *golden_case_path(const golden_case_t *g, json_node_t node, const char *key) {
     const char *path = json_string_value(json_object_get(node.value, key));
-    if (path && synth_is(path)) return xstrdup(path);
-    return path ? xasprintf("%s/%s", g->folder, path) : NULL;
+    return path ? source_path(g->folder, path) : NULL;
 }

@@ -9,9 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "io/ldm.h"
-#include "io/synth.h"
-
 char *file_join(const char *folder, const char *name) {
     if (!folder || !*folder) return xstrdup(name);
     bool slash = folder[strlen(folder) - 1] == '/';
@@ -19,13 +16,6 @@ char *file_join(const char *folder, const char *name) {
 }
 
 bool file_exists(const char *path) {
-    if (synth_is(path)) {
-        err_t err;
-        char *text;
-        bool made = !synth_file(&text, path, &err) && text;
-        free(text);
-        return made;
-    }
     struct stat status;
     return stat(path, &status) == 0 && S_ISREG(status.st_mode);
 }
@@ -68,26 +58,7 @@ static int read_all(int fd, const char *path, char *data, size_t bytes, err_t *e
     return 0;
 }
 
-int file_built_in(char **text, const char *path, err_t *err) {
-    char *file;
-    const char *rest;
-    *text = NULL;
-    if (synth_is(path)) return synth_file(text, path, err) ? -1 : 1;
-    if (!ldm_split(path, &file, &rest)) return 0;
-    free(file);
-    return ldm_file(text, path, err) ? -1 : 1;
-}
-
 int file_read(const char *path, size_t limit, char **data, size_t *bytes, err_t *err) {
-    char shown[SHOWN_TEXT];
-    int built_in = file_built_in(data, path, err);
-    if (built_in < 0) return -1;
-    if (built_in && !*data)
-        return err_set(err, "%s: there is no such file in it", text_shown(shown, path));
-    if (built_in) {
-        *bytes = strlen(*data);
-        return 0;
-    }
     size_t size = 0;
     int fd = file_open_read(path, &size, err);
     if (fd < 0) return -1;

@@ -20,11 +20,6 @@ bool file_name_is_plain(const char *name);
  * does not exist, is a directory or a device, may not be read. */
 int file_open_read(const char *path, size_t *bytes, err_t *err);
 
-/* 1 and *text (fresh memory; NULL when there is no such file) for a path into a made model
- * ("synth:sd15/...", synth.h) or into a single-file checkpoint ("FILE.safetensors/...", ldm.h),
- * whose configurations are built in; 0 for any other path; -1 and err. file_read reads these as well. */
-int file_built_in(char **text, const char *path, err_t *err);
-
 /* The whole of a regular file of at most `limit` bytes, with a NUL after it that *bytes does not
  * count. 0 and *data (the caller frees it), or -1 and err. */
 int file_read(const char *path, size_t limit, char **data, size_t *bytes, err_t *err);

@@ -13,25 +13,36 @@ struct json_file {
     json_t *root;
 };
 
-static const size_t file_limit = 64u << 20;
-
-int json_file_open(json_file_t **file, const char *path, err_t *err) {
-    *file = NULL;
-    char *text;
-    size_t bytes;
-    if (file_read(path, file_limit, &text, &bytes, err) != 0) return -1;
+int json_parse(json_t **value, const char *path, const char *text, size_t bytes, size_t flags,
+               err_t *err) {
     json_error_t where;
-    json_t *root = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &where);
-    free(text);
     char shown[SHOWN_TEXT];
-    if (!root)
-        return err_set(err, "%s:%d:%d: %s", path, where.line, where.column,
-                       bytes ? text_shown(shown, where.text) : "the file is empty");
+    *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | flags, &where);
+    if (*value) return 0;
+    return err_set(err, "%s:%d:%d: not JSON: %s", path, where.line, where.column,
+                   bytes ? text_shown(shown, where.text) : "the file is empty");
+}
+
+int json_file_parse(json_file_t **file, const char *path, const char *text, size_t bytes,
+                    err_t *err) {
+    json_t *root;
+    *file = NULL;
+    if (json_parse(&root, path, text, bytes, JSON_DECODE_ANY, err)) return -1;
     json_file_t *opened = xcalloc(1, sizeof *opened);
     opened->path = xstrdup(path);
     opened->root = root;
     *file = opened;
     return 0;
+}
+
+int json_file_open(json_file_t **file, const char *path, err_t *err) {
+    char *text;
+    size_t bytes;
+    *file = NULL;
+    if (file_read(path, JSON_FILE_MAX, &text, &bytes, err)) return -1;
+    int status = json_file_parse(file, path, text, bytes, err);
+    free(text);
+    return status;
 }
 
 void json_file_close(json_file_t *file) {
@@ -120,6 +131,15 @@ int json_get_int(json_node_t node, const char *key, int64_t min, int64_t max, in
     return 0;
 }
 
+/* A size is an integer that is never negative, for a variable that never is. */
+int json_get_size(json_node_t node, const char *key, size_t min, size_t max, size_t *out,
+                  err_t *err) {
+    int64_t number;
+    if (json_get_int(node, key, (int64_t)min, (int64_t)max, &number, err)) return -1;
+    *out = (size_t)number;
+    return 0;
+}
+
 int json_get_double(json_node_t node, const char *key, double *out, err_t *err) {
     json_t *value = NULL;
     if (get(node, key, "a number", &value, err) != 0) return -1;
@@ -152,6 +172,13 @@ static bool use_fallback(json_node_t node, const char *key) {
 int json_get_int_or(json_node_t node, const char *key, int64_t min, int64_t max, int64_t fallback,
                     int64_t *out, err_t *err) {
     if (!use_fallback(node, key)) return json_get_int(node, key, min, max, out, err);
+    *out = fallback;
+    return 0;
+}
+
+int json_get_size_or(json_node_t node, const char *key, size_t min, size_t max, size_t fallback,
+                     size_t *out, err_t *err) {
+    if (!use_fallback(node, key)) return json_get_size(node, key, min, max, out, err);
     *out = fallback;
     return 0;
 }
@@ -214,30 +241,22 @@ int json_get_ints(json_node_t node, const char *key, int64_t min, int64_t max, s
     return 0;
 }
 
-int json_get_ints_each(json_node_t node, const char *key, int64_t min, int64_t max, size_t count,
-                       int64_t *out, err_t *err) {
-    int64_t number = 0;
-    size_t found_count;
-    if (json_is_array(json_object_get(node.value, key)))
-        return json_get_ints(node, key, min, max, count, count, out, &found_count, err);
-    if (json_get_int(node, key, min, max, &number, err) != 0) return -1;
-    for (size_t i = 0; i < count; i++) out[i] = number;
+int json_get_sizes(json_node_t node, const char *key, size_t max, size_t least, size_t most,
+                   size_t *out, size_t *count, err_t *err) {
+    int64_t number[JSON_SIZES];
+    REQUIRE(most <= JSON_SIZES, "json_get_sizes: a list of %zu", most);
+    if (json_get_ints(node, key, 1, (int64_t)max, least, most, number, count, err)) return -1;
+    for (size_t i = 0; i < *count; i++) out[i] = (size_t)number[i];
     return 0;
 }
 
-int json_get_bools_each(json_node_t node, const char *key, size_t count, bool *out, err_t *err) {
-    bool value = false;
-    json_t *list = NULL;
-    if (json_is_array(json_object_get(node.value, key))) {
-        if (get_list(node, key, count, count, &list, err) != 0) return -1;
-        for (size_t i = 0; i < count; i++)
-            if (!json_is_boolean(json_array_get(list, i)))
-                return refuse_item(node, key, i, "true or false", json_array_get(list, i), err);
-        for (size_t i = 0; i < count; i++) out[i] = json_is_true(json_array_get(list, i));
-        return 0;
-    }
-    if (json_get_bool(node, key, &value, err) != 0) return -1;
-    for (size_t i = 0; i < count; i++) out[i] = value;
+int json_get_sizes_each_or(json_node_t node, const char *key, size_t max, size_t count,
+                           size_t fallback, size_t *out, err_t *err) {
+    size_t found;
+    if (json_is_array(json_object_get(node.value, key)))
+        return json_get_sizes(node, key, max, count, count, out, &found, err);
+    if (json_get_size_or(node, key, 1, max, fallback, &found, err)) return -1;
+    for (size_t i = 0; i < count; i++) out[i] = found;
     return 0;
 }
 
@@ -250,6 +269,49 @@ int json_get_strings(json_node_t node, const char *key, size_t least, size_t mos
             return refuse_item(node, key, i, "a string", json_array_get(list, i), err);
     *count = json_array_size(list);
     for (size_t i = 0; i < *count; i++) out[i] = json_string_value(json_array_get(list, i));
+    return 0;
+}
+
+/* ---- one of several words ---------------------------------------------------------------------- */
+
+/* *index of the word, which `value` is item `key` of the node. */
+static int choose(json_node_t node, const char *key, const json_t *value, const char *const *words,
+                  size_t *index, err_t *err) {
+    char expected[SHOWN_TEXT] = "one of ";
+    for (size_t i = 0; words[i]; i++) {
+        size_t used = strlen(expected);
+        if (strcmp(json_string_value(value), words[i]) == 0) return *index = i, 0;
+        snprintf(expected + used, sizeof expected - used, "%s%s", i ? ", " : "", words[i]);
+    }
+    return refuse(node, key, expected, value, err);
+}
+
+int json_get_choice(json_node_t node, const char *key, const char *const *words, size_t *index,
+                    err_t *err) {
+    const char *text;
+    if (json_get_string(node, key, &text, err)) return -1;
+    return choose(node, key, json_object_get(node.value, key), words, index, err);
+}
+
+int json_get_choice_or(json_node_t node, const char *key, const char *const *words, size_t fallback,
+                       size_t *index, err_t *err) {
+    if (!use_fallback(node, key)) return json_get_choice(node, key, words, index, err);
+    *index = fallback;
+    return 0;
+}
+
+int json_get_choices(json_node_t node, const char *key, const char *const *words, size_t count,
+                     size_t *index, err_t *err) {
+    const char *text[JSON_SIZES];
+    size_t found;
+    REQUIRE(count <= JSON_SIZES, "json_get_choices: a list of %zu", count);
+    if (json_get_strings(node, key, count, count, text, &found, err)) return -1;
+    for (size_t i = 0; i < count; i++) {
+        char item[SHOWN_TEXT];
+        const json_t *value = json_array_get(json_object_get(node.value, key), i);
+        snprintf(item, sizeof item, "%s[%zu]", key, i);
+        if (choose(node, item, value, words, &index[i], err)) return -1;
+    }
     return 0;
 }
 

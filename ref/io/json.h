@@ -1,7 +1,8 @@
 /* json.h - configuration files: jansson with positions, types and ranges checked.
  *
  * A node is an object inside a file and knows where it is, so that every message says
- * "FILE: a.b[2].key: expected ..., found ...". Unknown keys are the reader's affair. A key whose
+ * "FILE: a.b[2].key: expected ..., found ...". Unknown keys are checked by
+ * model/config_keys.h. A key whose
  * value is null counts as absent, as diffusers writes settings that are not set. There are no
  * hidden defaults: a required value is read by json_get_X, one that may be absent by json_get_X_or,
  * with the fallback in the call. Every function returns 0, or -1 and err; *out is written on
@@ -17,7 +18,8 @@
 
 #include "core/err.h"
 
-enum { JSON_WHERE = 160 };
+/* JSON_SIZES: the longest list of json_get_sizes and json_get_choices. */
+enum { JSON_WHERE = 160, JSON_SIZES = 16 };
 
 typedef struct json_file json_file_t;
 
@@ -27,9 +29,17 @@ typedef struct {
     char where[JSON_WHERE]; /* "" for the root, else "a.b[2]." */
 } json_node_t;
 
-/* Parse a file of at most 64 MiB: any JSON value, no duplicate keys. Errors carry
- * FILE:LINE:COLUMN. */
+/* Parse a text, of which messages say `path`; no duplicate keys; flags are jansson's. *value is a new
+ * reference. Errors are "PATH:LINE:COLUMN: not JSON: ...". */
+int json_parse(json_t **value, const char *path, const char *text, size_t bytes, size_t flags,
+               err_t *err);
+
+/* Parse a file of at most JSON_FILE_MAX bytes: any JSON value, no duplicate keys. */
+#define JSON_FILE_MAX ((size_t)64 << 20)
 int json_file_open(json_file_t **file, const char *path, err_t *err);
+/* The same of a text that was read from `path`. */
+int json_file_parse(json_file_t **file, const char *path, const char *text, size_t bytes,
+                    err_t *err);
 void json_file_close(json_file_t *file);
 /* The root; may be of any type, json_get_* refuse when it is not an object. */
 json_node_t json_file_root(const json_file_t *file);
@@ -48,6 +58,10 @@ int json_get_int(json_node_t node, const char *key, int64_t min, int64_t max, in
                  err_t *err);
 int json_get_int_or(json_node_t node, const char *key, int64_t min, int64_t max, int64_t fallback,
                     int64_t *out, err_t *err);
+int json_get_size(json_node_t node, const char *key, size_t min, size_t max, size_t *out,
+                  err_t *err);
+int json_get_size_or(json_node_t node, const char *key, size_t min, size_t max, size_t fallback,
+                     size_t *out, err_t *err);
 /* A number, integer or not. */
 int json_get_double(json_node_t node, const char *key, double *out, err_t *err);
 int json_get_double_or(json_node_t node, const char *key, double fallback, double *out, err_t *err);
@@ -61,15 +75,23 @@ int json_get_string_or(json_node_t node, const char *key, const char *fallback, 
 /* A list of `least` to `most` integers from min to max; *count is how many. */
 int json_get_ints(json_node_t node, const char *key, int64_t min, int64_t max, size_t least,
                   size_t most, int64_t *out, size_t *count, err_t *err);
-/* A list of exactly `count`, or one integer that stands for all: diffusers'
- * "attention_head_dim". */
-int json_get_ints_each(json_node_t node, const char *key, int64_t min, int64_t max, size_t count,
-                       int64_t *out, err_t *err);
-/* The same for booleans: "only_cross_attention". */
-int json_get_bools_each(json_node_t node, const char *key, size_t count, bool *out, err_t *err);
+/* The same from 1 to max. */
+int json_get_sizes(json_node_t node, const char *key, size_t max, size_t least, size_t most,
+                   size_t *out, size_t *count, err_t *err);
+/* A list of exactly `count`, or one that stands for all: diffusers' "attention_head_dim". */
+int json_get_sizes_each_or(json_node_t node, const char *key, size_t max, size_t count,
+                           size_t fallback, size_t *out, err_t *err);
 /* A list of `least` to `most` strings. */
 int json_get_strings(json_node_t node, const char *key, size_t least, size_t most, const char **out,
                      size_t *count, err_t *err);
+
+/* One of `words`, a list that NULL ends, and a list of `count` such words; *index is which. */
+int json_get_choice(json_node_t node, const char *key, const char *const *words, size_t *index,
+                    err_t *err);
+int json_get_choice_or(json_node_t node, const char *key, const char *const *words, size_t fallback,
+                       size_t *index, err_t *err);
+int json_get_choices(json_node_t node, const char *key, const char *const *words, size_t count,
+                     size_t *index, err_t *err);
 
 /* The object under a key; the object that is item `index` of the list under a key; a list's
  * length. */

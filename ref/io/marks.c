@@ -96,7 +96,7 @@ static void visit_metadata(void *who, const char *key, const char *value) {
 int marks_read(marks_t *marks, const weights_t *weights, err_t *err) {
     *marks = (marks_t){0};
     reader_t r = {.marks = marks, .path = weights_path(weights), .err = err};
-    for (size_t i = 0; !r.status && !weights_synth(weights) && i < weights_count(weights); i++)
+    for (size_t i = 0; !r.status && i < weights_count(weights); i++)
         r.status = read_tensor(&r, weights_entry(weights, i).name);
     weights_metadata(weights, visit_metadata, &r);
     return r.status;

@@ -69,8 +69,3 @@ int trace_close(trace_t *trace, bool keep, err_t *err) {
     free(trace);
     return status;
 }
-
-const char *trace_step(char text[STEP_PREFIX], size_t step) {
-    snprintf(text, STEP_PREFIX, "step.%03zu/", step);
-    return text;
-}

@@ -22,8 +22,4 @@ size_t trace_count(const trace_t *trace);
 /* Finish (or, with keep = false, discard) and free. Returns 0, or -1 and err. */
 int trace_close(trace_t *trace, bool keep, err_t *err);
 
-/* The prefix of denoising step k: "step.012/". */
-enum { STEP_PREFIX = 32 };
-const char *trace_step(char text[STEP_PREFIX], size_t step);
-
 #endif

@@ -1,5 +1,5 @@
-/* weights.c - see weights.h: looking tensors up, and accounting for all of them. The files are
- * opened in weights_open.c, tensors are taken in weights_take.c. */
+/* weights.c - see weights.h: looking tensors up, and accounting for all of them. Tensors
+ * are taken in weights_take.c. */
 #include "io/weights.h"
 
 #include <fnmatch.h>
@@ -8,24 +8,56 @@
 #include <string.h>
 
 #include "io/file.h"
-#include "io/ldm.h"
 #include "io/weights_internal.h"
 
+/* ---- opening and closing ---------------------------------------------------------------------- */
+
+static int start(weights_t **weights, source_t *source, int status) {
+    *weights = NULL;
+    if (status) return -1;
+    *weights = xcalloc(1, sizeof **weights);
+    (*weights)->source = source;
+    return 0;
+}
+
+int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err) {
+    source_t *source = NULL;
+    int status = source_open(&source, folder, stem, err);
+    return start(weights, source, status);
+}
+
+int weights_open_part(weights_t **weights, const char *path, source_part_t part, const char *name,
+                      err_t *err) {
+    source_t *source = NULL;
+    int status = source_open_part(&source, path, part, name, err);
+    return start(weights, source, status);
+}
+
+void weights_close(weights_t *weights) {
+    if (!weights) return;
+    source_close(weights->source);
+    for (size_t i = 0; i < weights->alias_count; i++) {
+        free(weights->aliases[i].name_part);
+        free(weights->aliases[i].saved_part);
+    }
+    for (size_t i = 0; i < weights->ignored_count; i++) free(weights->ignored[i]);
+    for (size_t i = 0; i < weights->block_count; i++) free(weights->blocks[i]);
+    free(weights->taken);
+    free(weights->aliases);
+    free(weights->ignored);
+    free(weights->blocks);
+    free(weights);
+}
+
 const char *weights_path(const weights_t *weights) {
-    return weights->path;
+    return weights->source->path;
+}
+
+bool weights_names_only(const weights_t *weights) {
+    return weights->source->names_only;
 }
 
 /* ---- names ----------------------------------------------------------------------------------- */
-
-static bool find_saved(const weights_t *weights, const char *name, weight_place_t *place) {
-    for (size_t f = 0; f < weights->file_count; f++) {
-        const st_tensor_t *tensor = st_find(weights->files[f], name);
-        if (!tensor) continue;
-        *place = (weight_place_t){f, (size_t)(tensor - st_at(weights->files[f], 0))};
-        return true;
-    }
-    return false;
-}
 
 static void add_alias(weights_t *weights, bool suffix, const char *name_part,
                       const char *saved_part) {
@@ -55,47 +87,59 @@ static char *apply_alias(const alias_t *alias, const char *name) {
     return xasprintf("%s%s", alias->saved_part, name + part);
 }
 
-/* `depth` aliases one after the other: a prefix and a suffix can both apply. */
-static bool find_aliased(const weights_t *weights, const char *name, int depth,
-                         weight_place_t *place) {
-    if (find_saved(weights, name, place)) return true;
-    if (depth == 0) return false;
-    for (size_t i = 0; i < weights->alias_count; i++) {
-        char *saved = apply_alias(&weights->aliases[i], name);
-        bool found = saved && find_aliased(weights, saved, depth - 1, place);
-        free(saved);
-        if (found) return true;
-    }
-    return false;
+static bool has(source_t *source, const char *name, shape_t *shape) {
+    const source_class_t *class = source->class;
+    if (class->has) return class->has(source, name, shape);
+    size_t index = class->find(source, name, SHAPE0());
+    if (index != SOURCE_NONE) *shape = class->at(source, index).shape;
+    return index != SOURCE_NONE;
 }
 
-static bool find_ldm(const weights_t *weights, const char *name, weight_place_t *place) {
-    char *saved = ldm_name(weights->component, name);
-    bool found = saved && find_saved(weights, saved, place);
-    free(saved);
+/* The name that the source has, with `depth` aliases applied one after the other (a prefix and a suffix can
+ * both apply), and its shape. Fresh memory, or NULL. */
+static char *find_aliased(const weights_t *weights, const char *name, int depth, shape_t *shape) {
+    char *found = NULL;
+    if (has(weights->source, name, shape)) return xstrdup(name);
+    for (size_t i = 0; depth > 0 && !found && i < weights->alias_count; i++) {
+        char *saved = apply_alias(&weights->aliases[i], name);
+        if (saved) found = find_aliased(weights, saved, depth - 1, shape);
+        free(saved);
+    }
     return found;
 }
 
-const st_tensor_t *weights_find(const weights_t *weights, const char *name, weight_place_t *place) {
-    if (weights->ldm)
-        return find_ldm(weights, name, place) ? st_at(weights->files[place->file], place->index)
-                                              : NULL;
-    if (!find_aliased(weights, name, 1, place) && !find_aliased(weights, name, 2, place))
-        return NULL;
-    return st_at(weights->files[place->file], place->index);
+static char *find_name(const weights_t *weights, const char *name, shape_t *shape) {
+    char *found = find_aliased(weights, name, 1, shape);
+    return found ? found : find_aliased(weights, name, 2, shape);
+}
+
+size_t weights_find(const weights_t *weights, const char *name, shape_t shape) {
+    source_t *source = weights->source;
+    shape_t stored;
+    char *found = find_name(weights, name, &stored);
+    size_t index = found ? source->class->find(source, found, shape) : SOURCE_NONE;
+    free(found);
+    return index;
 }
 
 bool weights_has(const weights_t *weights, const char *name) {
-    if (weights->synth) return true;
-    weight_place_t place;
-    return weights_find(weights, name, &place) != NULL;
+    shape_t shape;
+    char *found = find_name(weights, name, &shape);
+    free(found);
+    return found != NULL;
 }
 
 bool weights_shape(const weights_t *weights, const char *name, shape_t *shape) {
-    weight_place_t place;
-    const st_tensor_t *tensor = weights_find(weights, name, &place);
-    if (tensor) *shape = tensor->shape;
-    return tensor != NULL;
+    shape_t stored;
+    char *found = find_name(weights, name, &stored);
+    free(found);
+    if (!found || stored.ndim == SOURCE_OPEN_SHAPE) return false;
+    *shape = stored;
+    return true;
+}
+
+bool weights_is_taken(const weights_t *weights, size_t index) {
+    return index < weights->taken_room && weights->taken[index];
 }
 
 /* Levenshtein's distance, given up (limit + 1) as soon as it must exceed `limit`. */
@@ -121,20 +165,20 @@ static size_t distance(const char *a, const char *b, size_t limit) {
 const char *weights_nearest(const weights_t *weights, const char *name) {
     size_t limit = 2 + strlen(name) / 10;
     const char *best = NULL;
-    for (size_t f = 0; f < weights->file_count; f++)
-        for (size_t i = 0; i < st_count(weights->files[f]); i++) {
-            const char *other = st_at(weights->files[f], i)->name;
-            if (weights->taken[f][i]) continue;
-            size_t d = distance(name, other, limit);
-            if (d > limit) continue;
-            best = other;
-            limit = d ? d - 1 : 0;
-        }
+    for (size_t i = 0; i < weights_count(weights); i++) {
+        const char *other = weights->source->class->at(weights->source, i).name;
+        if (weights_is_taken(weights, i)) continue;
+        size_t d = distance(name, other, limit);
+        if (d > limit) continue;
+        best = other;
+        limit = d ? d - 1 : 0;
+    }
     return best;
 }
 
 void weights_forget(const weights_t *weights) {
-    for (size_t f = 0; f < weights->file_count; f++) st_forget(weights->files[f]);
+    const source_t *source = weights->source;
+    if (source->class->forget) source->class->forget(source, SOURCE_NONE);
 }
 
 /* ---- accounting ------------------------------------------------------------------------------ */
@@ -145,15 +189,13 @@ void weights_ignore(weights_t *weights, const char *pattern) {
     weights->ignored[n] = xstrdup(pattern);
 }
 
-static weight_state_t state_of(const weights_t *weights, size_t file, size_t index) {
-    if (weights->taken[file][index]) return WEIGHT_TAKEN;
-    const char *name = st_at(weights->files[file], index)->name;
-    if (weights->ldm) {
-        size_t prefix = strlen(ldm_prefix(weights->component));
-        if (strncmp(name, ldm_prefix(weights->component), prefix) != 0)
-            return ldm_is_known(name) ? WEIGHT_IGNORED : WEIGHT_LEFT_OVER;
-        name += prefix;
-    }
+static weight_state_t state_of(const weights_t *weights, size_t index, const char *saved) {
+    const source_t *source = weights->source;
+    const char *name = saved;
+    if (weights_is_taken(weights, index)) return WEIGHT_TAKEN;
+    source_owner_t owner =
+        source->class->owner ? source->class->owner(source, saved, &name) : SOURCE_OWN;
+    if (owner != SOURCE_OWN) return owner == SOURCE_OTHERS ? WEIGHT_IGNORED : WEIGHT_LEFT_OVER;
     for (size_t i = 0; i < weights->ignored_count; i++)
         if (fnmatch(weights->ignored[i], name, 0) == 0) return WEIGHT_IGNORED;
     return WEIGHT_LEFT_OVER;
@@ -176,9 +218,8 @@ int weights_finish(weights_t *weights, bool allow_unused, err_t *err) {
         err,
         "%s: %zu of %zu tensors are left over, which no part of the model uses: %s%s; %s "
         "(--allow-unused ignores them)",
-        weights->path, left_over, weights_count(weights), list, left_over > NAMED ? ", ..." : "",
-        weights->ldm ? "is this a checkpoint of Stable Diffusion v1.x alone?"
-                     : "does config.json belong to this file?");
+        weights_path(weights), left_over, weights_count(weights), list,
+        left_over > NAMED ? ", ..." : "", weights->source->doubt);
 }
 
 void weights_note_unused(const weights_t *weights, notes_t *notes) {
@@ -189,39 +230,28 @@ void weights_note_unused(const weights_t *weights, notes_t *notes) {
         if (entry.state == WEIGHT_LEFT_OVER && unused++ == 0) text_shown(first, entry.name);
     }
     if (unused)
-        notes_add(notes, "warning: %s: %zu tensor%s that nothing uses: '%s'%s", weights->path,
-                  unused, unused > 1 ? "s" : "", first, unused > 1 ? ", ..." : "");
+        notes_add(notes, "warning: %s: %zu tensor%s that nothing uses: '%s'%s",
+                  weights_path(weights), unused, unused > 1 ? "s" : "", first,
+                  unused > 1 ? ", ..." : "");
 }
 
 void weights_metadata(const weights_t *weights,
                       void (*visit)(void *who, const char *key, const char *value), void *who) {
-    for (size_t f = 0; f < weights->file_count; f++)
-        st_metadata_each(weights->files[f], visit, who);
+    const source_t *source = weights->source;
+    if (source->class->metadata) source->class->metadata(source, visit, who);
 }
 
 size_t weights_count(const weights_t *weights) {
-    size_t count = weights->made_count;
-    for (size_t f = 0; f < weights->file_count; f++) count += st_count(weights->files[f]);
-    return count;
+    return weights->source->class->count(weights->source);
 }
 
 weight_entry_t weights_entry(const weights_t *weights, size_t index) {
-    if (index < weights->made_count)
-        return (weight_entry_t){.name = weights->made[index].name,
-                                .file = weights->path,
-                                .dtype = DTYPE_F32,
-                                .shape = weights->made[index].shape,
-                                .state = WEIGHT_TAKEN};
-    size_t f = 0, i = index;
-    while (f < weights->file_count && i >= st_count(weights->files[f]))
-        i -= st_count(weights->files[f++]);
-    REQUIRE(f < weights->file_count, "weights_entry: %s has no tensor %zu", weights->path, index);
-    const st_tensor_t *tensor = st_at(weights->files[f], i);
-    return (weight_entry_t){.name = tensor->name,
-                            .file = st_path(weights->files[f]),
-                            .dtype = tensor->dtype,
-                            .shape = tensor->shape,
-                            .state = state_of(weights, f, i)};
+    source_tensor_t t = weights->source->class->at(weights->source, index);
+    return (weight_entry_t){.name = t.name,
+                            .file = t.file,
+                            .dtype = t.dtype,
+                            .shape = t.shape,
+                            .state = state_of(weights, index, t.name)};
 }
 
 size_t weights_parameters(const weights_t *weights) {

@@ -17,24 +17,20 @@
 #include "core/notes.h"
 #include "core/real.h"
 #include "core/shape.h"
-#include "io/synth.h"
+#include "io/source.h"
 
 typedef struct weights weights_t;
 
-/* "synth:ARCH/COMPONENT" as folder: see weights_open_synth. "FILE.safetensors/COMPONENT": a single-file
- * checkpoint; every name is looked for as ldm.h has it, a 1x1 convolution and a linear map may stand for each
- * other, and what belongs to other components counts as ignored. Else
- * FOLDER/STEM.safetensors, or the shards that FOLDER/STEM.safetensors.index.json lists. `stem` as
- * diffusers and transformers have it: "diffusion_pytorch_model", "model". 0, or -1 and err. */
+/* The weights of a component's folder, as source_open has it: `stem` as diffusers and transformers name
+ * files, "diffusion_pytorch_model", "model". In a single-file checkpoint a 1x1 convolution and a linear map
+ * may stand for each other, and what belongs to other components counts as ignored. 0, or -1 and err. */
 int weights_open(weights_t **weights, const char *folder, const char *stem, err_t *err);
-/* One file. */
-int weights_open_file(weights_t **weights, const char *path, err_t *err);
-/* No file: tensors of any name and shape, from the formula of synth.h.
- *   path     the specification, for messages        component   "unet", "face": put before each name */
-int weights_open_synth(weights_t **weights, const char *path, const synth_spec_t *spec,
-                       const char *component);
-/* The specification of weights without a file; NULL for others. */
-const synth_spec_t *weights_synth(const weights_t *weights);
+/* Those of an expert or of the gates: a file, or a formula. */
+int weights_open_part(weights_t **weights, const char *path, source_part_t part, const char *name,
+                      err_t *err);
+/* Whether they have names and shapes alone: what is taken is then memory that nobody wrote to, but for a
+ * leading 0, and is not to be read. */
+bool weights_names_only(const weights_t *weights);
 /* Unmaps and frees everything, also what was taken. NULL is allowed. */
 void weights_close(weights_t *weights);
 
@@ -52,7 +48,8 @@ void weights_alias_prefix(weights_t *weights, const char *name_part, const char 
 void weights_alias_suffix(weights_t *weights, const char *name_part, const char *saved_part);
 
 bool weights_has(const weights_t *weights, const char *name);
-/* The shape as stored, or false when there is none of that name. Does not count as taken. */
+/* The shape as stored, or false when there is none of that name, or the model chooses it. Does not count as
+ * taken. */
 bool weights_shape(const weights_t *weights, const char *name, shape_t *shape);
 
 /* ---- taking -------------------------------------------------------------------------------------

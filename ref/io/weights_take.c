@@ -6,15 +6,15 @@
 #include <string.h>
 
 #include "io/file.h"
-#include "io/ldm.h"
 #include "io/weights_internal.h"
 
 /* ---- owned memory ---------------------------------------------------------------------------- */
 
 enum { BLOCK_BYTES = 16 << 20, ALIGNMENT = 64 };
 
-/* From the newest block of many small tensors, or a block of its own. */
-real_t *weights_own(weights_t *weights, size_t count) {
+/* `count` numbers, 64-byte aligned, that live until weights_close; NULL when memory is out: from the newest
+ * block of many small tensors, or a block of its own. */
+static real_t *own(weights_t *weights, size_t count) {
     size_t bytes;
     if (__builtin_mul_overflow(count, sizeof(real_t), &bytes) || bytes > SIZE_MAX - ALIGNMENT)
         return NULL;
@@ -43,15 +43,19 @@ real_t *weights_own(weights_t *weights, size_t count) {
 
 static int refuse_missing(const weights_t *weights, const char *name, const char *expected,
                           err_t *err) {
-    const char *near = weights_nearest(weights, name);
-    char shown[SHOWN_TEXT], hint[SHOWN_TEXT + 64];
+    const source_t *source = weights->source;
+    char shown[SHOWN_TEXT], near_shown[SHOWN_TEXT], hint[SHOWN_TEXT + 64];
+    char *saved = source->class->saved_name ? source->class->saved_name(source, name) : NULL;
+    const char *near = weights_nearest(weights, text_shown(shown, saved ? saved : name));
+    free(saved);
     if (near)
         snprintf(hint, sizeof hint, "the nearest name in the file is '%s'",
-                 text_shown(shown, near));
+                 text_shown(near_shown, near));
     else
         snprintf(hint, sizeof hint,
                  "is this the right component, and does its config.json belong to it?");
-    return err_set(err, "%s: tensor '%s' %s is missing; %s", weights->path, name, expected, hint);
+    return err_set(err, "%s: tensor '%s' %s is missing; %s", weights_path(weights), shown, expected,
+                   hint);
 }
 
 #ifdef MOLE_F64
@@ -81,25 +85,24 @@ static size_t first_not_finite(const real_t *x, size_t count) {
     return count;
 }
 
-/* x: `count` numbers of the tensor, from its flat index `offset` on. */
-static int check_finite(const weights_t *weights, const weight_place_t *place, const real_t *x,
-                        size_t offset, size_t count, err_t *err) {
-    size_t bad = first_not_finite(x, count), rest = offset + bad;
-    if (bad == count) return 0;
-    const st_file_t *file = weights->files[place->file];
-    const st_tensor_t *tensor = st_at(file, place->index);
-    char shown[SHOWN_TEXT], index[SHAPE_TEXT];
-    shape_t at = tensor->shape;
+/* -1 and err: the number with that flat index is NaN or Inf. */
+static int refuse_number(const weights_t *weights, size_t index, size_t bad, err_t *err) {
+    const source_t *source = weights->source;
+    source_tensor_t tensor = source->class->at(source, index);
+    char shown[SHOWN_TEXT], text[SHAPE_TEXT];
+    real_t number;
+    source->class->numbers(source, index, bad, 1, &number);
+    shape_t at = tensor.shape;
     for (int i = at.ndim - 1; i >= 0; i--) {
-        at.dim[i] = rest % tensor->shape.dim[i];
-        rest /= tensor->shape.dim[i];
+        at.dim[i] = bad % tensor.shape.dim[i];
+        bad /= tensor.shape.dim[i];
     }
     return err_set(
         err,
         "%s: tensor '%s' holds %s at index %s: the file is damaged, or was saved by a run "
         "that overflowed",
-        st_path(file), text_shown(shown, tensor->name), isnan(x[bad]) ? "NaN" : "Inf",
-        shape_text(index, at));
+        tensor.file, text_shown(shown, tensor.name), isnan(number) ? "NaN" : "Inf",
+        shape_text(text, at));
 }
 
 /* ---- taking ---------------------------------------------------------------------------------- */
@@ -115,79 +118,124 @@ static bool same_but_ones(shape_t a, shape_t b) {
     return shape_equal(a, b);
 }
 
-/* The tensor of that name and shape, not yet taken; or NULL and err. */
-static const st_tensor_t *claim(weights_t *weights, const char *name, shape_t expected,
-                                weight_place_t *place, err_t *err) {
+/* The tensor of that name and shape, not yet taken, and its index; -1 and err. */
+static int claim(const weights_t *weights, const char *name, shape_t expected, size_t *index,
+                 source_tensor_t *tensor, err_t *err) {
+    const source_t *source = weights->source;
     char shown[SHOWN_TEXT], want[SHAPE_TEXT], got[SHAPE_TEXT];
     shape_text(want, expected);
-    const st_tensor_t *tensor = weights_find(weights, name, place);
-    if (!tensor) {
-        char *saved = weights->ldm ? ldm_name(weights->component, name) : NULL;
-        refuse_missing(weights, text_shown(shown, saved ? saved : name), want, err);
-        free(saved);
-        return NULL;
-    }
-    const char *path = st_path(weights->files[place->file]);
+    *index = weights_find(weights, name, expected);
+    if (*index == SOURCE_NONE) return refuse_missing(weights, name, want, err);
+    *tensor = source->class->at(source, *index);
     text_shown(shown, tensor->name);
     if (!shape_equal(tensor->shape, expected) &&
-        !(weights->ldm && same_but_ones(tensor->shape, expected))) {
-        err_set(
+        !(source->loose && same_but_ones(tensor->shape, expected)))
+        return err_set(
             err,
             "%s: tensor '%s': expected shape %s, found %s; does config.json belong to this file?",
-            path, shown, want, shape_text(got, tensor->shape));
-        return NULL;
-    }
-    if (weights->taken[place->file][place->index]) {
-        err_set(err, "%s: tensor '%s' %s is bound twice", path, shown, want);
-        return NULL;
-    }
-    return tensor;
+            tensor->file, shown, want, shape_text(got, tensor->shape));
+    if (weights_is_taken(weights, *index))
+        return err_set(err, "%s: tensor '%s' %s is bound twice", tensor->file, shown, want);
+    return 0;
 }
 
-static int refuse_dtype(const weights_t *weights, const weight_place_t *place, err_t *err) {
-    const st_file_t *file = weights->files[place->file];
-    const st_tensor_t *tensor = st_at(file, place->index);
+/* The same for numbers that a network computes with. */
+static int claim_floating(const weights_t *weights, const char *name, shape_t expected,
+                          size_t *index, source_tensor_t *tensor, err_t *err) {
     char shown[SHOWN_TEXT];
+    if (claim(weights, name, expected, index, tensor, err)) return -1;
+    if (is_floating(tensor->dtype)) return 0;
     return err_set(err, "%s: tensor '%s': expected dtype F32, F16, BF16 or F64, found %s",
-                   st_path(file), text_shown(shown, tensor->name), dtype_name(tensor->dtype));
+                   tensor->file, text_shown(shown, tensor->name), dtype_name(tensor->dtype));
 }
 
-static int refuse_memory(const weights_t *weights, const st_tensor_t *tensor, err_t *err) {
+static int refuse_memory(const weights_t *weights, const source_tensor_t *tensor, err_t *err) {
     char shown[SHOWN_TEXT], shape[SHAPE_TEXT];
-    return err_set(err, "%s: tensor '%s' %s: out of memory", weights->path,
+    return err_set(err, "%s: tensor '%s' %s: out of memory", weights_path(weights),
                    text_shown(shown, tensor->name), shape_text(shape, tensor->shape));
 }
 
-static void mark_taken(weights_t *weights, const weight_place_t *place) {
-    weights->taken[place->file][place->index] = true;
-    weights->parameters += shape_count(st_at(weights->files[place->file], place->index)->shape);
+static void mark_taken(weights_t *weights, size_t index, const source_tensor_t *tensor) {
+    if (index >= weights->taken_room) {
+        size_t room = 2 * index + 64;
+        weights->taken = xrealloc(weights->taken, room * sizeof *weights->taken);
+        memset(weights->taken + weights->taken_room, 0, room - weights->taken_room);
+        weights->taken_room = room;
+    }
+    weights->taken[index] = true;
+    weights->parameters += shape_count(tensor->shape);
+}
+
+/* A copy was made: what was read of the file may go. */
+static void forget(const weights_t *weights, size_t index) {
+    const source_t *source = weights->source;
+    if (source->class->forget) source->class->forget(source, index);
+}
+
+static void read_numbers(const source_t *source, size_t index, real_t *out, size_t count) {
+    enum { SHARE = 1 << 16 };
+#pragma omp parallel for schedule(static) if (count > SHARE)
+    for (size_t from = 0; from < count; from += SHARE)
+        source->class->numbers(source, index, from, count - from < SHARE ? count - from : SHARE,
+                               out + from);
+}
+
+/* Numbers of its own; of names only one is written. */
+static real_t *copy_numbers(weights_t *weights, size_t index, size_t count) {
+    real_t *out = own(weights, count);
+    if (out && weights->source->names_only)
+        out[0] = 0;
+    else if (out)
+        read_numbers(weights->source, index, out, count);
+    return out;
 }
 
 int weights_take(weights_t *weights, const char *name, shape_t expected, const real_t **out,
                  err_t *err) {
-    weight_place_t place;
-    if (weights->synth) return weights_make(weights, name, expected, false, out, err);
-    const st_tensor_t *tensor = claim(weights, name, expected, &place, err);
-    if (!tensor) return -1;
-    if (!is_floating(tensor->dtype)) return refuse_dtype(weights, &place, err);
-    const real_t *x = tensor->data;
-    if (tensor->dtype != dtype_real() || (uintptr_t)x % sizeof *x != 0) {
-        size_t count = shape_count(tensor->shape);
-        real_t *wide = weights_own(weights, count);
-        if (!wide) return refuse_memory(weights, tensor, err);
-        dtype_to_real(wide, tensor->data, tensor->dtype, count);
-        x = wide;
-    }
-    if (check_finite(weights, &place, x, 0, shape_count(tensor->shape), err) != 0) return -1;
-    if (x != tensor->data) st_forget_tensor(weights->files[place.file], tensor);
-    mark_taken(weights, &place);
+    size_t index;
+    source_tensor_t tensor;
+    if (claim_floating(weights, name, expected, &index, &tensor, err)) return -1;
+    size_t count = shape_count(tensor.shape), bad = count;
+    const real_t *x = tensor.data;
+    bool in_place = x && tensor.dtype == dtype_real() && (uintptr_t)x % sizeof *x == 0;
+    if (!in_place) x = copy_numbers(weights, index, count);
+    if (!x) return refuse_memory(weights, &tensor, err);
+    if (tensor.data) bad = first_not_finite(x, count); /* a formula's are finite */
+    if (bad < count) return refuse_number(weights, index, bad, err);
+    if (!in_place) forget(weights, index);
+    mark_taken(weights, index, &tensor);
     *out = x;
     return 0;
 }
 
-void weights_pack_filter(real_t *out, const real_t *x, size_t Ci, size_t taps) {
+/* out (kh*kw, Ci) of one filter = its x (Ci, kh*kw), transposed */
+static void pack_filter(real_t *out, const real_t *x, size_t Ci, size_t taps) {
     for (size_t t = 0; t < taps; t++)
         for (size_t c = 0; c < Ci; c++) out[t * Ci + c] = x[c * taps + t];
+}
+
+/* out (Co,taps,Ci) = the tensor's numbers (Co,Ci,taps). Returns 0, or -1 when memory is out; *bad is the
+ * first that is not finite, or at least their count. */
+static int pack_conv(const source_t *source, size_t index, real_t *out, size_t Co, size_t Ci,
+                     size_t taps, size_t *bad) {
+    size_t filter = Ci * taps, first_bad = SIZE_MAX;
+    int failed = 0;
+#pragma omp parallel if (Co * filter > 65536) reduction(min : first_bad) reduction(| : failed)
+    {
+        real_t *row = malloc(filter * sizeof *row);
+        failed = !row;
+#pragma omp for schedule(static)
+        for (size_t o = 0; o < Co; o++) {
+            if (!row) continue;
+            source->class->numbers(source, index, o * filter, filter, row);
+            size_t at = first_not_finite(row, filter);
+            if (at < filter && o * filter + at < first_bad) first_bad = o * filter + at;
+            pack_filter(out + o * filter, row, Ci, taps);
+        }
+        free(row);
+    }
+    *bad = first_bad;
+    return failed ? -1 : 0;
 }
 
 int weights_take_conv(weights_t *weights, const char *name, shape_t expected, const real_t **out,
@@ -195,49 +243,42 @@ int weights_take_conv(weights_t *weights, const char *name, shape_t expected, co
     REQUIRE(expected.ndim == 4, "weights_take_conv: '%s' expects %d dimensions, not 4", name,
             expected.ndim);
     size_t Co = expected.dim[0], Ci = expected.dim[1], taps = expected.dim[2] * expected.dim[3];
-    if (taps == 1 || Ci == 1) return weights_take(weights, name, expected, out, err);
-    if (weights->synth) return weights_make(weights, name, expected, true, out, err);
-    weight_place_t place;
-    const st_tensor_t *tensor = claim(weights, name, expected, &place, err);
-    if (!tensor) return -1;
-    if (!is_floating(tensor->dtype)) return refuse_dtype(weights, &place, err);
-
-    size_t filter = Ci * taps, stored = filter * dtype_size(tensor->dtype);
-    real_t *packed = weights_own(weights, Co * filter), *row = malloc(filter * sizeof *row);
-    int status = packed && row ? 0 : refuse_memory(weights, tensor, err);
-    for (size_t o = 0; !status && o < Co; o++) {
-        dtype_to_real(row, (const char *)tensor->data + o * stored, tensor->dtype, filter);
-        status = check_finite(weights, &place, row, o * filter, filter, err);
-        if (!status) weights_pack_filter(packed + o * filter, row, Ci, taps);
-    }
-    free(row);
-    if (status) return -1;
-    st_forget_tensor(weights->files[place.file], tensor);
-    mark_taken(weights, &place);
+    size_t index, count = Co * Ci * taps, bad = count;
+    source_tensor_t tensor;
+    if (taps == 1 || Ci == 1 || weights->source->names_only)
+        return weights_take(weights, name, expected, out, err);
+    if (claim_floating(weights, name, expected, &index, &tensor, err)) return -1;
+    real_t *packed = own(weights, count);
+    if (!packed || pack_conv(weights->source, index, packed, Co, Ci, taps, &bad))
+        return refuse_memory(weights, &tensor, err);
+    if (bad < count) return refuse_number(weights, index, bad, err);
+    forget(weights, index);
+    mark_taken(weights, index, &tensor);
     *out = packed;
     return 0;
 }
 
 int weights_take_scalar(weights_t *weights, const char *name, double *value, err_t *err) {
-    weight_place_t place;
+    size_t index;
     shape_t shape;
-    if (weights->synth) { /* the one scalar there is: an expert's alpha */
-        weights_note_made(weights, name, SHAPE0());
-        *value = weights->synth->alpha;
-        return 0;
-    }
+    source_tensor_t tensor;
     if (!weights_shape(weights, name, &shape)) shape = SHAPE0();
     bool one = shape.ndim == 1 && shape.dim[0] == 1;
-    const st_tensor_t *tensor = claim(weights, name, one ? shape : SHAPE0(), &place, err);
-    if (!tensor) return -1;
+    if (claim(weights, name, one ? shape : SHAPE0(), &index, &tensor, err)) return -1;
     double number;
-    dtype_to_double(&number, tensor->data, tensor->dtype, 1);
+    real_t computed;
+    if (tensor.data) {
+        dtype_to_double(&number, tensor.data, tensor.dtype, 1);
+    } else {
+        weights->source->class->numbers(weights->source, index, 0, 1, &computed);
+        number = (double)computed;
+    }
     if (!isfinite(number)) {
         char shown[SHOWN_TEXT];
-        return err_set(err, "%s: tensor '%s' holds %s", st_path(weights->files[place.file]),
-                       text_shown(shown, tensor->name), isnan(number) ? "NaN" : "Inf");
+        return err_set(err, "%s: tensor '%s' holds %s", tensor.file, text_shown(shown, tensor.name),
+                       isnan(number) ? "NaN" : "Inf");
     }
-    mark_taken(weights, &place);
+    mark_taken(weights, index, &tensor);
     *value = number;
     return 0;
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/source.h"
 
 /* ---- the tables ----------------------------------------------------------------------------------- */
 
@@ -257,26 +258,20 @@ static bool is_computed(const json_t *value, const char *list) {
     return count > 0 && good == count;
 }
 
-static int refuse(const char *file, const char *key, const json_t *value, const char *expected,
-                  err_t *err) {
-    char *found = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT), text[SHOWN_TEXT];
-    err_set(err, "%s: '%s': expected %s, found %.200s", file, key, expected,
-            found ? text_shown(text, found) : "?");
-    free(found);
-    return -1;
-}
-
-static int refuse_value(const char *file, const config_key_t *row, const json_t *value,
+static int refuse_value(json_node_t node, const config_key_t *row, const json_t *value,
                         err_t *err) {
-    char expected[256];
+    char expected[256], shown[SHOWN_TEXT];
     size_t used = 0;
     for (const char *at = row->text; *at && used < sizeof expected - 40; at++) {
         const char one[] = {*at, '\0'};
         used += (size_t)snprintf(expected + used, sizeof expected - used, "%s",
                                  *at == '|' ? " or " : one);
     }
-    snprintf(expected + used, sizeof expected - used, " (nothing else is implemented)");
-    return refuse(file, row->key, value, expected, err);
+    char *found = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT);
+    json_node_error(node, row->key, err, "expected %s (nothing else is implemented), found %s",
+                    expected, text_shown(shown, found ? found : "?"));
+    free(found);
+    return -1;
 }
 
 static void note_unknown(char unknown[CONFIG_UNKNOWN], const char *key, const json_t *value) {
@@ -287,19 +282,33 @@ static void note_unknown(char unknown[CONFIG_UNKNOWN], const char *key, const js
              text_shown(shown, key));
 }
 
-int config_keys_check(const json_t *object, const config_key_t *table, const char *file,
-                      char unknown[CONFIG_UNKNOWN], err_t *err) {
+int config_keys_check(json_node_t node, const config_key_t *table, char unknown[CONFIG_UNKNOWN],
+                      err_t *err) {
     const char *key;
     json_t *value;
     unknown[0] = '\0';
-    json_object_foreach((json_t *)object, key, value) {
+    json_object_foreach(node.value, key, value) {
         const config_key_t *row = config_key_find(table, key);
         if (!row)
             note_unknown(unknown, key, value);
         else if (row->fate == KEY_ONLY && !is_computed(value, row->text))
-            return refuse_value(file, row, value, err);
+            return refuse_value(node, row, value, err);
         else if (row->fate == KEY_USED && json_is_null(value))
-            return refuse(file, key, value, "a value, or no such key", err);
+            return json_node_error(node, key, err, "expected a value, or no such key, found null");
     }
     return 0;
+}
+
+int config_open(json_file_t **file, const char *folder, const char *name, const config_key_t *table,
+                char unknown[CONFIG_UNKNOWN], err_t *err) {
+    char *path = file_join(folder, name);
+    int status = source_json(file, path, err);
+    if (!status && !json_is_object(json_file_root(*file).value))
+        status = err_set(err, "%s: expected a JSON object", path);
+    if (!status) status = config_keys_check(json_file_root(*file), table, unknown, err);
+    free(path);
+    if (!status) return 0;
+    json_file_close(*file);
+    *file = NULL;
+    return -1;
 }

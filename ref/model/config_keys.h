@@ -7,10 +7,7 @@
 #ifndef MOLE_MODEL_CONFIG_KEYS_H
 #define MOLE_MODEL_CONFIG_KEYS_H
 
-#include <jansson.h>
-#include <stddef.h>
-
-#include "core/err.h"
+#include "io/json.h"
 
 typedef enum {
     KEY_END,
@@ -34,9 +31,14 @@ extern const config_key_t config_keys_index[], config_keys_unet[], config_keys_v
 const config_key_t *config_key_find(const config_key_t *table, const char *key);
 
 /* Hold an object against its table. `unknown` gets the names of keys that are not in it and whose value
- * is neither null nor false, as "a, b". Returns 0, or -1 and err ("FILE: 'key': expected ..."). */
+ * is neither null nor false, as "a, b". Returns 0, or -1 and err. */
 enum { CONFIG_UNKNOWN = 512 };
-int config_keys_check(const json_t *object, const config_key_t *table, const char *file,
-                      char unknown[CONFIG_UNKNOWN], err_t *err);
+int config_keys_check(json_node_t node, const config_key_t *table, char unknown[CONFIG_UNKNOWN],
+                      err_t *err);
+
+/* Open FOLDER/NAME, an object, and hold it against its table first of all, so that what a file asks for
+ * and this program has not is refused by its own name. Returns 0, or -1 and err. */
+int config_open(json_file_t **file, const char *folder, const char *name, const config_key_t *table,
+                char unknown[CONFIG_UNKNOWN], err_t *err);
 
 #endif

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "model/config.h"
+#include "model/config_keys.h"
 
 typedef struct {
     const char *name, *name_attn, *name_act, *name_mlp;
@@ -23,25 +23,36 @@ struct text_encoder {
     norm_t final_layer_norm;
 };
 
-static int config_read(text_encoder_config_t *c, const char *folder, err_t *err) {
+static int read_keys(json_node_t node, text_encoder_config_t *c, err_t *err) {
     static const char *const acts[] = {"quick_gelu", "gelu", NULL};
     size_t act = 0;
-    config_t *file;
-    if (config_open(&file, folder, "config.json", err)) return -1;
-    config_keys(file, config_keys_text_encoder, c->unknown_keys);
-    config_size(file, "vocab_size", &c->vocab_size, 1, 1 << 24);
-    config_size(file, "hidden_size", &c->hidden_size, 1, 1 << 16);
-    config_size(file, "intermediate_size", &c->intermediate_size, 1, 1 << 20);
-    config_size(file, "num_hidden_layers", &c->num_hidden_layers, 1, 1000);
-    config_size(file, "num_attention_heads", &c->num_attention_heads, 1, 1 << 16);
-    config_size_or(file, "max_position_embeddings", &c->max_position_embeddings, 77, 1 << 20);
-    config_double_or(file, "layer_norm_eps", &c->layer_norm_eps, 1e-5);
-    config_choice(file, "hidden_act", acts, &act);
+    if (json_get_size(node, "vocab_size", 1, 1 << 24, &c->vocab_size, err) ||
+        json_get_size(node, "hidden_size", 1, 1 << 16, &c->hidden_size, err) ||
+        json_get_size(node, "intermediate_size", 1, 1 << 20, &c->intermediate_size, err) ||
+        json_get_size(node, "num_hidden_layers", 1, 1000, &c->num_hidden_layers, err) ||
+        json_get_size(node, "num_attention_heads", 1, 1 << 16, &c->num_attention_heads, err) ||
+        json_get_size_or(node, "max_position_embeddings", 0, 1 << 20, 77,
+                         &c->max_position_embeddings, err) ||
+        json_get_double_or(node, "layer_norm_eps", 1e-5, &c->layer_norm_eps, err) ||
+        json_get_choice(node, "hidden_act", acts, &act, err))
+        return -1;
     c->hidden_act = act == 0 ? ACT_QUICK_GELU : ACT_GELU;
-    if (!(c->layer_norm_eps > 0)) config_fail(file, "layer_norm_eps", "a number above 0");
-    if (config_ok(file) && c->hidden_size % c->num_attention_heads)
-        config_fail(file, "num_attention_heads", "a divisor of hidden_size");
-    return config_close(file);
+    if (!(c->layer_norm_eps > 0))
+        return json_node_error(node, "layer_norm_eps", err, "expected a number above 0");
+    if (c->hidden_size % c->num_attention_heads)
+        return json_node_error(node, "num_attention_heads", err,
+                               "expected a divisor of hidden_size (%zu), found %zu", c->hidden_size,
+                               c->num_attention_heads);
+    return 0;
+}
+
+static int config_read(text_encoder_config_t *c, const char *folder, err_t *err) {
+    json_file_t *file;
+    if (config_open(&file, folder, "config.json", config_keys_text_encoder, c->unknown_keys, err))
+        return -1;
+    int failed = read_keys(json_file_root(file), c, err);
+    json_file_close(file);
+    return failed ? -1 : 0;
 }
 
 static void bind_layer(binder_t *b, text_layer_t *l, const text_encoder_config_t *c, size_t index) {

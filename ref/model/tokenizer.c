@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/source.h"
 #include "model/bpe.h"
 #include "model/text_normalize.h"
 #include "model/tokenizer_config.h"
@@ -70,7 +71,7 @@ static int load_pair(tokenizer_t *tok, const char *folder, err_t *err) {
     tok->source = xasprintf("%s + merges.txt", vocab_path);
     int status = -1;
     if (tokenizer_json(&pieces, folder, "vocab.json", VOCAB_FILE_MAX, err) ||
-        tokenizer_file(&merges, &length, folder, "merges.txt", VOCAB_FILE_MAX, err))
+        source_read(merges_path, VOCAB_FILE_MAX, &merges, &length, err))
         ;
     else if (!pieces && !merges)
         err_set(err,

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "io/file.h"
+#include "io/source.h"
 
 enum { SMALL_FILE_MAX = 4 << 20 };
 
@@ -26,35 +27,21 @@ enum { CLIP_MAX_LENGTH = 77 };
 
 /* ---- files ----------------------------------------------------------------------------- */
 
-int tokenizer_file(char **text, size_t *length, const char *folder, const char *name, size_t limit,
-                   err_t *err) {
-    *text = NULL;
-    *length = 0;
-    char *path = file_join(folder, name);
-    int status = file_exists(path) ? file_read(path, limit, text, length, err) : 0;
+int tokenizer_json(json_t **json, const char *folder, const char *name, size_t limit, err_t *err) {
+    char *text, *path = file_join(folder, name);
+    size_t length;
+    *json = NULL;
+    int status = source_read(path, limit, &text, &length, err);
+    /* Integers as reals: an unset model_max_length reads 10^30. Ids stay exact. */
+    if (text) status = json_parse(json, path, text, length, JSON_DECODE_INT_AS_REAL, err);
+    if (*json && !json_is_object(*json)) {
+        status = err_set(err, "%s: expected a JSON object", path);
+        json_decref(*json);
+        *json = NULL;
+    }
+    free(text);
     free(path);
     return status;
-}
-
-int tokenizer_json(json_t **json, const char *folder, const char *name, size_t limit, err_t *err) {
-    *json = NULL;
-    char *text;
-    size_t length;
-    if (tokenizer_file(&text, &length, folder, name, limit, err)) return -1;
-    if (!text) return 0;
-    json_error_t error;
-    /* Integers as reals: an unset model_max_length reads 10^30. Ids stay exact. */
-    *json = json_loadb(text, length, JSON_REJECT_DUPLICATES | JSON_DECODE_INT_AS_REAL, &error);
-    free(text);
-    if (json_is_object(*json)) return 0;
-    if (*json)
-        err_set(err, "%s/%s: expected a JSON object", folder, name);
-    else
-        err_set(err, "%s/%s:%d:%d: not JSON: %s", folder, name, error.line, error.column,
-                error.text);
-    json_decref(*json);
-    *json = NULL;
-    return -1;
 }
 
 /* ---- tokens ---------------------------------------------------------------------------- */
@@ -265,10 +252,11 @@ static int read_settings(tokenizer_config_t *config, const json_t *settings, con
     return 0;
 }
 
-static int read_all(tokenizer_config_t *config, const json_t *settings, const json_t *map,
+static int read_all(tokenizer_config_t *config, json_t *settings, const json_t *map,
                     const json_t *file, const json_t *whole, const char *folder, err_t *err) {
     char where[600];
     snprintf(where, sizeof where, "%.500s/" CONFIG_FILE, folder);
+    json_node_t node = {.path = where, .value = settings};
     const json_t *decoder = json_object_get(settings, "added_tokens_decoder");
     int status = decoder ? read_decoder(config, decoder, where, err)
                          : read_added(config, map, whole, file, folder, err);
@@ -281,7 +269,7 @@ static int read_all(tokenizer_config_t *config, const json_t *settings, const js
         read_extra(config, settings, "extra_special_tokens", numbered, where, err) ||
         read_extra(config, map, "additional_special_tokens", numbered, where, err) ||
         read_settings(config, settings, where, err) ||
-        config_keys_check(settings, config_keys_tokenizer, where, config->unknown_keys, err))
+        config_keys_check(node, config_keys_tokenizer, config->unknown_keys, err))
         return -1;
     return 0;
 }

@@ -52,11 +52,8 @@ int tokenizer_config_read(tokenizer_config_t *config, const char *folder, const 
                           err_t *err);
 void tokenizer_config_free(tokenizer_config_t *config);
 
-/* The contents of FOLDER/NAME, NUL at the end, at most `limit` bytes; *text is NULL, without an
- * error, for a file that does not exist. The caller frees. */
-int tokenizer_file(char **text, size_t *length, const char *folder, const char *name, size_t limit,
-                   err_t *err);
-/* The same, parsed as JSON, duplicate keys refused; the caller decrefs. */
+/* FOLDER/NAME as JSON, an object, duplicate keys refused; *json is NULL, without an error, for a file that
+ * does not exist. The caller decrefs. */
 int tokenizer_json(json_t **json, const char *folder, const char *name, size_t limit, err_t *err);
 
 #endif

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "model/config.h"
+#include "model/config_keys.h"
 #include "model/resnet.h"
 
 typedef struct {
@@ -33,32 +33,36 @@ struct vae {
 
 /* ---- binding -------------------------------------------------------------------------------------- */
 
-/* As many blocks as there are widths, all of the one kind. */
-static void read_up_blocks(config_t *file, const vae_config_t *c) {
+static int read_keys(json_node_t node, vae_config_t *c, err_t *err) {
     static const char *const up[] = {"UpDecoderBlock2D", NULL};
-    size_t types[VAE_LEVELS];
-    if (c->levels) config_choices(file, "up_block_types", up, types, c->levels);
+    size_t types[VAE_LEVELS]; /* as many as there are widths, all of the one kind */
+    if (json_get_size(node, "latent_channels", 1, 1024, &c->latent_channels, err) ||
+        json_get_size(node, "out_channels", 1, 1024, &c->out_channels, err) ||
+        json_get_sizes(node, "block_out_channels", 1 << 20, 1, VAE_LEVELS, c->block_out_channels,
+                       &c->levels, err) ||
+        json_get_size(node, "layers_per_block", 1, 8, &c->layers_per_block, err) ||
+        json_get_size_or(node, "norm_num_groups", 1, 1 << 16, 32, &c->norm_num_groups, err) ||
+        json_get_double_or(node, "scaling_factor", 0.18215, &c->scaling_factor, err) ||
+        json_get_bool_or(node, "use_post_quant_conv", true, &c->use_post_quant_conv, err) ||
+        json_get_choices(node, "up_block_types", up, c->levels, types, err))
+        return -1;
+    if (!(c->scaling_factor > 0))
+        return json_node_error(node, "scaling_factor", err, "expected a number above 0");
+    for (size_t i = 0; i < c->levels; i++)
+        if (c->block_out_channels[i] % c->norm_num_groups)
+            return json_node_error(node, "block_out_channels", err,
+                                   "expected multiples of norm_num_groups (%zu), found %zu",
+                                   c->norm_num_groups, c->block_out_channels[i]);
+    return 0;
 }
 
 static int config_read(vae_config_t *c, const char *folder, err_t *err) {
-    config_t *file;
-    if (config_open(&file, folder, "config.json", err)) return -1;
+    json_file_t *file;
     *c = (vae_config_t){.norm_eps = 1e-6};
-    config_keys(file, config_keys_vae, c->unknown_keys);
-    config_size(file, "latent_channels", &c->latent_channels, 1, 1024);
-    config_size(file, "out_channels", &c->out_channels, 1, 1024);
-    config_sizes(file, "block_out_channels", c->block_out_channels, &c->levels, VAE_LEVELS);
-    config_size(file, "layers_per_block", &c->layers_per_block, 1, 8);
-    config_size_or(file, "norm_num_groups", &c->norm_num_groups, 32, 1 << 16);
-    config_double_or(file, "scaling_factor", &c->scaling_factor, 0.18215);
-    config_bool_or(file, "use_post_quant_conv", &c->use_post_quant_conv, true);
-    read_up_blocks(file, c);
-    if (c->norm_num_groups == 0) config_fail(file, "norm_num_groups", "a whole number above 0");
-    if (!(c->scaling_factor > 0)) config_fail(file, "scaling_factor", "a number above 0");
-    for (size_t i = 0; config_ok(file) && i < c->levels; i++)
-        if (c->norm_num_groups && c->block_out_channels[i] % c->norm_num_groups)
-            config_fail(file, "block_out_channels", "multiples of norm_num_groups");
-    return config_close(file);
+    if (config_open(&file, folder, "config.json", config_keys_vae, c->unknown_keys, err)) return -1;
+    int failed = read_keys(json_file_root(file), c, err);
+    json_file_close(file);
+    return failed ? -1 : 0;
 }
 
 /* Older diffusers called the attention's projections query, key, value and proj_attn. */

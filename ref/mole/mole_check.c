@@ -41,7 +41,6 @@ static const struct {
 
 int mole_check_layer(const weights_t *w, const char *layer, err_t *err) {
     char key[512];
-    if (weights_synth(w)) return 0;
     for (size_t i = 0; i < sizeof others / sizeof *others; i++) {
         int length = snprintf(key, sizeof key, "%s%s", layer, others[i].ending);
         if (length < 0 || length >= (int)sizeof key || !weights_has(w, key)) continue;
@@ -63,7 +62,7 @@ static bool is_of_another_convention(const char *name) {
 
 static int check_names(const weights_t *w, notes_t *notes, err_t *err) {
     char shown[SHOWN_TEXT], first[SHOWN_TEXT];
-    size_t text_encoder = 0, count = weights_synth(w) ? 0 : weights_count(w);
+    size_t text_encoder = 0, count = weights_count(w);
     for (size_t i = 0; i < count; i++) {
         const char *name = weights_entry(w, i).name;
         if (is_of_another_convention(name))

@@ -42,9 +42,7 @@ static int load_expert(weights_t *w, const mole_target_t *target, mole_expert_t 
     make_key(key, "lora_unet_", target->path, "");
     if (mole_check_layer(w, key, err)) return -1;
     make_key(key, "lora_unet_", target->path, ".lora_down.weight");
-    if (weights_synth(w)) {
-        e->rank = weights_synth(w)->rank;
-    } else if (weights_shape(w, key, &down)) {
+    if (weights_shape(w, key, &down)) {
         e->rank = down.ndim ? down.dim[0] : 0;
         if (e->rank == 0)
             return err_set(err, "%s: tensor '%s': a factor of rank 0; expected (rank, %zu)",
@@ -102,18 +100,8 @@ static int load_layer(mole_set_t *set, const mole_files_t *files, const mole_tar
             return -1;
     }
     if (set->gates && load_gates(set->gates, target, err)) return -1;
-    const synth_spec_t *made = weights_synth(set->expert[0]);
-    if (!made || !made->names) mole_layer_prepare(layer, &set->pool);
+    if (!weights_names_only(set->expert[0])) mole_layer_prepare(layer, &set->pool);
     return 0;
-}
-
-/* A file, or a specification in its place. */
-static int open_source(weights_t **w, const char *path, synth_kind_t kind, const char *name,
-                       err_t *err) {
-    synth_spec_t spec;
-    if (!synth_is(path)) return weights_open_file(w, path, err);
-    if (synth_parse(&spec, kind, path, NULL, err)) return err_prefix(err, "%s", name);
-    return weights_open_synth(w, path, &spec, name);
 }
 
 static void note_all(mole_set_t *set, const mole_files_t *files) {
@@ -132,12 +120,12 @@ int mole_files_load(mole_set_t **out, const mole_files_t *files, mole_target_t *
     *out = set;
     set->experts = files->experts;
     for (size_t i = 0; i < set->experts; i++) {
-        if (open_source(&set->expert[i], files->path[i], SYNTH_EXPERT, files->name[i], err))
+        if (weights_open_part(&set->expert[i], files->path[i], SOURCE_EXPERT, files->name[i], err))
             goto fail;
         if (mole_check_file(set->expert[i], &set->notes, err)) goto fail;
         weights_ignore(set->expert[i], "lora_te*");
     }
-    if (files->gates && open_source(&set->gates, files->gates, SYNTH_GATES, "gates", err))
+    if (files->gates && weights_open_part(&set->gates, files->gates, SOURCE_GATES, "gates", err))
         goto fail;
     for (size_t i = 0; i < count; i++)
         if (load_layer(set, files, &targets[i], err)) goto fail;

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#include "core/tap_name.h"
 #include "io/png.h"
 
 enum { LEVELS = 8, PIXELS_PER_LATENT = 8 };
@@ -27,15 +28,12 @@ struct gate_maps {
 };
 
 /* "....mole.<expert>.<what>": the expert's index, or -1. */
-static int expert_of(const gate_maps_t *m, const char *name, const char *what) {
-    const char *mole = strstr(name, ".mole.");
-    if (!mole || strstr(name, ".attn2.to_k.") || strstr(name, ".attn2.to_v.")) return -1;
-    const char *expert = mole + strlen(".mole."), *dot = strrchr(expert, '.');
-    if (!dot || strcmp(dot + 1, what) != 0) return -1;
+static int expert_of(const gate_maps_t *m, const char *text, const char *what) {
+    tap_name_t name = tap_name(text);
+    if (strcmp(name.part, what) != 0) return -1;
+    if (strstr(text, ".attn2.to_k.") || strstr(text, ".attn2.to_v.")) return -1;
     for (size_t i = 0; i < m->experts; i++)
-        if (strlen(m->name[i]) == (size_t)(dot - expert) &&
-            strncmp(m->name[i], expert, strlen(m->name[i])) == 0)
-            return (int)i;
+        if (tap_span_is(name.expert, m->name[i])) return (int)i;
     return -1;
 }
 

@@ -4,6 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
+#include "core/tap_name.h"
 #include "io/trace.h"
 #include "sampler/noise.h"
 
@@ -100,7 +101,7 @@ static int denoise_all(const run_t *run, const pipeline_t *p, pipeline_text_t *t
         if (noisy && draw(noise, buffer, n, settings, &generator, &offset, err)) return -1;
 
         char text_prefix[STEP_PREFIX];
-        tap_prefix_t prefix = tap_prefix(run->sink, trace_step(text_prefix, k));
+        tap_prefix_t prefix = tap_prefix(run->sink, tap_step(text_prefix, k));
         run_t step = *run;
         step.sink = tap_prefix_sink(&prefix);
         denoise(&step, p, text, settings, ddim, k, latents, noisy ? noise : NULL, C, H, W);

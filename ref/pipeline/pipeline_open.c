@@ -1,20 +1,14 @@
 /* pipeline_open.c - loading a model folder and its experts; see pipeline.h. */
-#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
+#include "core/tap_name.h"
 #include "io/file.h"
 #include "io/marks.h"
-#include "io/synth.h"
-#include "model/config.h"
+#include "io/source.h"
+#include "model/config_keys.h"
 #include "pipeline/pipeline.h"
-
-static bool ends_with(const char *text, const char *ending) {
-    size_t length = strlen(text), part = strlen(ending);
-    return part <= length && strcmp(text + length - part, ending) == 0;
-}
 
 static void note_unknown(notes_t *notes, const char *folder, const char *file, const char *keys) {
     if (*keys)
@@ -24,38 +18,20 @@ static void note_unknown(notes_t *notes, const char *folder, const char *file, c
 
 /* A pipeline folder is known by its model_index.json. `scheduler` gets the class that it names, or "". */
 static int check_index(const char *folder, char scheduler[SHOWN_TEXT], notes_t *notes, err_t *err) {
-    struct stat info;
-    synth_spec_t spec;
-    const char *part;
-    bool made = synth_is(folder), single = !made && ends_with(folder, ".safetensors");
-    if (made && synth_parse(&spec, SYNTH_MODEL, folder, &part, err)) return -1;
-    if (made && (*part || strchr(folder, '/') || spec.names))
-        return err_set(err, "%s: expected a whole model, as synth:sd15", folder);
-    if (!made && stat(folder, &info))
-        return err_set(err, "%s: %s. --model takes a diffusers pipeline folder.", folder,
-                       strerror(errno));
-    single = single && S_ISREG(info.st_mode);
-    if (!made && !single && !S_ISDIR(info.st_mode))
-        return err_set(err,
-                       "%s: not a folder. --model takes a diffusers pipeline folder "
-                       "or a single-file checkpoint, FILE.safetensors (convert others with "
-                       "diffusers: from_single_file, save_pretrained).",
-                       folder);
-    config_t *index;
-    if (config_open(&index, folder, "model_index.json", err)) return -1;
+    json_file_t *index;
     char unknown[CONFIG_UNKNOWN];
-    config_keys(index, config_keys_index, unknown);
+    if (source_check(folder, err)) return -1;
+    if (config_open(&index, folder, "model_index.json", config_keys_index, unknown, err)) return -1;
     note_unknown(notes, folder, "model_index.json", unknown);
-    const char *name = config_item(index, "scheduler", 1);
+    const json_t *pair = json_object_get(json_file_root(index).value, "scheduler");
+    const char *name = json_string_value(json_array_get(pair, 1));
     text_shown(scheduler, name ? name : "");
-    return config_close(index);
+    json_file_close(index);
+    return 0;
 }
 
 static int check_tokenizer(const pipeline_files_t *files, err_t *err) {
-    if (files->tokenizer || synth_is(files->folder) || !ends_with(files->folder, ".safetensors"))
-        return 0;
-    struct stat info;
-    if (stat(files->folder, &info) || S_ISDIR(info.st_mode)) return 0;
+    if (files->tokenizer || !source_is_single(files->folder)) return 0;
     return err_set(
         err,
         "%s: a single-file checkpoint has no tokenizer: name one with --tokenizer FOLDER "
@@ -152,9 +128,8 @@ static int apply_zero_snr(pipeline_t *p, const marks_t *m, bool single, err_t *e
 }
 
 static int apply_marks(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
-    const char *folder = files->folder;
     marks_t m;
-    bool single = !synth_is(folder) && ends_with(folder, ".safetensors") && file_exists(folder);
+    bool single = source_is_single(files->folder);
     if (single) p->scheduler.taken[0] = p->scheduler.defaults[0] = '\0'; /* there is no such file */
     if (marks_read(&m, unet_weights(p->unet), err) || apply_prediction(p, &m, single, err) ||
         apply_zero_snr(p, &m, single, err))
@@ -266,7 +241,7 @@ const block_t *pipeline_block(const pipeline_t *p, const char *name) {
 const module_t *pipeline_module(const pipeline_t *p, const char *name) {
     modules_t sets[] = {text_encoder_modules(p->text_encoder), unet_modules(p->unet),
                         vae_modules(p->vae)};
-    if (strncmp(name, "step.", 5) == 0 && strchr(name, '/')) name = strchr(name, '/') + 1;
+    name += tap_step_length(name);
     for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
         for (size_t i = 0; i < sets[s].count; i++)
             if (strcmp(sets[s].module[i].name, name) == 0) return &sets[s].module[i];

@@ -9,7 +9,7 @@
 #include <sys/stat.h>
 
 #include "io/file.h"
-#include "io/ldm.h"
+#include "io/ldm_names.h"
 #include "io/safetensors.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
@@ -52,7 +52,7 @@ static int add_tensor(const output_t *o, const char *name, const char *saved, sh
 /* A tensor of the model, named for the format. */
 static int add_model(const output_t *o, const char *name, shape_t shape, err_t *err) {
     if (!o->job->ldm) return add_tensor(o, name, name, shape, shape, err);
-    char *saved = ldm_name(o->component, name);
+    char *saved = ldm_name(&ldm_layout_v1, o->component, name);
     if (!saved) return err_set(err, "%s: LDM has no name for '%s'", o->path, name);
     bool attention = strstr(saved, ".mid.attn_1.") && shape.ndim == 2;
     shape_t as = attention ? SHAPE4(shape.dim[0], shape.dim[1], 1, 1) : shape;

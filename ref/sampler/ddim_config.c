@@ -7,6 +7,7 @@
 
 #include "io/file.h"
 #include "io/json.h"
+#include "io/source.h"
 
 const ddim_config_t ddim_config_authors = {
     .num_train_timesteps = 1000,
@@ -73,24 +74,6 @@ static int get_number(json_node_t node, const char *key, double below, double *v
                                below, number);
     *value = number;
     return 0;
-}
-
-/* One of `names`; *value is its index. */
-static int get_name(json_node_t node, const char *key, const char *const *names, int *value,
-                    err_t *err) {
-    char expected[DDIM_TEXT] = "", shown[SHOWN_TEXT];
-    const char *text;
-    if (json_get_string_or(node, key, names[*value], &text, err)) return -1;
-    for (int i = 0; names[i]; i++) {
-        if (strcmp(text, names[i]) == 0) {
-            *value = i;
-            return 0;
-        }
-        size_t used = strlen(expected);
-        snprintf(expected + used, sizeof expected - used, "%s%s", i ? ", " : "", names[i]);
-    }
-    return json_node_error(node, key, err, "expected one of %s, found %s", expected,
-                           text_shown(shown, text));
 }
 
 /* ---- the whole object ------------------------------------------------------------------------ */
@@ -168,16 +151,18 @@ static int refuse_unsupported(json_node_t node, err_t *err) {
     return 0;
 }
 
-static int read_names(ddim_config_t *config, json_node_t node, err_t *err) {
-    int schedule = (int)config->beta_schedule, spacing = (int)config->timestep_spacing;
-    int prediction = (int)config->prediction_type;
-    if (get_name(node, "beta_schedule", beta_schedules, &schedule, err) ||
-        get_name(node, "timestep_spacing", timestep_spacings, &spacing, err) ||
-        get_name(node, "prediction_type", prediction_types, &prediction, err))
+static int read_names(ddim_config_t *c, json_node_t node, err_t *err) {
+    size_t schedule, spacing, prediction;
+    if (json_get_choice_or(node, "beta_schedule", beta_schedules, c->beta_schedule, &schedule,
+                           err) ||
+        json_get_choice_or(node, "timestep_spacing", timestep_spacings, c->timestep_spacing,
+                           &spacing, err) ||
+        json_get_choice_or(node, "prediction_type", prediction_types, c->prediction_type,
+                           &prediction, err))
         return -1;
-    config->beta_schedule = (beta_schedule_t)schedule;
-    config->timestep_spacing = (timestep_spacing_t)spacing;
-    config->prediction_type = (prediction_type_t)prediction;
+    c->beta_schedule = (beta_schedule_t)schedule;
+    c->timestep_spacing = (timestep_spacing_t)spacing;
+    c->prediction_type = (prediction_type_t)prediction;
     return 0;
 }
 
@@ -205,13 +190,13 @@ bool ddim_is_class(const char *name) {
 
 int ddim_config_read(ddim_config_t *config, const char *path, err_t *err) {
     json_file_t *file;
-    if (json_file_open(&file, path, err)) return -1;
+    if (source_json(&file, path, err)) return -1;
     json_node_t node = json_file_root(file);
     ddim_config_t read = ddim_config_diffusers;
     /* The class first: a flow-matching scheduler's file lacks the numbers, too. */
     int failed = read_class(&read, node, err) || read_numbers(&read, node, err) ||
                  read_names(&read, node, err) || refuse_unsupported(node, err) ||
-                 config_keys_check(node.value, config_keys_scheduler, path, read.ignored, err);
+                 config_keys_check(node, config_keys_scheduler, read.ignored, err);
     if (!failed && read.rescale_betas_zero_snr && read.prediction_type == PREDICT_EPSILON)
         failed =
             json_node_error(node, "rescale_betas_zero_snr", err,

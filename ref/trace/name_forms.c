@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "core/err.h"
+#include "core/tap_name.h"
 #include "trace/names_internal.h"
 
 /* torch.compile, DataParallel, PEFT (two), FSDP, activation checkpointing, DeepSpeed. */
@@ -74,13 +75,13 @@ void name_forms_free(name_forms_t *f) {
 }
 
 size_t name_pass(const char *name, bool slashes_part_words) {
-    size_t step = names_step_prefix(name);
+    size_t step = tap_step_length(name);
     const char *last = slashes_part_words ? NULL : strrchr(name + step, '/');
     return last ? (size_t)(last - name) + 1 : step;
 }
 
 bool name_has_pass(const char *name) {
-    const char *slash = strchr(name + names_step_prefix(name), '/');
+    const char *slash = strchr(name + tap_step_length(name), '/');
     return slash && strchr(slash, '.');
 }
 

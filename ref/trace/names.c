@@ -11,6 +11,7 @@
 
 #include <utf8proc.h>
 
+#include "core/tap_name.h"
 #include "io/file.h"
 #include "trace/names_internal.h"
 
@@ -311,16 +312,9 @@ static char *apply_rules(const name_map_t *map, const char *name) {
     return NULL;
 }
 
-/* Length of "step.003/" in front, or 0. */
-size_t names_step_prefix(const char *name) {
-    if (strncmp(name, "step.", 5) != 0) return 0;
-    size_t digits = strspn(name + 5, "0123456789");
-    return digits && name[5 + digits] == '/' ? 5 + digits + 1 : 0;
-}
-
 char *name_map_apply(const name_map_t *map, const char *name) {
     char *mapped = map ? apply_rules(map, name) : NULL;
-    size_t step = names_step_prefix(name);
+    size_t step = tap_step_length(name);
     if (map && !mapped && step) {
         char *rest = apply_rules(map, name + step);
         if (rest) mapped = xasprintf("%.*s%s", (int)step, name, rest);

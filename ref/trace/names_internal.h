@@ -16,9 +16,6 @@ bool glob_match(const char *glob, const char *name, name_piece_t *pieces);
 /* Wildcards in a glob: how many pieces it has. */
 size_t glob_wildcards(const char *glob);
 
-/* Length of "step.003/" in front, or 0. */
-size_t names_step_prefix(const char *name);
-
 /* The built-in maps: the name in fresh memory, or NULL when they do not know it. */
 char *names_from_ldm(const char *name);
 char *names_from_diffusers(const char *name);

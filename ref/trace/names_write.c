@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/tap_name.h"
 #include "io/file.h"
 #include "trace/names_internal.h"
 
@@ -33,7 +34,7 @@ static int by_place(const void *a, const void *b) {
 
 /* "step.003/NAME -> step.003/OURS" as "NAME -> OURS". */
 static void cut_step(line_t *line) {
-    size_t step = names_step_prefix(line->from);
+    size_t step = tap_step_length(line->from);
     if (!step || strncmp(line->from, line->to, step) != 0 || !line->from[step] || !line->to[step])
         return;
     line->from += step;

@@ -238,11 +238,6 @@ trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err) {
 
 /* ---- the interface --------------------------------------------------------------------------- */
 
-static bool ends_with(const char *text, const char *end) {
-    size_t length = strlen(text), tail = strlen(end);
-    return length >= tail && strcmp(text + length - tail, end) == 0;
-}
-
 /* By what it is; of archives by the name too, since a pickled .pt is a zip as well, about which st_open
  * has more to say. */
 static trace_source_t *open_source(trace_file_t *trace, err_t *err) {
@@ -261,7 +256,7 @@ static trace_source_t *open_source(trace_file_t *trace, err_t *err) {
                 trace->path);
         return NULL;
     }
-    if (ends_with(trace->path, ".npz")) return trace_open_npz(trace, err);
+    if (text_ends(trace->path, ".npz")) return trace_open_npz(trace, err);
     return trace_open_safetensors(trace, err);
 }
 

@@ -128,14 +128,14 @@ static void lists_and_objects(void **state) {
     err_t err;
     json_file_t *file = open_text(
         "{\"l\": [320, 640], \"one\": 8, \"mixed\": [1, \"a\"], \"names\": [\"x\", \"y\"],"
-        " \"flags\": [true, false], \"flag\": true, \"o\": {\"in\": {\"k\": \"v\", \"l\": [{}]}}, "
+        " \"zero\": [0], \"o\": {\"in\": {\"k\": \"v\", \"l\": [{}]}}, "
         "\"items\": "
         "[{\"k\": 1}, 2]}");
     json_node_t root = json_file_root(file), node, inner;
     int64_t ints[4] = {0};
-    bool bools[2];
+    static const char *const words[] = {"w", "x", "y", NULL};
     const char *names[2];
-    size_t count;
+    size_t count, sizes[4] = {0};
     assert_int_equal(json_get_ints(root, "l", 1, 999, 1, 4, ints, &count, &err), 0);
     assert_true(count == 2 && ints[0] == 320 && ints[1] == 640);
     assert_int_equal(json_get_ints(root, "l", 1, 639, 1, 4, ints, &count, &err), -1);
@@ -147,22 +147,31 @@ static void lists_and_objects(void **state) {
     assert_int_equal(json_get_ints(root, "mixed", 1, 9, 2, 2, ints, &count, &err), -1);
     assert_message(&err, "mixed[1]: expected an integer", "found \"a\"", NULL);
 
-    assert_int_equal(json_get_ints_each(root, "one", 1, 9, 4, ints, &err), 0);
-    assert_true(ints[0] == 8 && ints[3] == 8);
-    assert_int_equal(json_get_ints_each(root, "l", 1, 999, 2, ints, &err), 0);
-    assert_true(ints[0] == 320 && ints[1] == 640);
-    assert_int_equal(json_get_ints_each(root, "l", 1, 999, 4, ints, &err), -1);
+    assert_int_equal(json_get_sizes(root, "l", 999, 1, 4, sizes, &count, &err), 0);
+    assert_true(count == 2 && sizes[0] == 320 && sizes[1] == 640);
+    assert_int_equal(json_get_sizes(root, "zero", 9, 1, 4, sizes, &count, &err), -1);
+    assert_message(&err, "zero[0]: expected an integer from 1 to 9, found 0", NULL);
+    assert_int_equal(json_get_sizes_each_or(root, "one", 9, 4, 7, sizes, &err), 0);
+    assert_true(sizes[0] == 8 && sizes[3] == 8);
+    assert_int_equal(json_get_sizes_each_or(root, "l", 999, 2, 7, sizes, &err), 0);
+    assert_true(sizes[0] == 320 && sizes[1] == 640);
+    assert_int_equal(json_get_sizes_each_or(root, "none", 999, 2, 7, sizes, &err), 0);
+    assert_true(sizes[0] == 7 && sizes[1] == 7);
+    assert_int_equal(json_get_sizes_each_or(root, "l", 999, 4, 7, sizes, &err), -1);
     assert_message(&err, "l: expected a list of 4, found 2", NULL);
-    assert_int_equal(json_get_bools_each(root, "flag", 2, bools, &err), 0);
-    assert_true(bools[0] && bools[1]);
-    assert_int_equal(json_get_bools_each(root, "flags", 2, bools, &err), 0);
-    assert_true(bools[0] && !bools[1]);
-    assert_int_equal(json_get_bools_each(root, "l", 2, bools, &err), -1);
-    assert_message(&err, "l[0]: expected true or false, found 320", NULL);
     assert_int_equal(json_get_strings(root, "names", 1, 2, names, &count, &err), 0);
     assert_string_equal(names[1], "y");
     assert_int_equal(json_get_strings(root, "mixed", 1, 2, names, &count, &err), -1);
     assert_message(&err, "mixed[0]: expected a string, found 1", NULL);
+
+    assert_int_equal(json_get_choices(root, "names", words, 2, sizes, &err), 0);
+    assert_true(sizes[0] == 1 && sizes[1] == 2);
+    assert_int_equal(json_get_choices(root, "names", words + 1, 2, sizes, &err), 0);
+    assert_true(sizes[0] == 0 && sizes[1] == 1);
+    assert_int_equal(json_get_choices(root, "names", words + 2, 2, sizes, &err), -1);
+    assert_message(&err, "config.json: names[0]: expected one of y, found \"x\"", NULL);
+    assert_int_equal(json_get_choices(root, "names", words, 3, sizes, &err), -1);
+    assert_message(&err, "names: expected a list of 3, found 2", NULL);
 
     assert_int_equal(json_get_object(root, "o", &node, &err), 0);
     assert_int_equal(json_get_object(node, "in", &inner, &err), 0);
@@ -185,6 +194,26 @@ static void lists_and_objects(void **state) {
     json_file_close(file);
 }
 
+static void one_of_several_words(void **state) {
+    (void)state;
+    static const char *const words[] = {"leading", "trailing", NULL};
+    err_t err;
+    size_t index = 9;
+    json_file_t *file = open_text("{\"a\": \"trailing\", \"b\": \"lead\", \"c\": 1}");
+    json_node_t root = json_file_root(file);
+    assert_int_equal(json_get_choice(root, "a", words, &index, &err), 0);
+    assert_int_equal(index, 1);
+    assert_int_equal(json_get_choice_or(root, "none", words, 0, &index, &err), 0);
+    assert_int_equal(index, 0);
+    assert_int_equal(json_get_choice_or(root, "b", words, 0, &index, &err), -1);
+    assert_message(&err, "config.json: b: expected one of leading, trailing, found \"lead\"", NULL);
+    assert_int_equal(json_get_choice(root, "c", words, &index, &err), -1);
+    assert_message(&err, "config.json: c: expected a string, found 1", NULL);
+    assert_int_equal(json_get_choice(root, "none", words, &index, &err), -1);
+    assert_message(&err, "config.json: none: is missing", NULL);
+    json_file_close(file);
+}
+
 static void root_of_another_type(void **state) {
     (void)state;
     err_t err;
@@ -203,6 +232,7 @@ int main(void) {
         cmocka_unit_test(single_values),
         cmocka_unit_test(fallbacks),
         cmocka_unit_test(lists_and_objects),
+        cmocka_unit_test(one_of_several_words),
         cmocka_unit_test(root_of_another_type),
     };
     return cmocka_run_group_tests_name("json", tests, scratch_setup, scratch_teardown);

@@ -31,7 +31,8 @@ static int read_marks(marks_t *marks, const char *what, err_t *err) {
         else
             status |= st_writer_add(writer, word, DTYPE_F32, SHAPE1(0), &one, err);
     }
-    if (status || st_writer_finish(writer, err) || weights_open_file(&weights, path, err))
+    if (status || st_writer_finish(writer, err) ||
+        weights_open_part(&weights, path, SOURCE_EXPERT, "", err))
         fail_msg("%s", err->text);
     status = marks_read(marks, weights, err);
     weights_close(weights);

@@ -65,7 +65,11 @@ static int by_name(const void *a, const void *b) {
 }
 
 /* Over all tensors in the order of their names: name, NUL, float32 numbers. */
-static void assert_part(const json_t *root, const char *part, const weights_t *w) {
+static void assert_part(const json_t *root, const char *part, synth_kind_t kind,
+                        const weights_t *w) {
+    err_t err;
+    synth_spec_t spec;
+    if (synth_parse(&spec, kind, weights_path(w), NULL, &err)) fail_msg("%s", err.text);
     size_t count = 0, at;
     weight_entry_t *entry = calloc(weights_count(w), sizeof *entry);
     assert_non_null(entry);
@@ -80,7 +84,7 @@ static void assert_part(const json_t *root, const char *part, const weights_t *w
         size_t numbers = shape_count(entry[i].shape);
         float *x = malloc(numbers * sizeof *x);
         assert_non_null(x);
-        synth_tensor_t tensor = synth_tensor(weights_synth(w), name, entry[i].shape);
+        synth_tensor_t tensor = synth_tensor(&spec, name, entry[i].shape);
         synth_numbers_f32(x, &tensor, 0, numbers);
         sha256_update(&hash, entry[i].name, strlen(entry[i].name) + 1);
         sha256_update(&hash, x, numbers * sizeof *x);
@@ -113,12 +117,12 @@ static void tiny_model_has_numpys_bits(void **state) {
     pipeline_t p;
     json_t *root = hashes();
     if (pipeline_open(&p, &tiny, &err)) fail_msg("%s", err.text);
-    assert_part(root, "unet", unet_weights(p.unet));
-    assert_part(root, "vae", vae_weights(p.vae));
-    assert_part(root, "text_encoder", text_encoder_weights(p.text_encoder));
-    assert_part(root, "face", mole_set_expert(p.mole, 0));
-    assert_part(root, "hand", mole_set_expert(p.mole, 1));
-    assert_part(root, "gates", mole_set_gates(p.mole));
+    assert_part(root, "unet", SYNTH_MODEL, unet_weights(p.unet));
+    assert_part(root, "vae", SYNTH_MODEL, vae_weights(p.vae));
+    assert_part(root, "text_encoder", SYNTH_MODEL, text_encoder_weights(p.text_encoder));
+    assert_part(root, "face", SYNTH_EXPERT, mole_set_expert(p.mole, 0));
+    assert_part(root, "hand", SYNTH_EXPERT, mole_set_expert(p.mole, 1));
+    assert_part(root, "gates", SYNTH_GATES, mole_set_gates(p.mole));
     assert_int_equal(p.mole_layer[0].expert[1].rank, 6);
     assert_true(p.mole_layer[0].expert[1].scale == 4.0 / 6);
     pipeline_close(&p);
@@ -209,16 +213,21 @@ static void files_of_a_made_folder(void **state) {
     size_t bytes;
     for (size_t i = 0; synth_file_name(i); i++) {
         char *path = file_join("synth:sd15", synth_file_name(i));
-        assert_true(file_exists(path));
-        assert_int_equal(file_read(path, 64 << 20, &text, &bytes, &err), 0);
+        assert_true(source_has(path));
+        assert_int_equal(source_read(path, 64 << 20, &text, &bytes, &err), 0);
         assert_int_equal(strlen(text), bytes);
         free(text);
         free(path);
     }
-    assert_false(file_exists("synth:sd15/unet/weights.bin"));
-    assert_false(file_exists("synth:sd16/unet/config.json"));
-    assert_int_equal(file_read("synth:sd15/none", 100, &text, &bytes, &err), -1);
-    assert_message(&err, "synth:sd15/none", "no such file", NULL);
+    assert_false(source_has("synth:sd15/unet/weights.bin"));
+    assert_false(source_has("synth:sd16/unet/config.json"));
+    assert_int_equal(source_read("synth:sd15/none", 100, &text, &bytes, &err), 0);
+    assert_null(text);
+    json_file_t *file;
+    assert_int_equal(source_json(&file, "synth:sd15/none", &err), -1);
+    assert_message(&err, "synth:sd15/none", "No such file", NULL);
+    assert_int_equal(source_json(&file, "synth:sd15/unet/config.json", &err), 0);
+    json_file_close(file);
 }
 
 static void tokens_are_bytes(void **state) {

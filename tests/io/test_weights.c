@@ -38,7 +38,8 @@ static const char *write_items(const char *file_name, const item_t *items, size_
 static weights_t *open_items(const item_t *items, size_t count) {
     err_t err;
     weights_t *weights;
-    if (weights_open_file(&weights, write_items("w.safetensors", items, count), &err) != 0)
+    if (weights_open_part(&weights, write_items("w.safetensors", items, count), SOURCE_EXPERT, "",
+                          &err) != 0)
         fail_msg("%s", err.text);
     return weights;
 }

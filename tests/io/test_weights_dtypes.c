@@ -41,7 +41,8 @@ static weights_t *open_one(size_t format, shape_t shape) {
     const char *path = scratch_path("one.safetensors");
     if (st_writer_open(&writer, path, &err) ||
         st_writer_add(writer, "w", formats[format].dtype, shape, ones, &err) ||
-        st_writer_finish(writer, &err) || weights_open_file(&weights, path, &err))
+        st_writer_finish(writer, &err) ||
+        weights_open_part(&weights, path, SOURCE_EXPERT, "", &err))
         fail_msg("%s", err.text);
     return weights;
 }

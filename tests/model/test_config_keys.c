@@ -52,14 +52,10 @@ static const char scheduler_keys[] =
 /* ---- the files of the copy -------------------------------------------------------------------------- */
 
 static int read_index(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err) {
-    char path[1200];
-    json_error_t error;
-    snprintf(path, sizeof path, "%s/model_index.json", root);
-    json_t *index = json_load_file(path, 0, &error);
-    assert_non_null(index);
-    int status = config_keys_check(index, config_keys_index, path, unknown, err);
-    json_decref(index);
-    return status;
+    json_file_t *index;
+    if (config_open(&index, root, "model_index.json", config_keys_index, unknown, err)) return -1;
+    json_file_close(index);
+    return 0;
 }
 
 static int read_unet(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err) {

@@ -12,7 +12,7 @@
 #include "../fixture.h"
 #include "../scratch.h"
 #include "io/file.h"
-#include "io/ldm.h"
+#include "io/ldm_names.h"
 #include "io/safetensors.h"
 #include "pipeline/synth_write.h"
 #include "tiny.h"
@@ -148,13 +148,13 @@ static void names_of_ldm(void **state) {
          "cond_stage_model.transformer.text_model.encoder.layers.3.mlp.fc1.weight"},
     };
     for (size_t i = 0; i < sizeof pairs / sizeof *pairs; i++) {
-        char *name = ldm_name(pairs[i][0], pairs[i][1]);
+        char *name = ldm_name(&ldm_layout_v1, pairs[i][0], pairs[i][1]);
         assert_non_null(name);
         assert_string_equal(name, pairs[i][2]);
         free(name);
     }
-    assert_null(ldm_name("unet", "down_blocks.7.resnets.0.conv1.weight"));
-    assert_null(ldm_name("unet", "anything"));
+    assert_null(ldm_name(&ldm_layout_v1, "unet", "down_blocks.7.resnets.0.conv1.weight"));
+    assert_null(ldm_name(&ldm_layout_v1, "unet", "anything"));
 }
 
 /* ---- bad input ---------------------------------------------------------------------------------------- */

@@ -1,0 +1,41 @@
+/* ldm_names.h - names of single-file checkpoints, as the first authors of Stable Diffusion saved them, and
+ * those of diffusers, from one table that is read in both directions.
+ *
+ *   unet  down_blocks.0.resnets.1.conv1    input_blocks.2.0.in_layers.2
+ *   vae   decoder.up_blocks.0.resnets.0    decoder.up.3.block.0
+ *
+ * The UNet's blocks are numbered through. input_blocks.0 is conv_in; then each level has its ResNets (.0),
+ * each with an attention (.1) where the level has attention, and a block that halves the picture, but for
+ * the last level. output_blocks: each level has one ResNet more, the last of which ends in an upsampler (.2, or
+ * .1 without attention), but for the last level. The VAE numbers its decoder's levels from the widest
+ * picture on, diffusers from the narrowest. */
+#ifndef MOLE_IO_LDM_NAMES_H
+#define MOLE_IO_LDM_NAMES_H
+
+#include <stddef.h>
+
+enum { LDM_LEVELS = 4, LDM_COMPONENTS = 4 };
+
+typedef struct {
+    size_t levels, layers;    /* of the UNet; ResNets in a down block */
+    size_t depth[LDM_LEVELS]; /* transformer blocks of an attention; 0: the level has none */
+    struct {
+        const char *component, *prefix; /* "vae", "first_stage_model."; NULL behind the last */
+    } component[LDM_COMPONENTS];
+} ldm_layout_t;
+
+/* Stable Diffusion v1 (v2's UNet and VAE are named alike), and XL, of which nothing runs. */
+extern const ldm_layout_t ldm_layout_v1, ldm_layout_xl;
+
+/* What every name of the component starts with: "first_stage_model."; NULL for another component. */
+const char *ldm_prefix(const ldm_layout_t *layout, const char *component);
+
+/* The name in the file, prefix included, of a component's module or parameter. Fresh memory; NULL for a
+ * name that the table has not. */
+char *ldm_name(const ldm_layout_t *layout, const char *component, const char *name);
+
+/* The other way, for a name without its prefix: "down_blocks.0.resnets.1.conv1". A block that ends a level
+ * stands for the level (input_blocks.3 is down_blocks.0), as its output does. */
+char *ldm_name_ours(const ldm_layout_t *layout, const char *component, const char *name);
+
+#endif

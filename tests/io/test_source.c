@@ -1,0 +1,114 @@
+/* What a path names: a folder, a single file, a formula; and what is read of each. */
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "../fixture.h"
+#include "../scratch.h"
+#include "io/file.h"
+#include "io/safetensors.h"
+#include "io/source.h"
+
+static void kinds(void **state) {
+    (void)state;
+    char *file = xstrdup(scratch_text("model.safetensors", "x"));
+    char *inside = file_join(file, "unet"), *folder = xstrdup(scratch_path("f.safetensors"));
+    char *in_folder = file_join(folder, "x.safetensors/unet");
+    assert_int_equal(mkdir(folder, 0777), 0);
+    assert_true(source_is_single(file));
+    assert_true(source_is_single(inside));
+    assert_false(source_is_single(folder));
+    assert_false(source_is_single(in_folder));
+    assert_false(source_is_single("synth:sd15.safetensors"));
+    assert_true(source_is_formula("synth:sd15/unet"));
+    assert_false(source_is_formula("./synth:sd15"));
+    char *formula = source_path("cases/one", "synth:sd15"),
+         *path = source_path("cases/one", "../m");
+    assert_string_equal(formula, "synth:sd15");
+    assert_string_equal(path, "cases/one/../m");
+    rmdir(folder);
+    free(file);
+    free(inside);
+    free(folder);
+    free(in_folder);
+    free(formula);
+    free(path);
+}
+
+static void whole_models(void **state) {
+    (void)state;
+    err_t err;
+    assert_int_equal(source_check("golden/models/sd15-tiny", &err), 0);
+    assert_int_equal(source_check("synth:sd15,seed=3", &err), 0);
+    assert_int_equal(source_check(scratch_text("m.safetensors", "x"), &err), 0);
+    assert_int_equal(source_check("synth:sd15/unet", &err), -1);
+    assert_message(&err, "synth:sd15/unet", "a whole model", NULL);
+    assert_int_equal(source_check("synth:sd16", &err), -1);
+    assert_message(&err, "synth:sd16", "expected synth:sd15", NULL);
+    assert_int_equal(source_check(scratch_path("nowhere"), &err), -1);
+    assert_message(&err, "nowhere", "No such file", "--model takes", NULL);
+    assert_int_equal(source_check(scratch_text("model.ckpt", "x"), &err), -1);
+    assert_message(&err, "model.ckpt: not a folder", "single-file checkpoint", NULL);
+}
+
+static void texts_of_a_folder(void **state) {
+    (void)state;
+    err_t err;
+    char *text;
+    size_t bytes;
+    const char *path = scratch_text("a.json", "{\"a\": 1}"), *none = scratch_path("none.json");
+    assert_true(source_has(path));
+    assert_false(source_has(none));
+    assert_int_equal(source_read(path, 100, &text, &bytes, &err), 0);
+    assert_string_equal(text, "{\"a\": 1}");
+    assert_int_equal(bytes, 8);
+    free(text);
+    assert_int_equal(source_read(path, 7, &text, &bytes, &err), -1);
+    assert_message(&err, "a.json", "8 bytes", NULL);
+    json_file_t *file;
+    assert_int_equal(source_json(&file, none, &err), -1);
+    assert_message(&err, "/none.json: cannot open: No such file", "model folder has this file",
+                   NULL);
+}
+
+/* A single file that is none of Stable Diffusion's has no configurations. */
+static void texts_of_a_single_file(void **state) {
+    (void)state;
+    static const char first[] = "model.diffusion_model.input_blocks.0.0.weight";
+    err_t err;
+    char *text;
+    size_t bytes;
+    float zeros[16 * 4 * 9] = {0};
+    for (size_t width = 15; width <= 16; width++) {
+        const char *path = scratch_path("one.safetensors");
+        const char *config = scratch_path("one.safetensors/unet/config.json");
+        const char *vocab = scratch_path("one.safetensors/tokenizer/vocab.json");
+        st_writer_t *writer;
+        assert_int_equal(st_writer_open(&writer, path, &err), 0);
+        assert_int_equal(
+            st_writer_add(writer, first, DTYPE_F32, SHAPE4(width, 4, 3, 3), zeros, &err), 0);
+        assert_int_equal(st_writer_finish(writer, &err), 0);
+        int status = source_read(config, 1000, &text, &bytes, &err);
+        if (width == 15) {
+            assert_int_equal(status, -1);
+            assert_message(&err, "one.safetensors", first, "found (15, 4, 3, 3)", NULL);
+            continue;
+        }
+        assert_int_equal(status, 0);
+        assert_non_null(strstr(text, "\"block_out_channels\": [16, 32, 64, 64]"));
+        assert_int_equal(bytes, strlen(text));
+        free(text);
+        assert_false(source_has(vocab));
+    }
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(kinds),
+        cmocka_unit_test(whole_models),
+        cmocka_unit_test(texts_of_a_folder),
+        cmocka_unit_test(texts_of_a_single_file),
+    };
+    return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
+}
