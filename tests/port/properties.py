@@ -51,7 +51,7 @@ def arguments(argv):
     p.add_argument("--seed", default="1")
     p.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     p.add_argument("--out", default=str(common.ROOT / "out/properties"), metavar="DIR")
-    p.add_argument("--table", choices=TABLES, help="print this table instead, as Markdown")
+    p.add_argument("--table", choices=TABLES, help="print this table instead, as Markdown (types: --full for every mutant)")
     p.add_argument("-v", "--verbose", action="store_true", help="a line for every trial")
     a = p.parse_args(argv)
     if a.trial is not None and len(a.only or ()) != 1:
@@ -116,7 +116,7 @@ def row(job):
 
 
 def print_table(a):
-    jobs = [(a.table, a.mole, r, a.out) for r in TABLES[a.table].table_rows()]
+    jobs = [(a.table, a.mole, r, a.out) for r in TABLES[a.table].table_rows(a.full)]
     with ProcessPoolExecutor(a.jobs) as workers:
         lines, broken = TABLES[a.table].table(list(workers.map(row, jobs)))
     print("\n".join(lines))

@@ -37,7 +37,7 @@ def smallest(report, which):
     return found
 
 
-def table_rows():
+def table_rows(_full):
     return [(case, p) for case in common.case_folders() if case not in LONG for p in PRECISIONS]
 
 
