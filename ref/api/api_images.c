@@ -54,7 +54,7 @@ int mole_group_norm(mole_real_t *out, const mole_real_t *x, const mole_real_t *w
 }
 
 static int run_group_norm(op_call_t *c) {
-    return mole_group_norm(op_result(c, c->input[0]->shape), op_x(c, 0), op_x(c, 1), op_x(c, 2),
+    return mole_group_norm(op_result(c, op_shape(c, 0)), op_x(c, 0), op_x(c, 1), op_x(c, 2),
                            op_size(c, "B"), op_size(c, "C"), op_size(c, "..."),
                            (size_t)c->attr[0][0], c->attr[1][0], &c->error);
 }

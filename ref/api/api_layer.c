@@ -1,5 +1,5 @@
-/* api_layer.c - one MoLE layer on given tensors: for mole.h the direct form, with every tap; for golden cases in
- * the form of their run.
+/* api_layer.c - one MoLE layer on given tensors: for mole.h the direct form, with every tap; for golden cases
+ * in the form of their run.
  *
  * A sink stands between mole_forward and the caller's tap pointers: it knows a tap by the end of its
  * name and copies it, in torch's order, to where the caller wants it. */

@@ -5,8 +5,8 @@
 #include "api/api_check.h"
 #include "mole/mole.h"
 
-/* As mole_layer, in the run's form, with taps named id + ".mole.base", id + ".mole." + names[i] + ".expert" ...;
- * names NULL: "0", "1", ... The layer's own taps are not written.
+/* As mole_layer, in the run's form, with taps named id + ".mole.base", id + ".mole." + names[i] + ".expert"
+ * and so on; names NULL: "0", "1", ... The layer's own taps are not written.
  *   out of `shape`: (B,T,d') or, with layer->image, (B,d',...); x likewise with d
  * Returns 0, or -1 and error. */
 int api_layer(const run_t *run, const char *id, const char *const *names, shape_t shape,

@@ -1,7 +1,7 @@
 /* api_ops.c - the operations of mole.h that keep the memory order of their tensors.
  *
- * Those on images, which operations want channels-last, are in api_images.c. Below each function that a golden
- * case can name stands how op_table.h calls it; the table is at the end. */
+ * Those on images, which operations want channels-last, are in api_images.c. Below each function that a
+ * golden case can name stands how op_table.h calls it; the table is at the end. */
 #include <limits.h>
 #include <omp.h>
 #include <stdlib.h>
@@ -48,7 +48,7 @@ int mole_matmul(mole_real_t *out, const mole_real_t *a, const mole_real_t *b, in
 }
 
 static int run_matmul(op_call_t *c) {
-    shape_t a = c->input[0]->shape, b = c->input[1]->shape;
+    shape_t a = op_shape(c, 0), b = op_shape(c, 1);
     char text[2][SHAPE_TEXT];
     int transposed = c->attr[0][0] != 0;
     size_t M = a.dim[0], K = a.dim[1], N = b.dim[transposed ? 0 : 1];
@@ -103,7 +103,7 @@ int mole_layer_norm(mole_real_t *out, const mole_real_t *x, const mole_real_t *w
 }
 
 static int run_layer_norm(op_call_t *c) {
-    return mole_layer_norm(op_result(c, c->input[0]->shape), op_x(c, 0), op_x(c, 1), op_x(c, 2),
+    return mole_layer_norm(op_result(c, op_shape(c, 0)), op_x(c, 0), op_x(c, 1), op_x(c, 2),
                            op_size(c, "..."), op_size(c, "C"), c->attr[0][0], &c->error);
 }
 
@@ -170,7 +170,7 @@ int mole_softmax(mole_real_t *out, const mole_real_t *x, size_t M, size_t N, mol
 }
 
 static int run_softmax(op_call_t *c) {
-    return mole_softmax(op_result(c, c->input[0]->shape), op_x(c, 0), op_size(c, "..."),
+    return mole_softmax(op_result(c, op_shape(c, 0)), op_x(c, 0), op_size(c, "..."),
                         op_size(c, "N"), &c->error);
 }
 
@@ -195,7 +195,7 @@ int mole_attention(mole_real_t *out, const mole_real_t *q, const mole_real_t *k,
 static int run_attention(op_call_t *c) {
     size_t C = op_size(c, "C"), NH = (size_t)c->attr[0][0];
     if (C % NH) return op_refuse(c, "%zu heads do not divide the %zu channels of q", NH, C);
-    return mole_attention(op_result(c, c->input[0]->shape), op_x(c, 0), op_x(c, 1), op_x(c, 2),
+    return mole_attention(op_result(c, op_shape(c, 0)), op_x(c, 0), op_x(c, 1), op_x(c, 2),
                           op_size(c, "B"), op_size(c, "T"), op_size(c, "S"), NH, C / NH,
                           c->attr[1][0], c->attr[2][0] != 0, c->how, &c->error);
 }
@@ -216,14 +216,14 @@ int mole_embedding(mole_real_t *out, const int32_t *ids, const mole_real_t *tabl
 }
 
 static int run_embedding(op_call_t *c) {
-    shape_t shape = c->input[0]->shape;
+    shape_t shape = op_shape(c, 0);
     size_t C = op_size(c, "C");
     const int32_t *ids = op_ids(c, 0);
     if (!ids) return -1;
     if (shape.ndim == SHAPE_DIMS) return op_refuse(c, "ids has too many dimensions");
     shape.dim[shape.ndim++] = C;
-    return mole_embedding(op_result(c, shape), ids, op_x(c, 1), c->input[0]->count, op_size(c, "V"),
-                          C, &c->error);
+    return mole_embedding(op_result(c, shape), ids, op_x(c, 1), shape_count(op_shape(c, 0)),
+                          op_size(c, "V"), C, &c->error);
 }
 
 int mole_pool_text(mole_real_t *out, const mole_real_t *x, const int32_t *ids, size_t B, size_t T,

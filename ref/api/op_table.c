@@ -135,7 +135,7 @@ real_t *op_result(op_call_t *c, shape_t shape) {
 }
 
 shape_t op_with_last(const op_call_t *c, size_t input, size_t last) {
-    shape_t shape = c->input[input]->shape;
+    shape_t shape = op_shape(c, input);
     shape.dim[shape.ndim - 1] = last;
     return shape;
 }

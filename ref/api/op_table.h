@@ -69,8 +69,8 @@ struct op_call {
 const op_t *op_at(size_t index);
 const op_t *op_of(const char *name);
 
-/* Whether a tensor has the shape that its input's row asks for, given those that came before it. Returns 0, or
- * -1 and err, without a name before the sentence. */
+/* Whether a tensor has the shape that its input's row asks for, given those that came before it. Returns 0,
+ * or -1 and err, without a name before the sentence. */
 int op_fit(op_call_t *call, size_t input, const op_tensor_t *tensor, err_t *err);
 /* Run the call on inputs that fit: call->out and call->shape. Returns 0, or -1 and call->error. */
 int op_run(op_call_t *call);
@@ -79,6 +79,11 @@ int op_run(op_call_t *call);
 
 /* The size of a named dimension; of "..." the product, in the first input that has it. */
 size_t op_size(const op_call_t *call, const char *letter);
+/* An input that may not be null: its shape. */
+static inline shape_t op_shape(const op_call_t *call, size_t input) {
+    REQUIRE(call->input[input], "%s: no input %zu", call->op->name, input);
+    return call->input[input]->shape;
+}
 /* Numbers of an input; NULL where it is null. */
 static inline const real_t *op_x(const op_call_t *call, size_t input) {
     return call->length[input] ? call->input[input]->x : NULL;

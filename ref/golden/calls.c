@@ -1,6 +1,6 @@
-/* calls.c - see calls.h. A case comes from a file: what the rows of api/op_table.h ask for is checked here, of
- * names, types and shapes; what the operations ask of numbers by their checked functions. Either way it is an
- * error of the file. */
+/* calls.c - see calls.h. A case comes from a file. What the rows of api/op_table.h ask of names, types and
+ * shapes is checked here; what an operation asks of its numbers is checked by its function of mole.h. Either
+ * way it is an error of the file. */
 #include "golden/calls.h"
 
 #include <stdio.h>
@@ -165,7 +165,7 @@ static int take_expert(const call_t *c, size_t index, const mole_layer_args_t *l
 
 static int run_mole(call_t *c) {
     op_call_t *o = &c->o;
-    shape_t shape = o->input[0]->shape;
+    shape_t shape = op_shape(o, 0);
     size_t experts;
     bool image = shape.ndim == 4;
     mole_layer_args_t layer = {.d_in = shape.dim[image ? 1 : shape.ndim - 1],
@@ -177,9 +177,9 @@ static int run_mole(call_t *c) {
                                .image = image};
     if (json_get_length(c->call, "experts", &experts, c->err)) return -1;
     if (shape.ndim < 3 || shape.ndim > 4) return refuse(c, "x is neither tokens nor an image");
-    if (o->input[1]->count != layer.d_in * layer.d_out || experts == 0)
+    if (shape_count(op_shape(o, 1)) != layer.d_in * layer.d_out || experts == 0)
         return refuse(c, "weight does not fit x, or there is no expert");
-    if (op_size(o, "E") != experts || o->input[3]->count != experts * layer.d_in)
+    if (op_size(o, "E") != experts || shape_count(op_shape(o, 3)) != experts * layer.d_in)
         return refuse(c, "Phi does not fit x and experts");
     mole_layer_expert_t *expert = arena_bytes(c->run->arena, experts * sizeof *expert);
     const char **names = arena_bytes(c->run->arena, experts * sizeof *names);

@@ -159,7 +159,7 @@ void embedding(real_t *out, const int32_t *ids, const real_t *table, size_t N, s
 
 /* pool_text             transformers' CLIPTextModel, pooled_output of its last hidden states
  *   out[b,:] = x[b,t_b,:],  t_b the first t with ids[b,t] = eos, 0 where there is none;
- *   eos = 2: the first t at which ids[b,t] is largest, the rule for configurations whose eos_token_id is wrong
+ *   eos = 2: the first t at which ids[b,t] is largest, for configurations whose eos_token_id is wrong
  *   out (B,C), x (B,T,C), ids (B,T) */
 void pool_text(real_t *out, const real_t *x, const int32_t *ids, size_t B, size_t T, size_t C,
                int32_t eos);

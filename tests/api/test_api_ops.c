@@ -1,6 +1,6 @@
 /* mole.h in torch's order in and out. Its operations run through their table in tests/ops/test_golden.c; here
- * stands what the table does not show: cases read by hand, so that a wrong row and a wrong function cannot agree,
- * "out may be x", and the functions that no golden case names. */
+ * stands what the table does not show: cases read by hand, so that a wrong row and a wrong function cannot
+ * agree, "out may be x", and the functions that no golden case names. */
 #include <stdio.h>
 #include <string.h>
 
