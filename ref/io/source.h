@@ -54,8 +54,7 @@ typedef struct {
     const char *name, *file; /* as saved */
     dtype_t dtype;
     shape_t shape;
-    const void
-        *data; /* as saved, in the mapped file; NULL: there is none, source_numbers computes */
+    const void *data; /* as saved, in the mapped file; NULL: `numbers` computes them */
 } source_tensor_t;
 
 enum { SOURCE_OPEN_SHAPE = -1 };
