@@ -134,7 +134,7 @@ int json_get_int(json_node_t node, const char *key, int64_t min, int64_t max, in
 /* A size is an integer that is never negative, for a variable that never is. */
 int json_get_size(json_node_t node, const char *key, size_t min, size_t max, size_t *out,
                   err_t *err) {
-    int64_t number;
+    int64_t number = 0;
     if (json_get_int(node, key, (int64_t)min, (int64_t)max, &number, err)) return -1;
     *out = (size_t)number;
     return 0;

@@ -6,9 +6,9 @@
  *
  * The UNet's blocks are numbered through. input_blocks.0 is conv_in; then each level has its ResNets (.0),
  * each with an attention (.1) where the level has attention, and a block that halves the picture, but for
- * the last level. output_blocks: each level has one ResNet more, the last of which ends in an upsampler (.2, or
- * .1 without attention), but for the last level. The VAE numbers its decoder's levels from the widest
- * picture on, diffusers from the narrowest. */
+ * the last level. output_blocks: each level has one ResNet more, the last of which ends in an upsampler
+ * (.2, or .1 without attention), but for the last level. The VAE numbers its decoder's levels from the
+ * widest picture on, diffusers from the narrowest. */
 #ifndef MOLE_IO_LDM_NAMES_H
 #define MOLE_IO_LDM_NAMES_H
 

@@ -54,8 +54,7 @@ typedef struct {
     const char *name, *file; /* as saved */
     dtype_t dtype;
     shape_t shape;
-    const void
-        *data; /* as saved, in the mapped file; NULL: there is none, source_numbers computes */
+    const void *data; /* as saved, in the mapped file; NULL: `numbers` computes them */
 } source_tensor_t;
 
 enum { SOURCE_OPEN_SHAPE = -1 };
@@ -63,9 +62,9 @@ enum { SOURCE_OPEN_SHAPE = -1 };
 
 typedef enum { SOURCE_OWN, SOURCE_OTHERS, SOURCE_STRANGE } source_owner_t;
 
-/* An implementation. `numbers` may be called by several threads. The five at the end may be NULL: a tensor is
- * there when it is found, pages stay, names are those asked for, all tensors are the component's own, there is
- * no metadata. */
+/* An implementation. `numbers` may be called by several threads. The five at the end may be NULL: a tensor
+ * is there when it is found, pages stay, names are those asked for, all tensors are the component's own,
+ * there is no metadata. */
 typedef struct {
     int (*read)(const char *path, size_t limit, char **text, size_t *bytes, err_t *err);
     int (*open)(source_t **source, const char *folder, const char *stem, err_t *err);
