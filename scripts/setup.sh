@@ -8,6 +8,7 @@
 #   scripts/setup.sh --golden    ... and what making golden data anew needs
 #   scripts/setup.sh --people    ... and what drawing and training the small model needs
 #   scripts/setup.sh --more      ... and what some tests use where it is: NumPy, groff, GNU parallel
+#   scripts/setup.sh --cross     ... and a compiler for aarch64, of which `make vectors` reads the code
 #
 # CC=NAME         the compiler that will be used (default cc)
 # MOLE_YES=1      answer yes to the question asked before sudo is used; CI=true does the same
@@ -16,7 +17,7 @@
 # Status: 0 everything is there, 1 something is missing still.
 set -u
 
-want_test=0 want_lint=0 want_html=0 want_golden=0 want_more=0 want_people=0
+want_test=0 want_lint=0 want_html=0 want_golden=0 want_more=0 want_people=0 want_cross=0
 for option; do
     case $option in
         --test) want_test=1 ;;
@@ -25,6 +26,7 @@ for option; do
         --golden) want_golden=1 ;;
         --people) want_golden=1 want_people=1 ;;
         --more) want_more=1 ;;
+        --cross) want_cross=1 ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p;}' "$0"; exit 0 ;;
         *) echo "setup.sh: unknown option $option (try --help)" >&2; exit 2 ;;
     esac
@@ -60,6 +62,7 @@ python-dev   python3-dev               python3-devel        python      python3-
 numpy        python3,python3-numpy     python3-numpy        python-numpy py3-numpy      numpy         tests of the Python packages
 groff        groff-base                groff-base           groff       groff           groff         test of the manual page
 parallel     parallel                  parallel             parallel    parallel        parallel      test of docs/many-machines.md
+cross        gcc-aarch64-linux-gnu,libc6-dev-arm64-cross gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu aarch64-unknown-linux-gnu compiles for aarch64
 TABLE
 }
 
@@ -110,6 +113,9 @@ find_missing() {
         python3 -c 'import numpy' 2>/dev/null || /usr/bin/python3 -c 'import numpy' 2>/dev/null || echo numpy
         has groff || has mandoc || echo groff
         has parallel || echo parallel
+    fi
+    if [ $want_cross = 1 ]; then
+        has aarch64-linux-gnu-gcc || echo cross
     fi
     if [ $want_golden = 1 ]; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || echo python

@@ -5,11 +5,16 @@
  * goes through the same operations whatever its neighbours do (no fused multiply-add: -ffp-contract=off; no
  * reordered sums: a loop that wants several running sums has them as an array).
  *
- * Where the compiler or the system has no such thing, and under the sanitizers, the mark means nothing. */
+ * Where the compiler or the system has no such thing, and under the sanitizers, there is one version, for
+ * the vectors that the whole program is compiled for. It stays a function of its own, so that
+ * scripts/check_vectors.sh finds it among the instructions.
+ *
+ * Packed code needs -fno-trapping-math (Makefile): without it `x < low ? a : b` is a branch, since a compare
+ * could raise a flag that nobody reads here. */
 #ifndef MOLE_CORE_VECTORISED_H
 #define MOLE_CORE_VECTORISED_H
 
-#define VECTORISED
+#define VECTORISED __attribute__((noinline))
 
 #if defined(__has_attribute) && defined(__x86_64__) && defined(__gnu_linux__) &&                   \
     !defined(__SANITIZE_ADDRESS__)

@@ -3,7 +3,6 @@
  * Numerical notes. Subtracting the maximum changes nothing but that exp cannot overflow. The maximum is
  * subtracted before the scale is applied, which is exact for the numbers that matter, those near it;
  * torch scales first. */
-#include <math.h>
 #include <omp.h>
 
 #include "core/err.h"
@@ -15,10 +14,13 @@
 
 void softmax_definition(real_t *out, const real_t *x, size_t M, size_t N) {
     for (size_t m = 0; m < M; m++, out += N, x += N) {
-        double most = (double)x[0], sum = 0;
-        for (size_t n = 1; n < N; n++) most = fmax(most, (double)x[n]);
-        for (size_t n = 0; n < N; n++) sum += fmath_exp((double)x[n] - most);
-        for (size_t n = 0; n < N; n++) out[n] = (real_t)(fmath_exp((double)x[n] - most) / sum);
+        double sum = 0;
+        real_t most = x[0];
+        for (size_t n = 1; n < N; n++)
+            if (x[n] > most) most = x[n];
+        for (size_t n = 0; n < N; n++) sum += fmath_exp((double)x[n] - (double)most);
+        for (size_t n = 0; n < N; n++)
+            out[n] = (real_t)(fmath_exp((double)x[n] - (double)most) / sum);
     }
 }
 

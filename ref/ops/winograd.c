@@ -70,7 +70,7 @@ static size_t block_of_tiles(size_t tiles, size_t Ci, size_t share) {
 size_t winograd_work(size_t B, size_t Ci, size_t Ho, size_t Wo, size_t Co) {
     size_t share = share_of_channels(Ci, Co);
     size_t block = block_of_tiles(count_tiles(B, Ho, Wo), Ci, share);
-    return PLACES * (share * Ci + block * (Ci + share)) + Ci;
+    return PLACES * (share * Ci + block * (Ci + share)) + (Ci > share ? Ci : share);
 }
 
 /* u[16] = G g G' of one filter: g (3,3,Ci), u's places `step` numbers apart. */
@@ -121,7 +121,7 @@ VECTORISED static void tile_transform(real_t *const y[TILE * TILE], const real_t
                                       const real_t *bias, size_t channels) {
 #pragma omp simd
     for (size_t n = 0; n < channels; n++) {
-        real_t s[TILE][PATCH], b = bias ? bias[n] : 0;
+        real_t s[TILE][PATCH], b = bias[n];
         for (size_t j = 0; j < PATCH; j++) {
             real_t m0 = m[j * step + n], m1 = m[(4 + j) * step + n], m2 = m[(8 + j) * step + n],
                    m3 = m[(12 + j) * step + n];
@@ -170,9 +170,10 @@ void winograd(real_t *out, const real_t *in, const real_t *weight, const real_t 
               real_t *work, matmul_t how) {
     size_t tiles = count_tiles(B, Ho, Wo), share = share_of_channels(Ci, Co);
     size_t block = block_of_tiles(tiles, Ci, share);
-    real_t *zeros = work, *U = zeros + Ci, *V = U + PLACES * share * Ci;
+    size_t most = Ci > share ? Ci : share;
+    real_t *zeros = work, *U = zeros + most, *V = U + PLACES * share * Ci;
     real_t *M = V + PLACES * block * Ci;
-    memset(zeros, 0, Ci * sizeof *zeros);
+    memset(zeros, 0, most * sizeof *zeros);
 
     for (size_t n0 = 0; n0 < Co; n0 += share) {
         size_t channels = at_most(share, Co - n0);
@@ -193,7 +194,7 @@ void winograd(real_t *out, const real_t *in, const real_t *weight, const real_t 
             for (size_t t = 0; t < high; t++) {
                 real_t *y[TILE * TILE], *m = M + t * channels;
                 find_tile(y, out + n0, m, place_of(t0 + t, Ho, Wo), Ho, Wo, Co);
-                tile_transform(y, m, high * channels, bias ? bias + n0 : NULL, channels);
+                tile_transform(y, m, high * channels, bias ? bias + n0 : zeros, channels);
             }
         }
     }
