@@ -3,6 +3,7 @@
  * Numerical notes. Subtracting the maximum changes nothing but that exp cannot overflow. The maximum is
  * subtracted before the scale is applied, which is exact for the numbers that matter, those near it;
  * torch scales first. */
+#include <math.h>
 #include <omp.h>
 
 #include "core/err.h"

@@ -218,17 +218,23 @@ class Tests:
         check(not loaded, "the page loaded", loaded)
 
     def test_opens_at_the_culprit(self):
+        stretches = 0
         for name in ("mutant", "sample"):
             rows = self.load(name)
             culprit = self.report["culprit"]
             check(self.browser.text("#verdict").endswith("differs"), "verdict")
             check(culprit["name"] in self.browser.text("#culprit"), "culprit")
             check(culprit["after"]["text"] in self.browser.text("#culprit"), "after the culprit")
+            stretch, shown = culprit["stretch"], self.browser.text("#culprit")
+            check(("Between: " in shown) == bool(stretch["between"]), "stretch")
+            check(not stretch["text"] or stretch["text"] in shown and stretch["dump"] in shown, "stretch", stretch)
+            stretches += bool(stretch["text"])
             check(f"{self.report['compared']} of {len(rows)} taps" in self.browser.text("#counts"), "counts")
             for verdict, count in self.report["counts"].items():
                 check((f"{count} {verdict}" in self.browser.text("#counts")) == (count > 0), verdict)
             check_details(self.browser, rows[culprit["index"]], self.drawn)
             self.quiet()
+        check(stretches == 1, "a stretch is shown", stretches)
 
     def test_click_a_layer(self):
         """Group by group with the mouse, down to one layer."""

@@ -79,6 +79,9 @@ static void self_contained(void **state) {
     (void)state;
     compare_result_t r;
     report_sample(&r, 0);
+    r.stretch.from = xstrdup("unet.conv_in");
+    r.stretch.between = xcalloc(1, sizeof *r.stretch.between);
+    r.stretch.between[r.stretch.betweens++] = xstrdup("unet.down_blocks.0.resnets.0.time_emb_proj");
     write_page(&r, NULL, NULL, NULL, place_of("sample.html"));
     err_t err;
     assert_int_equal(report_json(&r, place_of("sample.json"), &err), 0);

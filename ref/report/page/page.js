@@ -52,12 +52,17 @@ const shape = (s) => (s ? "(" + s.join(", ") + ")" : "–");
 function badge(verdict, kind = verdict) {
   return make("span", {class: "badge " + kind}, SIGNS[kind] + " " + verdict);
 }
+function between(stretch) {
+  if (!stretch || !stretch.text) return [];
+  return [make("p", {id: "between"}, "Between: ", shown(stretch.text)),
+    make("p", {id: "narrow"}, "Dump these to narrow it down: ", shown(stretch.dump))];
+}
 function drawHead() {
   const verdict = report.differs ? "differs" : report.undecided ? "undecided" : "agrees";
   $("verdict").append(badge(verdict, verdict === "undecided" ? "suspicious" : verdict));
   document.title = verdict + ": " + shown(report.candidate);
   $("subject").append(nameOf(report.candidate), " against ", nameOf(report.reference),
-      ", weighed at the precision of ", report.budget.name);
+      ", judged as ", report.budget.name);
   const counts = Object.entries(report.counts).filter(([, n]) => n > 0)
       .map(([v, n]) => make("span", {class: v}, make("span", {class: "sign"}, SIGNS[v]), ` ${n} ${v}`));
   $("counts").append(make("span", {}, `${report.compared} of ${rows.length} taps compared:`), ...counts);
@@ -70,6 +75,7 @@ function drawHead() {
   box.append(make("h2", {}, "First culprit: ", make("button", {class: "link", id: "culprit-link",
       onclick: () => choose(row.index, true)}, nameOf(row.name))),
     make("p", {}, row.reason),
+    ...between(report.culprit.stretch),
     make("p", {}, "Likely cause: ", row.cause ? shown(row.cause.text) : "none of the usual ones explains it"),
     make("p", {}, "What follows it is ", shown(report.culprit.after.text)));
 }
