@@ -4,7 +4,7 @@
 
 #include "api/api_check.h"
 #include "api/api_tokenizer.h"
-#include "model/tokenizer.h"
+#include "prompt/tokenizer.h"
 
 static const tokenizer_t *inner(const mole_tokenizer_t *tokenizer) {
     return (const tokenizer_t *)(const void *)tokenizer;

@@ -3,7 +3,7 @@
 #define MOLE_API_API_TOKENIZER_H
 
 #include "api/mole.h"
-#include "model/tokenizer.h"
+#include "prompt/tokenizer.h"
 
 const mole_tokenizer_t *api_tokenizer(const tokenizer_t *tokenizer);
 

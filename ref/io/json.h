@@ -2,7 +2,7 @@
  *
  * A node is an object inside a file and knows where it is, so that every message says
  * "FILE: a.b[2].key: expected ..., found ...". Unknown keys are checked by
- * model/config_keys.h. A key whose
+ * io/config_keys.h. A key whose
  * value is null counts as absent, as diffusers writes settings that are not set. There are no
  * hidden defaults: a required value is read by json_get_X, one that may be absent by json_get_X_or,
  * with the fallback in the call. Every function returns 0, or -1 and err; *out is written on

@@ -4,7 +4,7 @@
 #include <math.h>
 #include <stdlib.h>
 
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 
 typedef struct {
     const char *name, *name_attn, *name_act, *name_mlp;

@@ -9,7 +9,7 @@
 #ifndef MOLE_MODEL_TEXT_ENCODER_H
 #define MOLE_MODEL_TEXT_ENCODER_H
 
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 #include "model/layers.h"
 
 typedef enum { ACT_QUICK_GELU, ACT_GELU } text_act_t;

@@ -12,7 +12,7 @@
 #ifndef MOLE_MODEL_UNET_H
 #define MOLE_MODEL_UNET_H
 
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 #include "model/transformer.h"
 
 enum { UNET_LEVELS = 8 };

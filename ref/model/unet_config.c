@@ -4,7 +4,7 @@
  * at every level); diffusers keeps the misnomer for the sake of old files, and so must every reader. */
 #include "model/unet_config.h"
 
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 
 enum { MOST = 1 << 20 }; /* of heads, channels, layers */
 

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 #include "model/resnet.h"
 
 typedef struct {

@@ -9,7 +9,7 @@
 #ifndef MOLE_MODEL_VAE_H
 #define MOLE_MODEL_VAE_H
 
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 #include "model/layers.h"
 
 enum { VAE_LEVELS = 8 };

@@ -7,12 +7,12 @@
 #define MOLE_PIPELINE_PIPELINE_H
 
 #include "core/notes.h"
-#include "model/prompt.h"
 #include "model/text_encoder.h"
-#include "model/tokenizer.h"
 #include "model/unet.h"
 #include "model/vae.h"
 #include "mole/mole_file.h"
+#include "prompt/prompt.h"
+#include "prompt/tokenizer.h"
 #include "sampler/ddim.h"
 
 /* ---- a model in memory ---------------------------------------------------------------------------- */

@@ -4,10 +4,10 @@
 #include <string.h>
 
 #include "core/tap_name.h"
+#include "io/config_keys.h"
 #include "io/file.h"
 #include "io/marks.h"
 #include "io/source.h"
-#include "model/config_keys.h"
 #include "pipeline/pipeline.h"
 
 static void note_unknown(notes_t *notes, const char *folder, const char *file, const char *keys) {

@@ -116,8 +116,10 @@ static json_t *stretch_value(const compare_result_t *result) {
     json_object_set_new(o, "from", s->from ? text(s->from) : json_null());
     json_object_set_new(o, "between", between);
     json_object_set_new(o, "to", text(result->row[result->culprit].name));
-    json_object_set_new(o, "text", s->betweens ? owned_text(report_stretch_text(result)) : json_null());
-    json_object_set_new(o, "dump", s->betweens ? owned_text(report_dump_text(result)) : json_null());
+    json_object_set_new(o, "text",
+                        s->betweens ? owned_text(report_stretch_text(result)) : json_null());
+    json_object_set_new(o, "dump",
+                        s->betweens ? owned_text(report_dump_text(result)) : json_null());
     return o;
 }
 

@@ -10,7 +10,7 @@
 
 #include "core/err.h"
 #include "core/real.h"
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 
 /* ---- configuration --------------------------------------------------------------------------- */
 

@@ -10,7 +10,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "model/tokenizer.h"
+#include "prompt/tokenizer.h"
 
 enum { AT_LEAST = 300 };
 

@@ -9,14 +9,14 @@
 
 #include <cmocka.h>
 
+#include "../model/model_copy.h"
 #include "../scratch.h"
 #include "io/file.h"
 #include "model/text_encoder.h"
-#include "model/tokenizer.h"
 #include "model/unet.h"
 #include "model/unet_config.h"
 #include "model/vae.h"
-#include "model_copy.h"
+#include "prompt/tokenizer.h"
 #include "sampler/ddim.h"
 
 /* The arguments of diffusers 0.42.1's UNet2DConditionModel, AutoencoderKL and DDIMScheduler and the fields

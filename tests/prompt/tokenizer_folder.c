@@ -13,8 +13,8 @@
 
 #include <cmocka.h>
 
-#include "model/tokenizer.h"
-#include "model/vocab.h"
+#include "prompt/tokenizer.h"
+#include "prompt/vocab.h"
 
 static char folder[64];
 

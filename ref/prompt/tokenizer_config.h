@@ -10,8 +10,8 @@
  *                    the same content the last counts, in the order bos, eos, unk, sep, pad, cls,
  *                    mask, extra
  * A name may be a string (not normalized) or an object {"content": ..., "normalized": ...}. */
-#ifndef MOLE_MODEL_TOKENIZER_CONFIG_H
-#define MOLE_MODEL_TOKENIZER_CONFIG_H
+#ifndef MOLE_PROMPT_TOKENIZER_CONFIG_H
+#define MOLE_PROMPT_TOKENIZER_CONFIG_H
 
 #include <jansson.h>
 #include <stdbool.h>
@@ -19,7 +19,7 @@
 #include <stdint.h>
 
 #include "core/err.h"
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 
 /* More tokens than these besides the vocabulary, or longer rows, are refused. */
 enum { ADDED_TOKENS_MAX = 1024, ROW_LENGTH_MAX = 65536 };

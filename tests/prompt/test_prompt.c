@@ -12,7 +12,7 @@
 #include <cmocka.h>
 #include <jansson.h>
 
-#include "model/prompt.h"
+#include "prompt/prompt.h"
 #include "tokenizer_folder.h"
 
 #define TINY "golden/models/sd15-tiny/tokenizer"

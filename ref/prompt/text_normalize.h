@@ -7,8 +7,8 @@
  * the gap, so that the same text gives the same ids with utf8proc 2.7 (Unicode 14) and later. A
  * utf8proc of Unicode 17 or later still takes that version's new letters and numbers for such,
  * where the original does not. */
-#ifndef MOLE_MODEL_TEXT_NORMALIZE_H
-#define MOLE_MODEL_TEXT_NORMALIZE_H
+#ifndef MOLE_PROMPT_TEXT_NORMALIZE_H
+#define MOLE_PROMPT_TEXT_NORMALIZE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -1,5 +1,5 @@
 /* tokenizer_config.c - see tokenizer_config.h. */
-#include "model/tokenizer_config.h"
+#include "prompt/tokenizer_config.h"
 
 #include <stdio.h>
 #include <stdlib.h>

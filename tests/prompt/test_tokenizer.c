@@ -10,8 +10,8 @@
 
 #include <cmocka.h>
 
-#include "model/text_normalize.h"
-#include "model/tokenizer.h"
+#include "prompt/text_normalize.h"
+#include "prompt/tokenizer.h"
 #include "tokenizer_folder.h"
 
 static tokenizer_t *open_or_fail(void) {

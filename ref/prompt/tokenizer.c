@@ -1,14 +1,14 @@
 /* tokenizer.c - see tokenizer.h. */
-#include "model/tokenizer.h"
+#include "prompt/tokenizer.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "io/source.h"
-#include "model/bpe.h"
-#include "model/text_normalize.h"
-#include "model/tokenizer_config.h"
-#include "model/vocab.h"
+#include "prompt/bpe.h"
+#include "prompt/text_normalize.h"
+#include "prompt/tokenizer_config.h"
+#include "prompt/vocab.h"
 
 /* A token that is cut out of the text before the rest is taken to pieces. */
 typedef struct {

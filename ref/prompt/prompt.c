@@ -1,11 +1,11 @@
 /* prompt.c - the weight syntax; see prompt.h. The rows of tokens are in prompt_rows.c. */
-#include "model/prompt.h"
+#include "prompt/prompt.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/text_normalize.h"
+#include "prompt/text_normalize.h"
 
 const char prompt_paper_positive[] = " best quality, 8K";
 const char prompt_paper_negative[] = " poor quality, unclear hand, bad face ";

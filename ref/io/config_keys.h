@@ -4,8 +4,8 @@
  * are computed, and any other is refused. Keys that no table has are passed over, as diffusers and
  * transformers do, but not in silence: who reads the file gets their names. Keys that begin with '_' are
  * the library's own notes. The tables are those of diffusers 0.42.1 and transformers 5.23. */
-#ifndef MOLE_MODEL_CONFIG_KEYS_H
-#define MOLE_MODEL_CONFIG_KEYS_H
+#ifndef MOLE_IO_CONFIG_KEYS_H
+#define MOLE_IO_CONFIG_KEYS_H
 
 #include "io/json.h"
 

@@ -19,8 +19,8 @@
  * default. A special token that is not in the vocabulary is refused, as are settings that would
  * change the ids and are not implemented: single_word tokens, padding or truncation on the left,
  * split_special_tokens. */
-#ifndef MOLE_MODEL_TOKENIZER_H
-#define MOLE_MODEL_TOKENIZER_H
+#ifndef MOLE_PROMPT_TOKENIZER_H
+#define MOLE_PROMPT_TOKENIZER_H
 
 #include <stdbool.h>
 #include <stddef.h>

@@ -1,5 +1,5 @@
 /* text_normalize.c - see text_normalize.h. */
-#include "model/text_normalize.h"
+#include "prompt/text_normalize.h"
 
 #include <stdbool.h>
 #include <stdlib.h>

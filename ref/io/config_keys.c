@@ -1,5 +1,5 @@
 /* config_keys.c - see config_keys.h. */
-#include "model/config_keys.h"
+#include "io/config_keys.h"
 
 #include <stdio.h>
 #include <stdlib.h>

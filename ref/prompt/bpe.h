@@ -1,11 +1,11 @@
 /* bpe.h - byte-pair encoding of one word. */
-#ifndef MOLE_MODEL_BPE_H
-#define MOLE_MODEL_BPE_H
+#ifndef MOLE_PROMPT_BPE_H
+#define MOLE_PROMPT_BPE_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-#include "model/vocab.h"
+#include "prompt/vocab.h"
 
 /* Scratch that grows with the longest word; starts as {0}, bpe_free frees. */
 typedef struct {

@@ -1,5 +1,5 @@
 /* vocab.c - see vocab.h. */
-#include "model/vocab.h"
+#include "prompt/vocab.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "model/prompt.h"
+#include "prompt/prompt.h"
 
 enum { CHUNKS_MAX = 1024 };
 

@@ -10,8 +10,8 @@
  *                         inside words too ("BREAKFAST"), as the authors' script does
  *
  * " AND " and "{a|b}" are ordinary text here. */
-#ifndef MOLE_MODEL_PROMPT_H
-#define MOLE_MODEL_PROMPT_H
+#ifndef MOLE_PROMPT_PROMPT_H
+#define MOLE_PROMPT_PROMPT_H
 
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,7 +19,7 @@
 
 #include "core/err.h"
 #include "core/real.h"
-#include "model/tokenizer.h"
+#include "prompt/tokenizer.h"
 
 /* The suffixes that the authors' scripts append to every prompt and to every negative prompt, also
  * to an empty one: the "paper" preset. */

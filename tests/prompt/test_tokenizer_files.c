@@ -10,7 +10,7 @@
 
 #include <cmocka.h>
 
-#include "model/tokenizer.h"
+#include "prompt/tokenizer.h"
 #include "tokenizer_folder.h"
 
 static const char *const merges[] = {"a b", "ab c</w>", NULL};

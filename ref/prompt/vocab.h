@@ -1,6 +1,6 @@
 /* vocab.h - the tables of a byte-level BPE: pieces and ids, merges and their ranks. */
-#ifndef MOLE_MODEL_VOCAB_H
-#define MOLE_MODEL_VOCAB_H
+#ifndef MOLE_PROMPT_VOCAB_H
+#define MOLE_PROMPT_VOCAB_H
 
 #include <jansson.h>
 #include <stddef.h>

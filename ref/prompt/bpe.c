@@ -3,7 +3,7 @@
  * The word is a doubly linked list of pieces; a heap holds the pairs that have a rule. A merge
  * makes two new pairs and leaves outdated ones in the heap, which are recognised when they come up:
  * the pair that now starts there has another rank. */
-#include "model/bpe.h"
+#include "prompt/bpe.h"
 
 #include <stdbool.h>
 #include <stdlib.h>
