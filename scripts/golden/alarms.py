@@ -37,6 +37,7 @@ LOSSES = {
     ("F32", "channels_last"): "variance",  # GroupNorm takes it in one pass
     ("F64", "channels_last"): "variance",
     ("F64", "float32 angles"): "angle",  # diffusers' sinusoid is float32 also in a model of float64
+    ("F64", "attention in products"): "softmax",  # transformers takes it in float32 whatever the model
 }
 QUICK_PORTS = {"default", "channels_last", "autocast", "text in f32"}
 QUICK_CUTS = {"all", "result", "blocks", "norms", "without sinusoid", "half, draw 0", "noise", "picture"}
