@@ -158,10 +158,11 @@ def ports():
         yield Port("softmax in f32", kind, prepare=softmax_in_f32, parts=("unet", "vae_decoder"))
         yield Port("norms in f32", kind, prepare=in_f32(nn.GroupNorm, nn.LayerNorm))
         yield Port("autocast", kind, autocast(kind), inputs=F32, budget=f"{NAMES[kind].lower()}-acc32")
-        run = ("pipeline",)
-        yield Port("text in f32", kind, parts=run, types={"text_encoder": F32})
-        yield Port("decoder in f32", kind, parts=run, types={"vae": F32})
-        yield Port("only the unet", kind, parts=run, types={"text_encoder": F32, "vae": F32})
+        # A decoder in float32 says nothing of the type of the UNet before it, if it was dumped alone.
+        run = {"parts": ("pipeline",), "budget": f"{NAMES[kind].lower()}-acc32"}
+        yield Port("text in f32", kind, types={"text_encoder": F32}, **run)
+        yield Port("decoder in f32", kind, types={"vae": F32}, **run)
+        yield Port("only the unet", kind, types={"text_encoder": F32, "vae": F32}, **run)
 
 
 class Watcher(Recorder):
