@@ -31,7 +31,7 @@ static void read_mole(tap_name_t *t) {
 
 tap_name_t tap_name(const char *text) {
     size_t step = tap_step_length(text);
-    tap_name_t t = {.name = text + step, .part = ""};
+    tap_name_t t = {.name = text + step, .part = "", .expert = {"", 0}};
     t.has_step = step > 0;
     if (step) t.step = strtoul(text + strlen(step_word), NULL, 10);
     t.suffix = strstr(t.name, mole);
