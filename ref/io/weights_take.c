@@ -214,28 +214,48 @@ static void pack_filter(real_t *out, const real_t *x, size_t Ci, size_t taps) {
         for (size_t c = 0; c < Ci; c++) out[t * Ci + c] = x[c * taps + t];
 }
 
+/* The first filter's first number that is not finite; row has room for a filter. */
+static size_t find_bad(const source_t *source, size_t index, real_t *row, size_t Co,
+                       size_t filter) {
+    for (size_t o = 0; o < Co; o++) {
+        source->class->numbers(source, index, o * filter, filter, row);
+        size_t at = first_not_finite(row, filter);
+        if (at < filter) return o * filter + at;
+    }
+    return Co * filter;
+}
+
 /* out (Co,taps,Ci) = the tensor's numbers (Co,Ci,taps). Returns 0, or -1 when memory is out; *bad is the
- * first that is not finite, or at least their count. */
+ * first that is not finite, or their count. No OpenMP reduction: clang keeps a lock for one, whose name the
+ * library would show. */
 static int pack_conv(const source_t *source, size_t index, real_t *out, size_t Co, size_t Ci,
                      size_t taps, size_t *bad) {
-    size_t filter = Ci * taps, first_bad = SIZE_MAX;
-    int failed = 0;
-#pragma omp parallel if (Co * filter > 65536) reduction(min : first_bad) reduction(| : failed)
+    size_t filter = Ci * taps;
+    int failed = 0, found = 0;
+#pragma omp parallel if (Co * filter > 65536)
     {
         real_t *row = malloc(filter * sizeof *row);
-        failed = !row;
 #pragma omp for schedule(static)
         for (size_t o = 0; o < Co; o++) {
-            if (!row) continue;
-            source->class->numbers(source, index, o * filter, filter, row);
-            size_t at = first_not_finite(row, filter);
-            if (at < filter && o * filter + at < first_bad) first_bad = o * filter + at;
-            pack_filter(out + o * filter, row, Ci, taps);
+            int *flag = !row ? &failed : NULL;
+            if (row) {
+                source->class->numbers(source, index, o * filter, filter, row);
+                if (first_not_finite(row, filter) < filter) flag = &found;
+                pack_filter(out + o * filter, row, Ci, taps);
+            }
+            if (flag) {
+#pragma omp atomic write
+                *flag = 1;
+            }
         }
         free(row);
     }
-    *bad = first_bad;
-    return failed ? -1 : 0;
+    *bad = Co * filter;
+    if (failed) return -1;
+    real_t *row = found ? malloc(filter * sizeof *row) : NULL;
+    if (row) *bad = find_bad(source, index, row, Co, filter);
+    free(row);
+    return found && !row ? -1 : 0;
 }
 
 int weights_take_conv(weights_t *weights, const char *name, shape_t expected, const real_t **out,
