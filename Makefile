@@ -3,7 +3,7 @@
 # Knobs: CC=clang   DEBUG=1 (arena guards)   SANITIZE=1 (address, undefined behaviour, leaks)
 #        WERROR=1   CFLAGS="-O2 -g"   BUILD=dir   PREFIX=/usr/local   DESTDIR=   JOBS=n   V=1 (say all)
 #        T=text     of `make test`: only the programs with this text in their name (T=f64, T=conv2d)
-#        FULL=1 (of `make properties`: every trial, half an hour)
+#        FULL=1 (of `make properties`: every trial, hours)   ONLY="right wrong" (of the same: these kinds)
 #        TIMEOUT=seconds of `make test`: a program that takes longer is killed (300)
 #        ORIGINAL=dir of `make golden`: a copy of the authors' repository to compare with
 #        PEOPLE_STATE=dir of `make people`: checkpoints and drawn data (out/people); PEOPLE_OPTIONS="--minutes 60"
@@ -268,9 +268,10 @@ gallery: all ## every wrong port of tests/port: is the right layer named? (needs
 	@scripts/with_numpy.sh tests/port/gallery.py --mole $(OUT)/mole --check docs/mutants.md --jobs $(JOBS)
 
 .PHONY: properties
-properties: all ## random cuts of right and wrong traces: no false alarm, no miss (needs NumPy; FULL=1: all)
+properties: all ## random cuts of right and wrong traces: no false alarm, no miss (NumPy; FULL=1, ONLY=kinds)
 	@scripts/setup.sh --more || :
-	@scripts/with_numpy.sh tests/port/properties.py --mole $(OUT)/mole --jobs $(JOBS) $(if $(call on,$(FULL)),--full)
+	@scripts/with_numpy.sh tests/port/properties.py --mole $(OUT)/mole --jobs $(JOBS) $(if $(call on,$(FULL)),--full) \
+	    $(ONLY:%=--only %)
 
 # What the documentation prints is what the program prints; the tables of operations read test programs.
 .PHONY: docs-check
