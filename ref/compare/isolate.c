@@ -15,17 +15,17 @@ typedef struct {
     size_t culprit; /* whose cause is wanted; SIZE_MAX: none, every row is measured */
     double *input;  /* of the module whose output comes next */
     size_t room;
-    bool dumped; /* it is the candidate's own tensor, bit for bit */
+    bool dumped; /* these are the numbers that went into the candidate's module, see is_dumped */
     shape_t shape;
     char name[512];   /* of that module */
-    uint64_t *forced; /* fingerprints of the tensors that were put in */
+    uint64_t *forced; /* digests of the tensors that were put in */
     size_t forced_count, forced_room;
 } forcing_t;
 
 /* ---- inputs -------------------------------------------------------------------------------------------- */
 
 /* Of the numbers, in any order: a module may see a tensor transposed. */
-static uint64_t fingerprint(const double *x, size_t count) {
+static uint64_t digest(const double *x, size_t count) {
     uint64_t sum = count, bits;
     for (size_t i = 0; i < count; i++) {
         memcpy(&bits, &x[i], sizeof bits);
@@ -40,7 +40,7 @@ static void remember(forcing_t *f, const double *x, size_t count) {
         f->forced_room = 2 * f->forced_room + 64;
         f->forced = xrealloc(f->forced, f->forced_room * sizeof *f->forced);
     }
-    f->forced[f->forced_count++] = fingerprint(x, count);
+    f->forced[f->forced_count++] = digest(x, count);
 }
 
 /* Whether these numbers went into the candidate's module too: a tensor that it dumped, or numbers of
@@ -50,7 +50,7 @@ static bool is_dumped(const forcing_t *f, const double *x, size_t count) {
     size_t on_grid = 0;
     while (on_grid < count && x[on_grid] == (double)(float)x[on_grid]) on_grid++;
     if (on_grid == count) return true;
-    uint64_t wanted = fingerprint(x, count);
+    uint64_t wanted = digest(x, count);
     for (size_t i = f->forced_count; i-- > 0;)
         if (f->forced[i] == wanted) return true;
     return false;
