@@ -35,7 +35,7 @@ typedef struct {
 
 typedef struct {
     form_t form;
-    size_t votes;
+    size_t votes, reach; /* reach: tensors of the kind whose shapes it fits */
 } vote_t;
 
 typedef struct {
@@ -167,7 +167,7 @@ static void cast_vote(kind_t *k, const form_t *form) {
             return;
         }
     k->vote = xrealloc(k->vote, (k->votes + 1) * sizeof *k->vote);
-    k->vote[k->votes++] = (vote_t){*form, 1};
+    k->vote[k->votes++] = (vote_t){.form = *form, .votes = 1};
 }
 
 static void vote(layouts_t *l, tensor_t *t) {
@@ -223,16 +223,27 @@ static size_t count_against(const layouts_t *l, size_t kind, const form_t *form)
     return against;
 }
 
+/* A few tensors with axes of size 1 vote for many forms; most of these do not fit their neighbours' shapes. */
+static void count_reach(const layouts_t *l, size_t kind) {
+    kind_t *k = &l->kind[kind];
+    for (size_t i = 0; i < l->tensors; i++)
+        for (size_t v = 0; l->tensor[i].kind == kind && v < k->votes; v++)
+            k->vote[v].reach += find_form(&l->tensor[i], &k->vote[v].form) != SIZE_MAX;
+}
+
+static bool beats(const vote_t *v, const vote_t *w) {
+    if (!w || v->votes != w->votes) return !w || v->votes > w->votes;
+    if (v->reach != w->reach) return v->reach > w->reach;
+    return v->form.likely && !w->form.likely;
+}
+
 static void elect(layouts_t *l, size_t kind) {
     kind_t *k = &l->kind[kind];
     if (!k->vote) return;
-    for (size_t i = 0; i < k->votes; i++) {
-        const vote_t *v = &k->vote[i], *w = k->winner == SIZE_MAX ? NULL : &k->vote[k->winner];
-        if (!w || v->votes > w->votes ||
-            (v->votes == w->votes && v->form.likely && !w->form.likely))
-            k->winner = i;
-    }
-    if (!k->same || k->winner == SIZE_MAX) return;
+    count_reach(l, kind);
+    for (size_t i = 0; i < k->votes; i++)
+        if (beats(&k->vote[i], k->winner == SIZE_MAX ? NULL : &k->vote[k->winner])) k->winner = i;
+    if (!k->same) return;
     size_t votes = k->vote[k->winner].votes;
     size_t against = count_against(l, kind, &k->vote[k->winner].form);
     k->accepted = votes >= FEW && 10 * votes >= 9 * (k->told + against * k->looked / k->far);
