@@ -47,6 +47,7 @@ def arguments(argv):
     p.add_argument("--full", action="store_true", help="every trial")
     p.add_argument("--count", type=int, metavar="N", help="so many trials of each property")
     p.add_argument("--trial", type=int, metavar="N", help="this trial alone, with --only")
+    p.add_argument("--base", default="", metavar="TEXT", help="trials on traces with this in their description: a case")
     p.add_argument("--match", default="", metavar="TEXT", help="trials with this in their line")
     p.add_argument("--seed", default="1")
     p.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
@@ -69,7 +70,7 @@ def groups_of(name, a):
     groups = prop.trials(everything, a.count or QUICK[name], rng)
     if a.trial is not None:
         groups = [(b, [t for t in g if t[0] == a.trial]) for b, g in groups]
-    return [(base, group) for base, group in groups if group]
+    return [(base, group) for base, group in groups if group and a.base in " ".join(map(str, base))]
 
 
 def work(job):
