@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "compare/isolate.h"
+#include "compare/one_pass.h"
 #include "compare/passes.h"
 #include "compare/units.h"
 #include "core/tap_name.h"
@@ -238,7 +239,8 @@ static int agrees_with(comparison_t *c, budget_t budget, double limit, bool *agr
  * sums in a narrow type; results that were rounded to a coarser grid show it, unless only sums of them
  * were dumped. */
 static bool may_compute_in(const comparison_t *c, budget_t given, budget_t b) {
-    if (given < BUDGET_F32 || b <= given) return false;
+    if (b <= given) return false;
+    if (given == BUDGET_F64) return b == BUDGET_F32 && c->stretches;
     if (b == BUDGET_TF32) return given == BUDGET_F32;
     return budget_results(b) == budget_results(given) || (given == BUDGET_F32 && c->stretches);
 }
@@ -254,15 +256,17 @@ static int note_coarser(comparison_t *c, double limit) {
     bool agrees = false;
     int status = 0;
     for (size_t i = 0; i < r->rows; i++) of[i] = r->row[i].budget;
-    for (budget_t b = BUDGET_TF32; !status && !agrees && b < BUDGETS; b++) {
+    for (budget_t b = BUDGET_F32; !status && !agrees && b < BUDGETS; b++) {
         if (!may_compute_in(c, given, b) || !(error <= 64 * budget_unit(b))) continue;
         status = agrees_with(c, b, limit, &agrees);
         if (!agrees) continue;
         compare_resolution(r);
-        compare_note(r,
-                     xasprintf("if the candidate computes in %s, this may be rounding: --budget %s "
-                               "agrees, and sees errors from %.1e of a tensor's rms on only",
-                               budget_about(b), budget_name(b), r->seen_median));
+        const char *where =
+            given == BUDGET_F64 ? "some of it (the angles of the timestep, a softmax) " : "";
+        compare_note(
+            r, xasprintf("if the candidate computes %sin %s, this may be rounding: --budget %s "
+                         "agrees, and sees errors from %.1e of a tensor's rms on only",
+                         where, budget_about(b), budget_name(b), r->seen_median));
     }
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = of[i];
     free(of);
@@ -285,7 +289,8 @@ static int explain_culprit(comparison_t *c, double limit, const compare_options_
     if (r->culprit == SIZE_MAX || r->row[r->culprit].verdict != ROW_DIFFERS) return 0;
     if (options->budget == BUDGET_AUTO && note_coarser(c, limit)) return -1;
     find_culprit(r, options->filter);
-    return name_stretch(c) || isolate_explain(c, r->culprit) ? -1 : 0;
+    return name_stretch(c) || isolate_explain(c, r->culprit) || one_pass_explain(c, r->culprit) ? -1
+                                                                                                : 0;
 }
 
 static int isolate(comparison_t *c, const compare_options_t *options, double limit) {
