@@ -229,7 +229,7 @@ static int name_stretch(comparison_t *c) {
 static int agrees_with(comparison_t *c, budget_t budget, double limit, bool *agrees) {
     compare_result_t *r = c->result;
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = budget;
-    r->budget = budget;
+    r->budget = r->hidden = budget;
     if (units_and_verdicts(c, limit)) return -1;
     *agrees = !compare_differs(r);
     return 0;
@@ -249,7 +249,7 @@ static bool may_compute_in(const comparison_t *c, budget_t given, budget_t b) {
  * look. */
 static int note_coarser(comparison_t *c, double limit) {
     compare_result_t *r = c->result;
-    budget_t given = r->budget;
+    budget_t given = r->budget, hidden = r->hidden;
     const compare_row_t *row = &r->row[r->culprit];
     double error = row->isolated.rms / row->isolated.truth_rms;
     budget_t *of = xcalloc(r->rows + 1, sizeof *of);
@@ -270,8 +270,9 @@ static int note_coarser(comparison_t *c, double limit) {
     }
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = of[i];
     free(of);
-    if (r->budget == given) return status;
+    if (r->budget == given && r->hidden == hidden) return status;
     r->budget = given;
+    r->hidden = hidden;
     return status || units_and_verdicts(c, limit) ? -1 : 0;
 }
 

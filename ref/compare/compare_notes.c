@@ -78,10 +78,17 @@ static void note_types(compare_result_t *r) {
         snprintf(text + used, sizeof text - used, "%s%zu as %s", kinds++ ? ", " : "", of[d],
                  dtype_name((dtype_t)d));
     }
-    if (kinds > 1)
-        compare_note(r, xasprintf("the candidate's taps are stored as several types (%s) and all "
-                                  "weighed as %s; --budget chooses",
-                                  text, budget_name(r->budget)));
+    if (kinds < 2) return;
+    char *weighed = r->hidden != r->budget
+                        ? xasprintf("each weighed as its own, what was not dumped as %s",
+                                    budget_name(r->hidden))
+                    : r->mixed ? xstrdup("each weighed as its own")
+                               : xasprintf("all weighed as %s", budget_name(r->budget));
+    compare_note(
+        r,
+        xasprintf("the candidate's taps are stored as several types (%s) and %s; --budget chooses",
+                  text, weighed));
+    free(weighed);
 }
 
 void compare_notes(compare_result_t *r, const char *reference, const char *candidate,

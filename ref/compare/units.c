@@ -127,7 +127,7 @@ static budget_t module_budget(const comparison_t *c, const char *input, const mo
     size_t at = pass_find_row(c, name);
     *module = pipeline_module(&c->pipeline, name);
     free(name);
-    return at == SIZE_MAX ? c->result->budget : c->result->row[at].budget;
+    return at == SIZE_MAX ? c->result->hidden : c->result->row[at].budget;
 }
 
 static int measure_rounded(comparison_t *c, const emulation_t *e, size_t at, size_t count) {
@@ -160,7 +160,7 @@ static int emulate(comparison_t *c, void *who, size_t at, const char *name, real
     if (tap_name_is_input(name)) return round_input(c, e, at, name, x, view);
     pass_get(c, c->a, x, view);
     round_all(c->a, count,
-              budget_results(at == SIZE_MAX ? c->result->budget : c->result->row[at].budget));
+              budget_results(at == SIZE_MAX ? c->result->hidden : c->result->row[at].budget));
     if (at == SIZE_MAX) return pass_put(c, x, c->a, view), 0;
     return measure_rounded(c, e, at, count) || force_rounded(c, at, x, view) ? -1 : 0;
 }

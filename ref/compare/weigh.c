@@ -1,8 +1,10 @@
 /* weigh.c - how far a candidate's tensor is from the truth, and in which type the candidate computes. */
 #include <math.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "compare/compare_internal.h"
+#include "core/tap_name.h"
 #include "trace/ulps.h"
 
 /* ---- the error ----------------------------------------------------------------------------------------- */
@@ -84,16 +86,54 @@ static void count_storage(compare_result_t *r, size_t votes[BUDGETS]) {
     }
 }
 
+enum { MANY = 10 }; /* one of so many */
+
 /* Some taps on a coarser grid are a mistake: a layer that computes in another type. Where they are many,
  * the candidate mixes types on purpose (PyTorch's autocast: products in bfloat16, norms in float32), and
  * each tap has its own. */
 static void judge_each_in_its_own(compare_result_t *r, const size_t seen[BUDGETS], size_t telling) {
-    enum { MANY = 10 }; /* one of so many */
     size_t coarser = 0;
     for (budget_t b = r->computed + 1; b < BUDGETS; b++) coarser += seen[b];
     r->mixed = coarser * MANY >= telling ? coarser : 0;
     for (size_t i = 0; i < r->rows; i++)
         r->row[i].budget = r->mixed ? budget_coarser(r->budget, r->row[i].budget) : r->budget;
+}
+
+/* Tensors that the reference has no tap for are stored as what they were computed in, or wider. */
+static size_t count_extras(const compare_result_t *r, trace_file_t *candidate, const size_t *source,
+                           size_t votes[BUDGETS]) {
+    size_t entries = trace_file_count(candidate), extras = 0;
+    bool *used = xcalloc(entries + 1, sizeof *used);
+    for (size_t i = 0; i < r->rows; i++)
+        if (source[i] < entries) used[source[i]] = true;
+    for (size_t i = 0; i < entries; i++) {
+        if (used[i]) continue;
+        votes[budget_of_storage(trace_file_at(candidate, i)->dtype)]++;
+        extras++;
+    }
+    free(used);
+    return extras;
+}
+
+/* In which type a tap was computed that nobody dumped is not known: in the coarsest that is common among those
+ * that were. */
+static void judge_hidden(compare_result_t *r, trace_file_t *candidate, const size_t *source,
+                         size_t seen[BUDGETS], size_t telling) {
+    telling += count_extras(r, candidate, source, seen);
+    for (budget_t b = r->budget + 1; b < BUDGETS; b++)
+        if (seen[b] > 0 && seen[b] * MANY >= telling) r->hidden = b;
+    for (size_t i = 0; i < r->rows; i++)
+        if (!r->row[i].candidate_name) r->row[i].budget = r->hidden;
+}
+
+/* PyTorch multiplies a float16 prediction by a float32 number in float16, and only the sum with float32 latents
+ * is float32: a step's result has the digits of the prediction, the row before it. */
+static void judge_steps_as_predictions(compare_result_t *r) {
+    for (size_t i = 1; i < r->rows; i++) {
+        tap_name_t name = tap_name(r->row[i].name);
+        if (name.has_step && strcmp(name.name, "latents") == 0)
+            r->row[i].budget = budget_coarser(r->row[i].budget, r->row[i - 1].budget);
+    }
 }
 
 void compare_detect(compare_result_t *r, trace_file_t *candidate, const size_t *source,
@@ -113,9 +153,11 @@ void compare_detect(compare_result_t *r, trace_file_t *candidate, const size_t *
     }
     r->detected = telling > 0;
     r->computed = most_votes(telling ? seen : stored);
-    r->budget = wanted != BUDGET_AUTO ? wanted : r->computed;
+    r->budget = r->hidden = wanted != BUDGET_AUTO ? wanted : r->computed;
     if (wanted == BUDGET_AUTO && telling) {
         judge_each_in_its_own(r, seen, telling);
+        judge_hidden(r, candidate, source, seen, telling);
+        judge_steps_as_predictions(r);
         return;
     }
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = r->budget;

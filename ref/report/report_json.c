@@ -187,6 +187,7 @@ json_t *report_json_value(const compare_result_t *result) {
     json_object_set_new(o, "resolution_worst", known(true, result->seen_worst));
     json_object_set_new(o, "unresolved", size(result->unresolved));
     json_object_set_new(o, "mixed", size(result->mixed));
+    json_object_set_new(o, "hidden", text(budget_name(result->hidden)));
     json_object_set_new(o, "notes", notes);
     json_object_set_new(o, "culprit", culprit_value(result));
     json_object_set_new(o, "extra", extra);

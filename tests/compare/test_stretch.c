@@ -14,6 +14,7 @@
 #include "golden/execute.h"
 #include "io/trace.h"
 #include "mole_says.h"
+#include "trace/precision.h"
 
 enum { TRIALS = 12 };
 
@@ -28,6 +29,8 @@ typedef struct {
     /* Every GroupNorm of it takes its variance in one pass; NULL: as the reference does. */
     const pipeline_t *one_pass;
     double *input; /* of the norm whose output comes next */
+    /* The UNet and its predictions are rounded to float16; latents and the first predictions are dumped. */
+    bool half;
 } chooser_t;
 
 static unsigned coin(uint64_t seed, const char *name) {
@@ -76,9 +79,24 @@ static void take_one_pass(chooser_t *s, const char *name, real_t *x, view_t view
     free(torch);
 }
 
+/* Whether the tap is dumped. */
+static bool take_half(const char *name, real_t *x, view_t view) {
+    tap_name_t tap = tap_name(name);
+    if (tap.has_step && strcmp(tap.name, "latents") != 0)
+        for (size_t i = 0; i < shape_count(view.shape); i++)
+            x[i] = (real_t)precision_round(PRECISION_F16, (double)x[i]);
+    if (!tap.has_step) return false;
+    return strcmp(tap.name, "latents") == 0 ||
+           (strcmp(tap.name, "noise_pred") == 0 && tap.step < 2);
+}
+
 static void choose(tap_sink_t *self, const char *name, real_t *x, view_t view) {
     chooser_t *s = (chooser_t *)self;
     if (s->one_pass) take_one_pass(s, name, x, view);
+    if (s->half) {
+        if (take_half(name, x, view)) s->to->tap(s->to, name, x, view);
+        return;
+    }
     if (s->layer && strcmp(name, s->layer) == 0)
         for (size_t i = 0; i < shape_count(view.shape); i++) x[i] *= (real_t)1.01;
     if (s->only ? strcmp(name, s->only) != 0 : coin(s->seed, name) >= s->keep) return;
@@ -250,12 +268,27 @@ static void one_pass_is_named_by_its_size(void **state) {
     bench_close(&b);
 }
 
+/* A UNet in float16 with a sampler in float32, of which few predictions were dumped: the others were float16
+ * too, and what comes out of them is no more exact. */
+static void hidden_parts_have_the_coarser_type(void **state) {
+    (void)state;
+    bench_t b;
+    bench_open(&b, "golden/runs/run-5-plain");
+    chooser_t chooser = {.half = true};
+    json_t *said = compared(&b, &chooser, false);
+    if (differs(said)) fail_msg("%s", output);
+    assert_string_equal(json_string_value(json_object_get(said, "hidden")), "f16-acc32");
+    json_decref(said);
+    bench_close(&b);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(right_parts_agree),
         cmocka_unit_test(wrong_parts_hold_the_fault),
         cmocka_unit_test(stretches_have_units_of_their_own),
         cmocka_unit_test(one_pass_is_named_by_its_size),
+        cmocka_unit_test(hidden_parts_have_the_coarser_type),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
