@@ -287,7 +287,8 @@ static void find_culprit(compare_result_t *r, const char *filter) {
 static int explain_culprit(comparison_t *c, double limit, const compare_options_t *options) {
     compare_result_t *r = c->result;
     find_culprit(r, options->filter);
-    if (r->culprit == SIZE_MAX || r->row[r->culprit].verdict != ROW_DIFFERS) return 0;
+    if (r->culprit == SIZE_MAX) return one_pass_note(c);
+    if (r->row[r->culprit].verdict != ROW_DIFFERS) return 0;
     if (options->budget == BUDGET_AUTO && note_coarser(c, limit)) return -1;
     find_culprit(r, options->filter);
     return name_stretch(c) || isolate_explain(c, r->culprit) || one_pass_explain(c, r->culprit) ? -1

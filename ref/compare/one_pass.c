@@ -17,6 +17,7 @@ enum { DRAWS = 4, ABOUT = 4 };
 
 typedef struct {
     size_t culprit, draw;
+    bool whole;   /* all norms before it, whatever was dumped */
     double *lost; /* relative, of each group of the norm whose input came last */
     size_t groups;
     double moved; /* the culprit's mean square so far */
@@ -71,7 +72,7 @@ static int restore(comparison_t *c, one_pass_t *o, size_t at, real_t *x, view_t 
 
 static int spoil(comparison_t *c, void *who, size_t at, const char *name, real_t *x, view_t view) {
     one_pass_t *o = who;
-    bool forced = at != SIZE_MAX && c->meta[at].forced;
+    bool forced = at == o->culprit || (!o->whole && at != SIZE_MAX && c->meta[at].forced);
     const norm_t *norm = group_norm_of(c, name);
     if ((at != SIZE_MAX && at > o->culprit) || (!forced && !norm)) return 0;
     pass_get(c, c->a, x, view);
@@ -87,22 +88,46 @@ static int spoil(comparison_t *c, void *who, size_t at, const char *name, real_t
     return 0;
 }
 
+/* About how much the norms move the culprit by, if that is about as much as it is off; else 0. */
+static int predict(comparison_t *c, one_pass_t *o, double off, double *lost) {
+    int status = 0;
+    for (; !status && o->draw < DRAWS; o->draw++) status = pass_run(c, spoil, o, true);
+    free(o->lost);
+    *lost = sqrt(o->moved / DRAWS) * budget_unit(c->result->row[o->culprit].budget);
+    if (!(off <= ABOUT * *lost && *lost <= ABOUT * off)) *lost = 0;
+    return status;
+}
+
+#define SENTENCE                                                                                   \
+    "an error of this size arises where GroupNorms take their variance in one pass (E[x^2] - "     \
+    "mean^2), "                                                                                    \
+    "adding up term by term: that would move %s by %.2g of its rms, and it is off by %.2g"
+
 int one_pass_explain(comparison_t *c, size_t culprit) {
     compare_row_t *row = &c->result->row[culprit];
     one_pass_t o = {.culprit = culprit};
-    int status = 0;
+    double lost, rms = row->isolated.truth_rms;
     if (*row->cause.text) return 0;
-    for (; !status && o.draw < DRAWS; o.draw++) status = pass_run(c, spoil, &o, true);
-    free(o.lost);
-    double lost = sqrt(o.moved / DRAWS) * budget_unit(row->budget), off = row->isolated.rms;
-    if (status || !(off <= ABOUT * lost && lost <= ABOUT * off)) return status;
+    if (predict(c, &o, row->isolated.rms, &lost)) return -1;
+    if (!(lost > 0)) return 0;
     snprintf(row->cause.kind, sizeof row->cause.kind, "variance");
-    snprintf(
-        row->cause.text, sizeof row->cause.text,
-        "not proven: an error of this size arises where GroupNorms take their variance in one pass "
-        "(E[x^2] - mean^2), adding up term by term: that would move this tap by %.2g of its rms, "
-        "and "
-        "it is off by %.2g",
-        lost / row->isolated.truth_rms, off / row->isolated.truth_rms);
+    snprintf(row->cause.text, sizeof row->cause.text, "not proven: " SENTENCE, "this tap",
+             lost / rms, row->isolated.rms / rms);
+    return 0;
+}
+
+int one_pass_note(comparison_t *c) {
+    const compare_result_t *r = c->result;
+    const compare_row_t *worst = NULL;
+    double lost;
+    for (size_t i = 0; i < r->rows; i++)
+        if (r->row[i].verdict == ROW_INHERITED && (!worst || r->row[i].ratio > worst->ratio))
+            worst = &r->row[i];
+    if (!worst) return 0;
+    one_pass_t o = {.culprit = (size_t)(worst - r->row), .whole = true};
+    if (predict(c, &o, worst->cumulative.rms, &lost)) return -1;
+    if (lost > 0)
+        compare_note(c->result, xasprintf(SENTENCE, worst->name, lost / worst->cumulative.truth_rms,
+                                          worst->cumulative.rms / worst->cumulative.truth_rms));
     return 0;
 }

@@ -14,4 +14,7 @@
  * and c->err. */
 int one_pass_explain(comparison_t *c, size_t culprit);
 
+/* The same of errors that add up where no tap is wrong by itself: a note. */
+int one_pass_note(comparison_t *c);
+
 #endif

@@ -26,6 +26,7 @@ typedef struct {
     double truth_rms;
     double careful, naive; /* rms of float32 errors of the module by itself (units.c) */
     double emulated;       /* rms error of the module in the budget's type, emulated */
+    double gate;           /* of a global gate: rounding of its product, derived (gates.c) */
     size_t emulation;      /* where its exact result is in the emulation's spool */
     double own;            /* unit of the module by itself, in the row's budget */
     double moved;          /* mean square of what the last noise passes moved this tap by */

@@ -1,6 +1,7 @@
 /* units.c - see units.h. */
 #include "compare/units.h"
 
+#include "compare/gates.h"
 #include "core/tap_name.h"
 
 #include <math.h>
@@ -95,6 +96,7 @@ void units_of_case(comparison_t *c) {
 typedef struct {
     spool_t *spool;
     bool exact;
+    gate_mean_t gate;
 } emulation_t;
 
 static void round_all(double *x, size_t count, precision_t grid) {
@@ -112,10 +114,12 @@ static int force_rounded(comparison_t *c, size_t at, real_t *x, view_t view) {
     return 0;
 }
 
-static int keep_exact(comparison_t *c, const emulation_t *e, size_t at, const char *name, real_t *x,
+static int keep_exact(comparison_t *c, emulation_t *e, size_t at, const char *name, real_t *x,
                       view_t view) {
     if (at == SIZE_MAX) return 0;
     pass_get(c, c->a, x, view);
+    c->meta[at].gate =
+        gate_rounding(&e->gate, c, c->result->row[at].budget, name, c->a, view.shape);
     if (spool_write(e->spool, c->a, shape_count(view.shape), &c->meta[at].emulation, c->err))
         return -1;
     return tap_name_is_input(name) ? 0 : force_rounded(c, at, x, view);
@@ -136,6 +140,13 @@ static int measure_rounded(comparison_t *c, const emulation_t *e, size_t at, siz
     return 0;
 }
 
+/* A weight is the same for every token: rounded, it moves them all one way, which a mean over tokens keeps. */
+static size_t channel_of(size_t i, shape_t shape, const module_t *m) {
+    bool image = m->kind == MODULE_CONV || (shape.ndim == 4 && shape.dim[1] == m->as.linear->in);
+    if (!image) return i % shape.dim[shape.ndim - 1];
+    return i / (shape_count(shape) / (shape.dim[0] * shape.dim[1])) % shape.dim[1];
+}
+
 static int round_input(comparison_t *c, const emulation_t *e, size_t at, const char *name,
                        real_t *x, view_t view) {
     size_t count = shape_count(view.shape);
@@ -147,14 +158,15 @@ static int round_input(comparison_t *c, const emulation_t *e, size_t at, const c
     round_all(c->a, count, budget_inputs(budget));
     if (at != SIZE_MAX && measure_rounded(c, e, at, count)) return -1;
     for (size_t i = 0; product && i < count; i++)
-        c->a[i] *= 1 + pass_sign(SIZE_MAX, i, 0) * 0.5 * budget_unit(budget);
+        c->a[i] *= 1 + pass_sign(SIZE_MAX, channel_of(i, view.shape, module), 0) * 0.5 *
+                           budget_unit(budget);
     pass_put(c, x, c->a, view);
     return 0;
 }
 
 static int emulate(comparison_t *c, void *who, size_t at, const char *name, real_t *x,
                    view_t view) {
-    const emulation_t *e = who;
+    emulation_t *e = who;
     size_t count = shape_count(view.shape);
     if (e->exact) return keep_exact(c, e, at, name, x, view);
     if (tap_name_is_input(name)) return round_input(c, e, at, name, x, view);
@@ -166,16 +178,19 @@ static int emulate(comparison_t *c, void *who, size_t at, const char *name, real
 }
 
 static int emulate_low(comparison_t *c) {
-    emulation_t e = {NULL, true};
+    emulation_t e = {.exact = true};
     if (spool_open(&e.spool, c->err)) return -1;
     int status = pass_run(c, emulate, &e, true);
     e.exact = false;
     if (!status) status = pass_run(c, emulate, &e, true);
     spool_close(e.spool);
+    gate_free(&e.gate);
     double pooled = pool_small(c).emulated;
-    for (size_t i = 0; i < c->result->rows; i++)
-        if (is_small(c, i))
-            c->meta[i].emulated = fmax(c->meta[i].emulated, pooled * c->meta[i].truth_rms);
+    for (size_t i = 0; i < c->result->rows; i++) {
+        row_meta_t *m = &c->meta[i];
+        if (is_small(c, i)) m->emulated = fmax(m->emulated, pooled * m->truth_rms);
+        m->emulated = hypot(m->emulated, m->gate);
+    }
     return status;
 }
 
