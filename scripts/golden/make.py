@@ -30,13 +30,14 @@ from golden import synth_hashes, tokenizers_golden, units  # noqa: E402
 
 
 def make_models(out):
-    """The tiny model and its experts, checked to look like real ones."""
-    with tempfile.TemporaryDirectory() as work:
-        models.make(out, work)
-    folder = Path(out) / "models" / "sd15-tiny-mole"
-    mole.make_files(folder, models.load(out, "unet"), models.UNET_GROUPS)
+    """The tiny models and their experts, checked to look like real ones."""
+    for name, model in models.MODELS.items():
+        with tempfile.TemporaryDirectory() as work:
+            models.make(out, work, name)
+        unet = models.load(out, "unet", name)
+        mole.make_files(models.folder_of(out, f"{name}-mole"), unet, model)
     if not stats.check(out):
-        raise SystemExit("golden: a figure of the tiny model left its range, see above")
+        raise SystemExit("golden: a figure of a tiny model left its range, see above")
 
 
 def operations(module):

@@ -86,19 +86,30 @@ def targets(unet):
     return found
 
 
-def key_of(path):
+def ldm_path(path):
+    """The path of a layer in XL's single file, where blocks are counted through: three to a level."""
+    parts = path.split(".")
+    at = parts.index("attentions")
+    index, rest = int(parts[at + 1]), parts[at + 2 :]
+    if parts[0] == "mid_block":
+        return ".".join(["middle_block.1", *rest])
+    first, blocks = (1, "input_blocks") if parts[0] == "down_blocks" else (0, "output_blocks")
+    return ".".join([f"{blocks}.{3 * int(parts[1]) + index + first}.1", *rest])
+
+
+def key_of(path, names="diffusers"):
     """The name that a layer has in the weight files."""
-    return "lora_unet_" + path.replace(".", "_")
+    return "lora_unet_" + (ldm_path(path) if names == "ldm" else path).replace(".", "_")
 
 
-def make_files(folder, unet, groups):
-    """Write face, hand and gates: random, but scaled to the layers that they join."""
+def make_files(folder, unet, model):
+    """Write face, hand and gates: random, but scaled to the layers that they join. model: models.Model."""
     files = {name: {} for name in (*EXPERTS, "gates")}
     for path, module in targets(unet):
-        key = key_of(path)
+        key = key_of(path, model.expert_names)
         d_out, d_in = module.weight.shape[:2]
         ones = (1, 1) if module.weight.dim() == 4 else ()
-        quiet = quiet_rows(path, d_out, groups)
+        quiet = quiet_rows(path, d_out, model.groups)
         for name in EXPERTS:
             rank = choice(f"{name}.{key}.rank", RANKS[name])
             alpha = choice(f"{name}.{key}.alpha", ALPHAS[name])
@@ -124,7 +135,7 @@ def make_files(folder, unet, groups):
             gates[f"{gate}.{name}_scale.bias"] = normal(f"{gate}.{name}.b", (1,), 0.3, 0.5 * sign)
     folder.mkdir(parents=True, exist_ok=True)
     for name, tensors in files.items():
-        save_file(tensors, folder / f"{name}.safetensors")
+        save_file({key: value.to(model.expert_type) for key, value in tensors.items()}, folder / f"{name}.safetensors")
 
 
 def load_files(folder):
@@ -132,11 +143,11 @@ def load_files(folder):
     return {name: load_file(folder / f"{name}.safetensors") for name in (*EXPERTS, "gates")}
 
 
-def wrap(unet, files):
+def wrap(unet, files, names="diffusers"):
     """Put a MoleLayer around every target of `unet`; returns path -> layer."""
     layers = {}
     for path, module in targets(unet):
-        key = key_of(path)
+        key = key_of(path, names)
         kind = module.weight.dtype
         factors = {
             name: (

@@ -21,6 +21,8 @@ QUIET_BIAS = 0.02
 GAINS = [
     (r"time_embedding\.linear_1$", 1.4),
     (r"time_embedding\.linear_2$", 1.6),
+    (r"add_embedding\.linear_1$", 1.4),
+    (r"add_embedding\.linear_2$", 1.2),
     (r"time_emb_proj$", 1.0),
     (r"conv1$", 1.6),
     (r"conv2$", 0.8),
@@ -97,25 +99,27 @@ def fill(model, prefix, groups, dtype):
 def see_noise(unet):
     """Let the UNet's output follow its input a little, as any trained noise predictor's does.
 
-    Otherwise the latents of a run grow without end. Eight channels of conv_in carry the latent and
-    its negative, the last skip brings them to the last ResNet, and conv_out subtracts the two:
-    silu(x) - silu(-x) = x.
+    Otherwise the latents of a run grow without end. Some channels of conv_in carry the latent and, where there
+    are channels enough, its negative; the last skip brings them to the last ResNet, and conv_out subtracts the
+    two: silu(x) - silu(-x) = x. Without the negative it is silu(x), whose slope at 0 is a half.
     """
     first, last = unet.conv_in.weight.data, unet.conv_out.weight.data
-    shortcut = unet.up_blocks[3].resnets[2].conv_shortcut.weight.data
+    resnet = unet.up_blocks[-1].resnets[-1]
+    shortcut, second = resnet.conv_shortcut.weight.data, resnet.conv2.weight.data
     width = first.shape[0]
-    first[8:16] *= 0.25
-    shortcut[8:16] *= 0.25
-    last[:, 8:16] *= 0.5
-    for c in range(4):
-        first[8 + c, c, 1, 1] = 1.0
-        first[12 + c, c, 1, 1] = -1.0
-        last[c, 8 + c, 1, 1] = 0.8
-        last[c, 12 + c, 1, 1] = -0.8
-    for c in range(8, 16):
+    signs = (1.0, -1.0) if width >= 16 else (1.0,)
+    start = 8 if width >= 16 else width // unet.config.norm_num_groups  # behind the quiet channels
+    seen = slice(start, start + 4 * len(signs))
+    first[seen] *= 0.25
+    shortcut[seen] *= 0.25
+    last[:, seen] *= 0.5
+    for i, sign in enumerate(signs):
+        for c in range(4):
+            first[start + 4 * i + c, c, 1, 1] = sign
+            last[c, start + 4 * i + c, 1, 1] = sign * 1.6 / len(signs)
+    for c in range(seen.start, seen.stop):
         shortcut[c, width + c, 0, 0] = 2.0
-    second = unet.up_blocks[3].resnets[2].conv2.weight.data
-    second[8:16] *= 0.4
+    second[seen] *= 0.4
     for weight in (first, shortcut, second, last):
         weight.copy_(weight.to(torch.float16))
     return unet
