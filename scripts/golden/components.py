@@ -12,20 +12,22 @@ from golden.units import CAREFUL, measure
 
 LONG = "portrait of a smiling woman, both hands around a warm cup, soft golden light, sharp eyes"
 SHORT = "a hand"
-MODEL, MOLE = "../../models/sd15-tiny", "../../models/sd15-tiny-mole"
+V21, XL = "sd21-tiny", "sdxl-tiny"
 WEIGHTS = {
     "unet": "unet/diffusion_pytorch_model.safetensors",
     "vae": "vae/diffusion_pytorch_model.safetensors",
     "text_encoder": "text_encoder/model.safetensors",
+    "text_encoder_2": "text_encoder_2/model.safetensors",
 }
 
 
-def model_entry(out, parts, with_mole):
+def model_entry(out, parts, with_mole, model=models.SD15):
     """The manifest's "model": folders relative to the case, and what they held."""
-    entry = {"folder": MODEL}
-    names = [f"{MODEL}/{WEIGHTS[part]}" for part in parts]
+    folder = f"../../models/{model}"
+    entry = {"folder": folder}
+    names = [f"{folder}/{WEIGHTS[part]}" for part in parts]
     for name in (*mole.EXPERTS, "gates"):
-        entry[name] = f"{MOLE}/{name}.safetensors" if with_mole else None
+        entry[name] = f"{folder}-mole/{name}.safetensors" if with_mole else None
         if with_mole:
             names.append(entry[name])
     anywhere = Path(out) / "runs" / "any"
@@ -33,11 +35,12 @@ def model_entry(out, parts, with_mole):
     return entry
 
 
-def load_unet(out, with_mole):
+def load_unet(out, with_mole, model=models.SD15):
     """The UNet in float32, wrapped or plain."""
-    unet = models.load(out, "unet")
+    unet = models.load(out, "unet", model)
     if with_mole:
-        mole.wrap(unet, mole.load_files(Path(out) / "models" / "sd15-tiny-mole"))
+        files = mole.load_files(models.folder_of(out, f"{model}-mole"))
+        mole.wrap(unet, files, models.MODELS[model].expert_names)
     return unet
 
 
@@ -60,37 +63,84 @@ def write_prints(case, measured, **fields):
     case.write(taps=rows, f32_kernels=CAREFUL, **fields)
 
 
-def run_unet(unet, sample, timestep, context, dtype, exact=False):
-    """One forward pass; the float64 one with float64 timestep angles, as one that is `exact`."""
+def run_unet(unet, sample, timestep, context, dtype, exact=False, added=None):
+    """One forward pass; the float64 one with float64 angles, as one that is `exact`. added: XL's conditions."""
     args = (sample.to(dtype), timestep, context.to(dtype))
+    more = {"added_cond_kwargs": {key: value.to(dtype) for key, value in added.items()}} if added else {}
     if dtype == torch.float64 or exact:
         with ExactTimesteps():
-            return unet(*args).sample
-    return unet(*args).sample
+            return unet(*args, **more).sample
+    return unet(*args, **more).sample
+
+
+def token_ids(out, tokenizer, model):
+    """Of two prompts, 77 tokens each."""
+    return models.load(out, tokenizer, model)(
+        [LONG, SHORT], padding="max_length", max_length=77, truncation=True, return_tensors="pt"
+    ).input_ids
+
+
+def load_text(out, part, model):
+    """A text encoder, without what the pictures do not depend on: XL's first is read before its last layer."""
+    text = models.load(out, part, model)
+    if model == XL and part == "text_encoder":
+        del text.encoder.layers[-1]
+        text.final_layer_norm = torch.nn.Identity()
+    return text
+
+
+def text_case(out, name, about, model, part="text_encoder", whole=False):
+    """A text encoder on two prompts."""
+    ids = token_ids(out, part.replace("text_encoder", "tokenizer"), model)
+    prefix = part if part == "text_encoder_2" else f"{part}.text_model"
+    measured = measure(load_text(out, part, model), prefix, lambda m, dtype: m(ids))
+    case = Case(Path(out) / "runs" / name, "run" if whole else "fingerprint", about)
+    inputs = {"input_ids": case.tensor("input/input_ids", ids)}
+    entry = model_entry(out, [part], False, model)
+    (write if whole else write_prints)(case, measured, component=part, model=entry, inputs=inputs)
 
 
 def text_encoder(out):
     """Two prompts, 77 tokens each."""
-    tokenizer, model = models.load(out, "tokenizer"), models.load(out, "text_encoder")
-    ids = tokenizer(
-        [LONG, SHORT], padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-    ).input_ids
-    measured = measure(model, "text_encoder.text_model", lambda m, dtype: m(ids))
-    case = Case(Path(out) / "runs/text-encoder", "run", "The text encoder on two prompts.")
-    inputs = {"input_ids": case.tensor("input/input_ids", ids)}
-    entry = model_entry(out, ["text_encoder"], False)
-    write(case, measured, component="text_encoder", model=entry, inputs=inputs)
+    text_case(out, "text-encoder", "The text encoder on two prompts.", models.SD15, whole=True)
 
 
-def unet_case(out, name, about, with_mole, shape, tokens, timestep, blocks=False, whole=True):
-    """One UNet forward pass on random latents and context; `whole`: every tap's tensor is stored."""
+def sd21_text_encoder(out):
+    """The erf GELU, more layers."""
+    text_case(out, "sd21-text-encoder", "v2.1's text encoder on two prompts, padded with id 0.", V21)
+
+
+def sdxl_text_encoder(out):
+    """Read before its last layer."""
+    about = "XL's first text encoder on two prompts, up to the last layer but one."
+    text_case(out, "sdxl-text-encoder", about, XL)
+
+
+def sdxl_text_encoder_2(out):
+    """With the pooled vector."""
+    about = "XL's second text encoder on two prompts, padded with id 0, with the projected pooled vector."
+    text_case(out, "sdxl-text-encoder-2", about, XL, "text_encoder_2")
+
+
+def unet_case(
+    out, name, about, with_mole, shape, tokens, timestep, blocks=False, whole=True, model=models.SD15, numbers=None
+):
+    """One UNet forward pass on random latents and context; `whole`: every tap's tensor is stored.
+
+    numbers: XL's six, a row per sample.
+    """
     batch = shape[0]
     sample = normal(f"{name}/sample", shape)
-    context = normal(f"{name}/context", (batch, tokens, models.HIDDEN))
-    unet = load_unet(out, with_mole)
+    context = normal(f"{name}/context", (batch, tokens, models.MODELS[model].context))
+    added = {}
+    if numbers:
+        width = models.MODELS[model].texts["text_encoder_2"]["projection_dim"]
+        added["text_embeds"] = normal(f"{name}/text_embeds", (batch, width))
+        added["time_ids"] = torch.tensor(numbers, dtype=torch.float32)
+    unet = load_unet(out, with_mole, model)
 
     def pass_with(exact):
-        return lambda model, dtype: run_unet(model, sample, timestep, context, dtype, exact)
+        return lambda model, dtype: run_unet(model, sample, timestep, context, dtype, exact, added)
 
     measured = measure(unet, "unet", pass_with(False), blocks, pass_with(True))
     case = Case(Path(out) / "runs" / name, "run" if whole else "fingerprint", about)
@@ -98,8 +148,9 @@ def unet_case(out, name, about, with_mole, shape, tokens, timestep, blocks=False
         "sample": case.tensor("input/sample", sample),
         "timestep": timestep,
         "encoder_hidden_states": case.tensor("input/context", context),
+        **{key: case.tensor(f"input/{key}", value) for key, value in added.items()},
     }
-    entry = model_entry(out, ["unet"], with_mole)
+    entry = model_entry(out, ["unet"], with_mole, model)
     (write if whole else write_prints)(case, measured, component="unet", model=entry, inputs=inputs)
 
 
@@ -125,6 +176,22 @@ def unet_mole(out):
     """The same with experts and gates."""
     about = "One UNet pass with MoLE, every tap, on latents of 24x16."
     unet_case(out, "unet-mole", about, True, (2, 4, 24, 16), 77, 501, whole=False)
+
+
+def sd21_unet_mole(out):
+    """Linear projections, another number of heads per level."""
+    about = "One UNet pass of v2.1 with MoLE, every tap, on latents of 16x24."
+    unet_case(out, "sd21-unet-mole", about, True, (2, 4, 16, 24), 77, 501, whole=False, model=V21)
+
+
+# original height, width, crop top, left, target height, width
+NUMBERS = [[768, 1344, 16, 96, 1024, 640], [1023, 513, 0, 7, 512, 896]]
+
+
+def sdxl_unet(out):
+    """The whole of XL's UNet with experts; the lowest level is 3x2."""
+    about = "One UNet pass of XL with MoLE, every tap, on latents of 12x8; six different numbers per sample."
+    unet_case(out, "sdxl-unet", about, True, (2, 4, 12, 8), 77, 501, whole=False, model=XL, numbers=NUMBERS)
 
 
 def vae_decode(out):

@@ -82,7 +82,7 @@ def fill(model, component, dtype, prefix=""):
 def load_unet(arch, dtype, with_mole):
     """The UNet of an architecture, wrapped or plain."""
     config = {**models.UNET, **WIDE[arch]["unet"]}
-    config["cross_attention_dim"] = WIDE[arch]["text"].get("hidden_size", models.HIDDEN)
+    config["cross_attention_dim"] = WIDE[arch]["text"].get("hidden_size", models.TEXT["hidden_size"])
     with torch.device("meta"):
         unet = UNet2DConditionModel(**config)
     fill(unet, "unet", dtype)
@@ -256,7 +256,7 @@ def unet_case(out, arch, name, about, batch, height, width, with_mole):
     """One UNet pass."""
     if arch != "sd15":
         height, width = height // 8, width // 8
-    wide = WIDE[arch]["text"].get("hidden_size", models.HIDDEN)
+    wide = WIDE[arch]["text"].get("hidden_size", models.TEXT["hidden_size"])
     shapes = {"sample": (batch, 4, height, width), "context": (batch, 77, wide)}
     sample, context = (formula_input(key, shape) for key, shape in shapes.items())
     timestep = 981

@@ -28,7 +28,7 @@ CASE, SHAPE, TOKENS, TIMESTEP, SMALL = "unet-step", (2, 4, 5, 4), 5, 981, 16
 def peers(out):
     """{kernel: {tap: rms error}}, and {tap: count of numbers}; with exact timestep angles."""
     sample = normal(f"{CASE}/sample", SHAPE)
-    context = normal(f"{CASE}/context", (SHAPE[0], TOKENS, models.HIDDEN))
+    context = normal(f"{CASE}/context", (SHAPE[0], TOKENS, models.TEXT["hidden_size"]))
     unet = components.load_unet(out, True)
 
     def call(model, dtype):

@@ -150,6 +150,7 @@ class Model:
     text_types: tuple = (torch.float16, torch.float16)  # numbers of, stored as
     expert_type: torch.dtype = torch.bfloat16
     expert_names: str = "diffusers"  # or "ldm"
+    residual: float = 1.0  # see weights.gain_of
 
     @property
     def groups(self):
@@ -195,6 +196,7 @@ MODELS = {
         pipeline=StableDiffusionXLPipeline,
         own=dict(force_zeros_for_empty_prompt=True),
         expert_names="ldm",
+        residual=0.35,
     ),
 }
 SD15 = "sd15-tiny"
@@ -256,7 +258,8 @@ def make(out, work, name=SD15):
     folder, model = folder_of(out, name), MODELS[name]
     shutil.rmtree(folder, ignore_errors=True)
     tokenizers = {part: make_tokenizer(Path(work) / part, pad) for part, pad in model.pads.items()}
-    unet = fill(UNet2DConditionModel(**model.unet), prefix_of(name, "unet"), model.groups, torch.float16)
+    unet = UNet2DConditionModel(**model.unet)
+    fill(unet, prefix_of(name, "unet"), model.groups, torch.float16, model.residual)
     vae_groups = model.vae["norm_num_groups"]
     vae = fill(AutoencoderKL(**model.vae), prefix_of(name, "vae"), vae_groups, model.vae_type)
     scheduler_class, settings = model.scheduler

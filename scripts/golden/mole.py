@@ -115,7 +115,7 @@ def make_files(folder, unet, model):
             alpha = choice(f"{name}.{key}.alpha", ALPHAS[name])
             down = normal(f"{name}.{key}.down", (rank, d_in, *ones), d_in**-0.5)
             # scale * up has the size of the layer itself, so that an expert is worth hearing.
-            std = 1.1 * gain_of(path) * (rank / alpha) / rank**0.5
+            std = 1.1 * gain_of(path, model.residual) * (rank / alpha) / rank**0.5
             up = normal(f"{name}.{key}.up", (d_out, rank, *ones), std)
             if quiet:
                 up[quiet] *= QUIET
@@ -129,7 +129,7 @@ def make_files(folder, unet, model):
         gates[f"{gate}.Phi_1.weight"] = normal(f"{gate}.Phi_1.weight", (2, d_in), std)
         gates[f"{gate}.Phi_1.bias"] = normal(f"{gate}.Phi_1.bias", (2,), 0.4)
         for name in EXPERTS:
-            std = 1.7 / (size * gain_of(path) * d_out**0.5)
+            std = 1.7 / (size * gain_of(path, model.residual) * d_out**0.5)
             gates[f"{gate}.{name}_scale.weight"] = normal(f"{gate}.{name}.w", (1, d_out), std)
             sign = choice(f"{gate}.{name}.sign", (-1.0, 1.0))
             gates[f"{gate}.{name}_scale.bias"] = normal(f"{gate}.{name}.b", (1,), 0.3, 0.5 * sign)

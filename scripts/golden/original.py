@@ -149,7 +149,7 @@ class Worst:
 def compare_layers(lora, moe, out, shape, double_scale=True):
     """Worst distances (of each layer alone, of a whole pass), in float64."""
     sample = normal("unet-step/sample", shape).double()
-    context = normal("unet-step/context", (shape[0], 7, models.HIDDEN)).double()
+    context = normal("unet-step/context", (shape[0], 7, models.TEXT["hidden_size"])).double()
     ours, theirs, inner = both_networks(lora, moe, out, double_scale)
     inputs = {}
     for path, module in ours.named_modules():

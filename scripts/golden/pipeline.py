@@ -10,7 +10,7 @@ import copy
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, StableDiffusionXLPipeline
 
 from golden import components, models, units
 from golden.formats import Case
@@ -37,9 +37,9 @@ BASE = {
 }
 
 
-def make_scheduler(out, settings, dtype):
+def make_scheduler(out, settings, dtype, model=models.SD15):
     """The model's betas, the run's other settings."""
-    config = {**models.load(out, "scheduler").config, **settings}
+    config = {**models.load(out, "scheduler", model).config, **settings}
     scheduler = DDIMScheduler.from_config(config)
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(dtype)
     scheduler.final_alpha_cumprod = scheduler.final_alpha_cumprod.to(dtype)
@@ -58,23 +58,54 @@ class Taps(dict):
         return self.force[name].to(value.dtype) if name in self.force else value
 
 
-def run(parts, scheduler, settings, dtype, force=None):
-    """The taps of one run."""
-    tokenizer, text_encoder, unet, vae = parts
+def encode(parts, settings, taps):
+    """(context, None) of prompts, negative first."""
     guided = settings["guidance_scale"] > 1.0
     prompts = [settings["negative_prompt"]] * guided + [settings["prompt"]]
-    taps = Taps(force)
-    ids = tokenizer(
+    ids = parts["tokenizer"](
         prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
     ).input_ids
-    context = taps.keep("prompt_embeds", text_encoder(ids).last_hidden_state)
+    return taps.keep("prompt_embeds", parts["text_encoder"](ids).last_hidden_state), None
+
+
+def encode_xl(parts, settings, taps):
+    """(context, XL's other conditions), by diffusers' own pipeline."""
+    guided = settings["guidance_scale"] > 1.0
+    zeros = settings["negative_rule"] == "zeros"
+    own = {name: part for name, part in parts.items() if name != "vae"}
+    pipe = StableDiffusionXLPipeline(vae=None, scheduler=None, force_zeros_for_empty_prompt=zeros, **own)
+    context, negative, pooled, negative_pooled = pipe.encode_prompt(
+        settings["prompt"],
+        device=torch.device("cpu"),
+        do_classifier_free_guidance=guided,
+        negative_prompt=settings["negative_prompt"],
+    )
+    numbers = pipe._get_add_time_ids(
+        *(tuple(settings[key]) for key in ("original_size", "crops_coords_top_left", "target_size")),
+        dtype=context.dtype,
+        text_encoder_projection_dim=pooled.shape[1],
+    )
+    if guided:
+        context, pooled = torch.cat([negative, context]), torch.cat([negative_pooled, pooled])
+    context = taps.keep("prompt_embeds", context)
+    pooled = taps.keep("add_text_embeds", pooled)
+    numbers = taps.keep("add_time_ids", numbers.repeat(1 + guided, 1))
+    return context, {"text_embeds": pooled, "time_ids": numbers}
+
+
+def run(parts, scheduler, settings, dtype, force=None):
+    """The taps of one run. parts: tokenizers and models by component."""
+    guided = settings["guidance_scale"] > 1.0
+    taps = Taps(force)
+    context, added = (encode_xl if "text_encoder_2" in parts else encode)(parts, settings, taps)
+    unet, vae = parts["unet"], parts["vae"]
     torch.manual_seed(settings["seed"])
     shape = (1, 4, settings["height"] // 8, settings["width"] // 8)
     latents = taps.keep("latents", torch.randn(shape, dtype=torch.float32).to(dtype))
     scheduler.set_timesteps(settings["num_inference_steps"])
     for k, t in enumerate(scheduler.timesteps):
-        batch = torch.cat([latents] * len(prompts))
-        noise = components.run_unet(unet, batch, t, context, dtype)
+        batch = torch.cat([latents] * (1 + guided))
+        noise = components.run_unet(unet, batch, t, context, dtype, added=added)
         noise = taps.keep(f"step.{k:03d}/noise_pred", noise)
         if guided:
             negative, positive = noise.chunk(2)
@@ -92,21 +123,26 @@ def keep(name, last):
     return name.endswith("/latents") or not name.startswith("step.") or name[5:8] in ("000", last)
 
 
-def case(out, name, about, with_mole, **changes):
+def load_parts(out, model, with_mole):
+    """Everything of a model, in float32."""
+    names = (*models.MODELS[model].pads, *models.MODELS[model].texts, "vae")
+    parts = {name: models.load(out, name, model) for name in names}
+    return {**parts, "unet": components.load_unet(out, with_mole, model)}
+
+
+def case(out, name, about, with_mole, model=models.SD15, **changes):
     """Run twice and write golden/runs/<name>."""
     settings = {**BASE, **changes}
-    parts = [
-        models.load(out, "tokenizer"),
-        models.load(out, "text_encoder"),
-        components.load_unet(out, with_mole),
-        models.load(out, "vae"),
-    ]
+    parts = load_parts(out, model, with_mole)
 
     def taps(kernels, dtype, force=None):
         """Those of one run in this type."""
         context, prepare = units.ALL[kernels]
-        typed = [parts[0]] + [prepare(copy.deepcopy(part).to(dtype)) for part in parts[1:]]
-        scheduler = make_scheduler(out, settings["scheduler"], dtype)
+        typed = {
+            key: prepare(copy.deepcopy(part).to(dtype)) if isinstance(part, torch.nn.Module) else part
+            for key, part in parts.items()
+        }
+        scheduler = make_scheduler(out, settings["scheduler"], dtype, model)
         with torch.no_grad(), context():
             return run(typed, scheduler, settings, dtype, force)
 
@@ -129,7 +165,7 @@ def case(out, name, about, with_mole, **changes):
         golden,
         measured,
         component="pipeline",
-        model=components.model_entry(out, ["text_encoder", "unet", "vae"], with_mole),
+        model=components.model_entry(out, [*models.MODELS[model].texts, "unet", "vae"], with_mole, model),
         settings=settings,
         inputs={},
     )
@@ -177,3 +213,49 @@ def run_4_vpred(out):
         guidance_scale=1.0,
         scheduler=settings,
     )
+
+
+def sd21_run_3_mole(out):
+    """v2.1: velocity prediction with guidance; the latent is 6 x 9."""
+    settings = {**AUTHORS, "prediction_type": "v_prediction"}
+    about = "Three steps of v2.1 with experts: v-prediction and guidance, 72 wide, 48 high."
+    case(
+        out, "sd21-run-3-mole", about, True, components.V21,
+        num_inference_steps=3, width=72, height=48, seed=3, scheduler=settings,
+    )  # fmt: skip
+
+
+def sd21base_run_3(out):
+    """v2.1 base: the same network, predicting the noise."""
+    about = "Three steps of v2.1's network with epsilon, as v2.1 base runs, without experts."
+    case(out, "sd21base-run-3", about, False, components.V21, num_inference_steps=3, height=48, seed=4)
+
+
+XL_BASE = {
+    "num_inference_steps": 2,
+    "negative_prompt": None,
+    "negative_rule": "zeros",
+    "original_size": [96, 160],
+    "crops_coords_top_left": [8, 24],
+}
+
+
+def sdxl_run_2_mole(out):
+    """XL: no negative prompt, zeros in its place; the latent is 6 x 8."""
+    size = {"width": 64, "height": 48, "target_size": [48, 64]}
+    about = "Two steps of XL with experts; the absent negative prompt is zeros."
+    case(out, "sdxl-run-2-mole", about, True, components.XL, **{**XL_BASE, **size, "seed": 5})
+
+
+def sdxl_run_2_mole_encoded(out):
+    """The other rule; the latent is 5 x 7, which no level halves evenly."""
+    size = {"width": 56, "height": 40, "target_size": [40, 56], "negative_rule": "encoded"}
+    about = "Two steps of XL with experts; the absent negative prompt is the encoded empty string."
+    case(out, "sdxl-run-2-mole-encoded", about, True, components.XL, **{**XL_BASE, **size, "seed": 6})
+
+
+def sdxl_run_2_negative(out):
+    """A negative prompt is encoded whatever the rule says; and the experts are absent."""
+    size = {"width": 32, "height": 40, "target_size": [40, 32], "negative_prompt": BASE["negative_prompt"]}
+    about = "Two steps of plain XL with a negative prompt, which is encoded though the rule is zeros."
+    case(out, "sdxl-run-2-negative", about, False, components.XL, **{**XL_BASE, **size, "seed": 7})

@@ -197,6 +197,7 @@ class Run:
         self.inputs = {k: tensors[v] if isinstance(v, str) else v for k, v in inputs.items()}
         self.names = [tap["name"] for tap in self.manifest["taps"]]
         self.with_mole = self.manifest["model"]["face"] is not None
+        self.model = Path(self.manifest["model"]["folder"]).name
 
     def taps(self, port):
         """(outputs by name in order, inputs by name, classes by name)."""
@@ -215,34 +216,44 @@ class Run:
         return getattr(self, self.component)()
 
     def text_encoder(self):
-        ids = self.inputs["input_ids"]
-        return models.load(self.golden, "text_encoder"), "text_encoder.text_model", lambda m, kind, exact: m(ids)
+        return self.text("text_encoder"), "text_encoder.text_model", self.read
+
+    def text_encoder_2(self):
+        return self.text("text_encoder_2"), "text_encoder_2", self.read
+
+    def text(self, part):
+        return components.load_text(self.golden, part, self.model)
+
+    def read(self, model, kind, exact):
+        model(self.inputs["input_ids"])
 
     def unet(self):
         sample, context = (self.inputs[k] for k in ("sample", "encoder_hidden_states"))
+        added = {k: self.inputs[k] for k in ("text_embeds", "time_ids") if k in self.inputs}
 
         def call(model, kind, exact):
+            more = {"added_cond_kwargs": {k: v.to(kind) for k, v in added.items()}} if added else {}
             with ExactTimesteps() if exact else contextlib.nullcontext():
-                model(sample.to(kind), self.inputs["timestep"], context.to(kind))
+                model(sample.to(kind), self.inputs["timestep"], context.to(kind), **more)
 
-        return components.load_unet(self.golden, self.with_mole), "unet", call
+        return components.load_unet(self.golden, self.with_mole, self.model), "unet", call
 
     def vae_decoder(self):
-        model = models.load(self.golden, "vae")
+        model = models.load(self.golden, "vae", self.model)
         model.encoder = model.quant_conv = None
         return model, "vae", lambda m, kind, exact: m.decode(self.inputs["latents"].to(kind))
 
     def whole(self, port):
         settings, golden = self.manifest["settings"], self.golden
-        parts = [
-            port.ready(models.load(golden, "text_encoder"), "text_encoder"),
-            port.ready(components.load_unet(golden, self.with_mole), "unet"),
-            Decoder(port.ready(models.load(golden, "vae"), "vae")),
-        ]
+        parts = pipeline.load_parts(golden, self.model, self.with_mole)
+        for name in (*models.MODELS[self.model].texts, "unet", "vae"):
+            parts[name] = port.ready(parts[name], name)
+        parts["vae"] = Decoder(parts["vae"])
         kind = port.inputs or port.dtype
-        scheduler = pipeline.make_scheduler(golden, settings["scheduler"], F64 if kind == F64 else F32)
+        table = F64 if kind == F64 else F32
+        scheduler = pipeline.make_scheduler(golden, settings["scheduler"], table, self.model)
         with ExactTimesteps() if port.angles else contextlib.nullcontext():
-            return pipeline.run([models.load(golden, "tokenizer"), *parts], scheduler, settings, kind)
+            return pipeline.run(parts, scheduler, settings, kind)
 
 
 class Decoder:

@@ -1,11 +1,11 @@
-"""Is the tiny model like a real one? Prints the figures and fails when one leaves its range."""
+"""Are the tiny models like real ones? Prints the figures and fails when one leaves its range."""
 
 import torch
 from diffusers.models.attention_processor import Attention
 from diffusers.models.transformers.transformer_2d import Transformer2DModel
 from torch import nn
 
-from golden import components, models
+from golden import components, models, pipeline
 from golden.seeds import normal
 from golden.taps import Recorder
 
@@ -77,11 +77,46 @@ def check_norms(label, rows):
     )
 
 
-def check_unet(out):
-    unet = components.load_unet(out, True).double()
+WRAPPED = {"sd15-tiny": (16, 192), "sd21-tiny": (16, 192), "sdxl-tiny": (11, 722)}  # containers, MoLE layers
+
+
+def conditions(model):
+    """What XL's UNet is given besides the context."""
+    if not models.MODELS[model].unet.get("addition_embed_type"):
+        return {}
+    width = models.MODELS[model].texts["text_encoder_2"]["projection_dim"]
+    numbers = torch.tensor(components.NUMBERS)
+    return {"text_embeds": normal("unet-step/text_embeds", (2, width)).double(), "time_ids": numbers.double()}
+
+
+def check_dependence(unet, sample, context, added):
+    """What changes in the output when one condition does, relative to its size."""
+
+    def change(label, low, context=context, **changed):
+        more = {"added_cond_kwargs": {**added, **changed}} if added else {}
+        y = unet(sample, 501, context, **more).sample
+        return spread(f"unet change by {label}", [rms(y - whole) / rms(whole)], low, 2)
+
+    with torch.no_grad():
+        more = {"added_cond_kwargs": added} if added else {}
+        whole = unet(sample, 501, context, **more).sample
+        ok = change("another context", 0.01, context=context.flip(1) * 0.9)
+        if added:
+            ok &= change("another pooled vector", 0.01, text_embeds=added["text_embeds"].flip(1))
+            for i in range(6):
+                numbers = added["time_ids"].clone()
+                numbers[:, i] += 512
+                ok &= change(f"number {i}, 512 more", 0.003, time_ids=numbers)
+            ok &= change("height and width exchanged", 0.003, time_ids=added["time_ids"][:, [1, 0, 2, 3, 4, 5]])
+    return ok
+
+
+def check_unet(out, model):
+    unet = components.load_unet(out, True, model).double()
     sample = normal("unet-step/sample", (2, 4, 8, 8)).double()
-    context = normal("unet-step/context", (2, 77, models.HIDDEN)).double()
-    taps, norms = record(unet, "unet", lambda m: m(sample, 501, context))
+    context = normal("unet-step/context", (2, 77, models.MODELS[model].context)).double()
+    added = conditions(model)
+    taps, norms = record(unet, "unet", lambda m: components.run_unet(m, sample, 501, context, torch.float64, added=added))
     ok = check_norms("unet", norms)
     streams = [rms(v) for n, v in taps.items() if n.endswith(("resnets.0", "attentions.0"))]
     ok &= spread("unet rms of the stream", streams, 0.3, 4)
@@ -106,13 +141,13 @@ def check_unet(out):
     count = sum(isinstance(m, Transformer2DModel) for m in unet.modules())
     wrapped = sum(n.endswith("mole.base") for n in taps)
     print(f"  {count} transformer containers, {wrapped} MoLE layers")
-    return ok and count == 16 and wrapped == 192
+    return ok & check_dependence(unet, sample, context, added) and (count, wrapped) == WRAPPED[model]
 
 
-def check_vae(out):
-    vae = models.load(out, "vae").double()
+def check_vae(out, model):
+    vae = models.load(out, "vae", model).double()
     vae.encoder = vae.quant_conv = None
-    latents = normal("vae-decode/latents", (1, 4, 8, 8), 1 / 0.18215).double()
+    latents = normal("vae-decode/latents", (1, 4, 8, 8), 1 / vae.config.scaling_factor).double()
     taps, norms = record(vae, "vae", lambda m: m.decode(latents))
     ok = check_norms("vae", norms)
     streams = [rms(v) for n, v in taps.items() if n.endswith(("resnets.0", "conv_in"))]
@@ -121,23 +156,54 @@ def check_vae(out):
     return ok & spread("vae output", taps["vae.decoder"], -1.3, 1.3)
 
 
-def check_text(out):
-    tokenizer, model = models.load(out, "tokenizer"), models.load(out, "text_encoder").double()
+def check_text(out, model, part):
+    tokenizer = models.load(out, part.replace("text_encoder", "tokenizer"), model)
+    text = models.load(out, part, model).double()
+    inner = getattr(text, "text_model", text)
     ids = tokenizer([components.LONG], padding="max_length", return_tensors="pt").input_ids
-    taps, _ = record(model, "text", lambda m: m(ids))
+    taps, _ = record(inner, "text", lambda m: m(ids))
     logits = Logits(nn.Module(), "", {})
-    for i in range(models.TEXT["num_hidden_layers"]):
+    for i in range(text.config.num_hidden_layers):
         name = f"text.encoder.layers.{i}.self_attn"
         q, k = taps[f"{name}.q_proj"], taps[f"{name}.k_proj"]
-        logits.add(name, q, k, models.TEXT["num_attention_heads"])
+        logits.add(name, q, k, text.config.num_attention_heads)
     streams = [rms(v) for n, v in taps.items() if n.count(".") == 3]
-    ok = spread("text encoder rms of the stream", streams, 0.3, 4)
-    ok &= spread("text encoder rms of the output", [rms(taps["text.final_layer_norm"])], 0.5, 2)
-    return ok & spread("text encoder rms of logits", [*logits.rows.values()], 0.2, 3)
+    ok = spread(f"{part} rms of the stream", streams, 0.3, 4)
+    ok &= spread(f"{part} rms of the output", [rms(taps["text.final_layer_norm"])], 0.5, 2)
+    if part == "text_encoder_2":
+        ok &= spread(f"{part} rms of the pooled vector", [rms(text(ids).text_embeds)], 0.3, 3)
+    return ok & spread(f"{part} rms of logits", [*logits.rows.values()], 0.2, 3)
+
+
+def check_last_layer(out):
+    """XL's pictures do not depend on the last layer of the first text encoder: files in circulation have
+    rubbish there."""
+    parts = pipeline.load_parts(out, components.XL, False)
+    settings = {**pipeline.BASE, **pipeline.XL_BASE, "target_size": [64, 64]}
+
+    def taps():
+        with torch.no_grad():
+            found = pipeline.Taps()
+            pipeline.encode_xl(parts, settings, found)
+        return found
+
+    whole, first = taps(), parts["text_encoder"]
+    for parameter in [*first.encoder.layers[-1].parameters(), *first.final_layer_norm.parameters()]:
+        parameter.data.fill_(torch.nan)
+    same = all(torch.equal(whole[name], value) for name, value in taps().items())
+    first.encoder.layers[-2].mlp.fc2.bias.data.fill_(torch.nan)
+    seen = any(value.isnan().any() for value in taps().values())
+    print(f"  XL without the first text encoder's last layer: {'the same' if same else 'OTHER CONDITIONS'}")
+    return same and seen
 
 
 def check(out):
     """All figures; True when each is in its range."""
     columns = ("min", "5%", "50%", "95%", "max")
-    print(f"  {'quantiles':42s}" + " ".join(f"{x:>10s}" for x in columns))
-    return check_unet(out) & check_vae(out) & check_text(out)
+    ok = True
+    for model in models.MODELS:
+        print(f"  {model + ', quantiles':42s}" + " ".join(f"{x:>10s}" for x in columns))
+        ok &= check_unet(out, model) & check_vae(out, model)
+        for part in models.MODELS[model].texts:
+            ok &= check_text(out, model, part)
+    return ok & check_last_layer(out)
