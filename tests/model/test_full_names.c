@@ -1,0 +1,145 @@
+/* test_full_names.c - the loaders bind exactly the tensors of the full-size models, each once: golden/names
+ * has their names and shapes, from diffusers and transformers. The formula's models take no memory here:
+ * they have names alone, and each is what a loader asked for. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "../scratch.h"
+#include "model/text_encoder.h"
+#include "model/unet.h"
+#include "model/vae.h"
+
+/* ---- lists: "a.{0..2}.b 320 4 3 3" is three tensors ---------------------------------------------------- */
+
+typedef struct {
+    char **rows; /* "a.0.b 320 4 3 3", sorted once complete */
+    size_t count, room;
+} list_t;
+
+static void append(list_t *list, const char *row) {
+    if (list->count == list->room) {
+        list->room = 2 * list->room + 64;
+        list->rows = realloc(list->rows, list->room * sizeof *list->rows);
+        assert_non_null(list->rows);
+    }
+    list->rows[list->count++] = strdup(row);
+}
+
+static void expand(list_t *list, const char *row) {
+    const char *open = strchr(row, '{');
+    if (!open) {
+        append(list, row);
+        return;
+    }
+    int first, last, end = 0;
+    assert_int_equal(sscanf(open, "{%d..%d}%n", &first, &last, &end), 2);
+    assert_true(end > 0 && first < last);
+    for (int i = first; i <= last; i++) {
+        char next[512];
+        int length = snprintf(next, sizeof next, "%.*s%d%s", (int)(open - row), row, i, open + end);
+        assert_in_range(length, 1, (int)sizeof next - 1);
+        expand(list, next);
+    }
+}
+
+static int by_text(const void *a, const void *b) {
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+static void sort(list_t *list) {
+    qsort(list->rows, list->count, sizeof *list->rows, by_text);
+}
+
+/* `wanted`: what a row starts with, one of two; "" is all. */
+static list_t read_list(const char *path, const char *const wanted[2]) {
+    size_t bytes;
+    char *text = scratch_slurp(path, &bytes), *rest = text;
+    list_t list = {0};
+    for (char *row; (row = strsep(&rest, "\n"));)
+        if (*row && (strncmp(row, wanted[0], strlen(wanted[0])) == 0 ||
+                     strncmp(row, wanted[1], strlen(wanted[1])) == 0))
+            expand(&list, row);
+    free(text);
+    sort(&list);
+    return list;
+}
+
+static void list_free(list_t *list) {
+    for (size_t i = 0; i < list->count; i++) free(list->rows[i]);
+    free(list->rows);
+}
+
+/* ---- what a loader takes ------------------------------------------------------------------------------ */
+
+static list_t taken(const weights_t *weights) {
+    list_t list = {0};
+    for (size_t i = 0; i < weights_count(weights); i++) {
+        weight_entry_t entry = weights_entry(weights, i);
+        char row[512];
+        int at = snprintf(row, sizeof row, "%s", entry.name);
+        for (int d = 0; d < entry.shape.ndim; d++)
+            at += snprintf(row + at, sizeof row - (size_t)at, " %zu", entry.shape.dim[d]);
+        assert_int_equal(entry.state, WEIGHT_TAKEN);
+        append(&list, row);
+    }
+    sort(&list);
+    return list;
+}
+
+static void same(list_t expected, list_t found, const char *of) {
+    for (size_t i = 0; i < expected.count && i < found.count; i++)
+        if (strcmp(expected.rows[i], found.rows[i]) != 0)
+            fail_msg("%s: expected %s, the loader took %s", of, expected.rows[i], found.rows[i]);
+    if (expected.count != found.count)
+        fail_msg("%s: expected %zu tensors, the loader took %zu", of, expected.count, found.count);
+    list_free(&expected);
+    list_free(&found);
+}
+
+static const char *const all[2] = {"", ""};
+
+static list_t golden(const char *model, const char *component, const char *const wanted[2]) {
+    char path[256];
+    snprintf(path, sizeof path, "golden/names/%s/%s/tensors.txt", model, component);
+    return read_list(path, wanted);
+}
+
+static void check_model(const char *model) {
+    char folder[128];
+    err_t err;
+    unet_t *unet;
+    snprintf(folder, sizeof folder, "synth:%s,names/unet", model);
+    if (unet_open(&unet, folder, false, &err)) fail_msg("%s", err.text);
+    same(golden(model, "unet", all), taken(unet_weights(unet)), folder);
+    unet_close(unet);
+
+    text_encoder_t *text;
+    snprintf(folder, sizeof folder, "synth:%s,names/text_encoder", model);
+    if (text_encoder_open(&text, folder, false, &err)) fail_msg("%s", err.text);
+    same(golden(model, "text_encoder", all), taken(text_encoder_weights(text)), folder);
+    text_encoder_close(text);
+
+    /* The decoder is all that is needed of it. */
+    static const char *const decoder[2] = {"decoder.", "post_quant_conv."};
+    vae_t *vae;
+    snprintf(folder, sizeof folder, "synth:%s,names/vae", model);
+    if (vae_open(&vae, folder, false, &err)) fail_msg("%s", err.text);
+    same(golden(model, "vae", decoder), taken(vae_weights(vae)), folder);
+    vae_close(vae);
+}
+
+static void every_tensor_once(void **state) {
+    (void)state;
+    check_model("sd15");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_tensor_once)};
+    return cmocka_run_group_tests_name("full_names", tests, scratch_setup, scratch_teardown);
+}
