@@ -24,7 +24,7 @@ import diffusers  # noqa: E402
 import torch  # noqa: E402
 import transformers  # noqa: E402
 
-from golden import check, components, full, io_cases, models, mole, ops_linear  # noqa: E402
+from golden import check, components, full, io_cases, models, mole, names, ops_linear  # noqa: E402
 from golden import ops_mole, ops_pointwise, pipeline, prompts, sampler, stats  # noqa: E402
 from golden import synth_hashes, tokenizers_golden, units  # noqa: E402
 
@@ -75,6 +75,7 @@ CASES = {
     "runs/sdxl-run-2-mole-encoded": pipeline.sdxl_run_2_mole_encoded,
     "runs/sdxl-run-2-negative": pipeline.sdxl_run_2_negative,
     "tokenizer/sd15-tiny": tokenizers_golden.small,
+    "tokenizer/sd21-tiny": tokenizers_golden.padded_with_0,
     "tokenizer/clip-vit-l14": tokenizers_golden.clip,
     "prompts": prompts.prompts_json,
     "pipeline/weight_embeddings": prompts.weight_embeddings,
@@ -83,6 +84,7 @@ CASES = {
     "sampler/ddim-tables": sampler.ddim_tables,
     "sampler/ddim_step": sampler.ddim_step,
     "synth/hashes": synth_hashes.make,
+    "names": names.make,
     "fingerprints": full.tiny,
     "io/values": io_cases.dtypes,
     "io/text-encoder-names": io_cases.text_encoder_names,

@@ -17,10 +17,18 @@ from golden.tokenizer_strings import strings
 MAX_LENGTH = 77
 
 
-def rows(tokenizer):
+# What a padding token that is also a character changes: it is found in the text, before all else.
+EXCLAIMED = [
+    "", "!", "!!", "a!", "a !", "! a", "a!b", "A!B", "wow!!", "wow !?", "?!", "!?", "a woman! a hand!", "it's!",
+    "hands, face", "!<|endoftext|>!", "<|endoftext|>!", "\u00a1", "\uff01", "e\u0301!e\u0301",
+    "a portrait of a smiling woman! " * 20,
+]  # fmt: skip
+
+
+def rows(tokenizer, texts):
     """Per string its ids; for every fifth and every over-long one also the padded row."""
     found = []
-    for i, text in enumerate(strings()):
+    for i, text in enumerate(texts):
         ids = tokenizer(text, add_special_tokens=False).input_ids
         row = {"text": text, "ids": ids}
         if i % 5 == 0 or len(ids) > MAX_LENGTH - 2:
@@ -31,9 +39,9 @@ def rows(tokenizer):
     return found
 
 
-def write(path, about, tokenizer):
+def write(path, about, tokenizer, texts=None):
     path.parent.mkdir(parents=True, exist_ok=True)
-    entries = rows(tokenizer)
+    entries = rows(tokenizer, texts or strings())
     dump_json(
         path,
         {
@@ -55,6 +63,12 @@ def small(out):
     """With the tiny model's vocabulary."""
     about = "ids: no specials, not truncated. full: BOS, ids, EOS, padded or truncated to 77."
     write(Path(out) / "tokenizer/sd15-tiny.json", about, models.load(out, "tokenizer"))
+
+
+def padded_with_0(out):
+    """As v2.1 and XL's second tokenizer pad."""
+    about = "As sd15-tiny.json, with the padding token !, id 0, which is found in a text as well."
+    write(Path(out) / "tokenizer/sd21-tiny.json", about, models.load(out, "tokenizer", "sd21-tiny"), EXCLAIMED)
 
 
 def clip(out):
