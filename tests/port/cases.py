@@ -127,8 +127,12 @@ def run(
             pipeline.generate(case.settings)
         elif case.component == "text_encoder":
             pipeline.encode_ids(case.tensors[case.inputs["input_ids"]])
+        elif case.component == "text_encoder_2":
+            pipeline.encode_ids_2(case.tensors[case.inputs["input_ids"]])
         elif case.component == "unet":
-            prompt = unet.Prompt(case.tensor("encoder_hidden_states", trace.dtype))
+            names = ("encoder_hidden_states", "text_embeds", "time_ids")
+            given = [case.tensor(n, trace.dtype) if n in case.inputs else None for n in names]
+            prompt = unet.Prompt(given[0], None, *given[1:])
             sample = case.tensor("sample", trace.dtype)
             pipeline.denoise(sample, case.inputs["timestep"], prompt)
         elif case.component == "vae_decoder":

@@ -80,14 +80,27 @@ def load(face, hand, gates, dtype):
     return layers
 
 
+def single_file_path(path):
+    """The path of a transformer's layer in a single-file checkpoint, whose blocks are counted through: after
+    the convolution two ResNets and a downsampling per level on the way down, three blocks on the way up."""
+    parts = path.split(".")
+    if parts[0] == "mid_block":  # mid_block.attentions.0
+        return ".".join(["middle_block", "1", *parts[3:]])
+    number = 3 * int(parts[1]) + int(parts[3])  # down_blocks.1.attentions.0
+    block = f"input_blocks.{1 + number}" if parts[0] == "down_blocks" else f"output_blocks.{number}"
+    return ".".join([block, "1", *parts[4:]])
+
+
 def layer_of(module):
+    """Named as in a folder of diffusers, or as in a single file, which the authors' files for XL follow."""
     experts = module.component.experts
     if experts is None:
         return None
-    name = "lora_unet_" + module.path.replace(".", "_")
-    if name not in experts:
-        raise FileError(f"no expert for {module.name} ({name})")
-    return experts[name]
+    names = ["lora_unet_" + path.replace(".", "_") for path in (module.path, single_file_path(module.path))]
+    found = [experts[name] for name in names if name in experts]
+    if not found:
+        raise FileError(f"no expert for {module.name} ({' or '.join(names)})")
+    return found[0]
 
 
 def local_gates(layer, x):

@@ -231,7 +231,46 @@ SAMPLING = (
       "run-5-mole", "image", "image"),
 )  # fmt: skip
 
-MUTANTS = (*NORMS, *ACTIVATIONS, *ATTENTION, *LAYOUT, *TIME, *TEXT, *MOLE, *SAMPLING)
+CLIP_2 = "text_encoder_2.text_model"
+V21 = (
+    M("clip-quick-gelu", "quick-GELU instead of GELU in v2.1's text encoder", "activation",
+      "sd21-text-encoder", f"{CLIP0}.mlp.activation_fn", thread="monatis/clip.cpp#10"),
+    M("padding-id-end", "v2.1's prompts padded with the end token instead of 0", "padding",
+      "sd21-run-3-mole", "prompt_embeds", f"{CLIP}.embeddings", "huggingface/diffusers#2201"),
+)  # fmt: skip
+
+XL = (
+    M("width-before-height", "the six numbers as width, height", "swapped-halves", "sdxl-unet",
+      "unet.add_time_proj", thread="mosaicml/diffusion#67"),
+    M("target-before-original", "the target size before the original one", "swapped-halves",
+      "sdxl-unet", "unet.add_time_proj", thread="mosaicml/diffusion#86"),
+    M("numbers-in-bf16", "the six numbers rounded to bfloat16: 1023 becomes 1024", "other",
+      "sdxl-unet", "unet.add_time_proj", thread="vladmandic/sdnext#1622"),
+    M("numbers-before-pooled", "the embedded numbers before the pooled vector", "swapped-halves",
+      "sdxl-unet", "unet.add_embedding.linear_1"),
+    M("added-embedding-missing", "the added embedding computed and not added", "other", "sdxl-unet",
+      f"{RESNET}.time_emb_proj", thread="ml-explore/mlx-examples#160"),
+    M("penultimate-normalised", "the final LayerNorm on the states before the last layer",
+      "other", "sdxl-run-2-mole", "prompt_embeds", "prompt_embeds", "damian0815/compel#56"),
+    M("text-encoders-swapped", "the second text encoder's states before the first's",
+      "swapped-halves", "sdxl-run-2-mole", "prompt_embeds", "prompt_embeds"),
+    M("padding-id-2", "the second tokenizer's prompts padded as the first's", "padding",
+      "sdxl-run-2-mole", "prompt_embeds", f"{CLIP_2}.embeddings", "huggingface/diffusers#4153"),
+    M("negative-rule", "an absent negative prompt as the encoded empty text instead of zeros",
+      "other", "sdxl-run-2-mole", "prompt_embeds", "prompt_embeds", "huggingface/diffusers#4160"),
+    M("pooled-before-norm", "the pooled vector without the final LayerNorm", "norm-missing",
+      "sdxl-text-encoder-2", "text_encoder_2.text_projection", thread="huggingface/diffusers#1721"),
+    M("pooled-last-row", "the pooled vector of the last token instead of the end token", "shift",
+      "sdxl-text-encoder-2", "text_encoder_2.text_projection",
+      thread="huggingface/transformers#24650"),
+    M("pooled-begin-row", "the pooled vector of the first token", "shift", "sdxl-text-encoder-2",
+      "text_encoder_2.text_projection"),
+    M("text-projection-transposed", "x P^T where the checkpoint stores P for x P", "permuted-axes",
+      "sdxl-text-encoder-2", "text_encoder_2.text_projection",
+      thread="Stability-AI/generative-models#111"),
+)  # fmt: skip
+
+MUTANTS = (*NORMS, *ACTIVATIONS, *ATTENTION, *LAYOUT, *TIME, *TEXT, *MOLE, *SAMPLING, *V21, *XL)
 BY_NAME = {m.name: m for m in MUTANTS}
 
 _active = None

@@ -28,7 +28,7 @@ class Pipeline:
 
     def part(self, name):
         if name not in self.parts:
-            file = "model.safetensors" if name == "text_encoder" else WEIGHTS
+            file = "model.safetensors" if name.startswith("text_encoder") else WEIGHTS
             part = Component(name, os.path.join(self.folder, name), file, self.dtype)
             part.trace = self.trace
             if name == "unet" and self.experts:
@@ -37,14 +37,26 @@ class Pipeline:
         return self.parts[name]
 
     def check_weights(self):
-        """Nothing in the files may be left over but what only an encoder of pictures needs."""
-        for part in self.parts.values():
-            part.weights.check_all_used(
-                ("encoder.", "quant_conv.", "text_model.embeddings.position_ids")
-            )
+        """Nothing in the files may be left over but what only an encoder of pictures needs, and XL's last
+        layer of the first text encoder."""
+        for name, part in self.parts.items():
+            unused = ["encoder.", "quant_conv.", "text_model.embeddings.position_ids"]
+            if self.is_xl() and name == "text_encoder":
+                unused += text_encoder.last_layer_of(part.config)
+            part.weights.check_all_used(unused)
+
+    def is_xl(self):
+        """Does the folder have two text encoders?"""
+        return os.path.isdir(os.path.join(self.folder, "text_encoder_2"))
 
     def encode_ids(self, ids):
-        return text_encoder.forward(self.part("text_encoder"), np.asarray(ids))
+        """What the UNet reads of the first text encoder."""
+        forward = text_encoder.penultimate if self.is_xl() else text_encoder.forward
+        return forward(self.part("text_encoder"), np.asarray(ids))
+
+    def encode_ids_2(self, ids):
+        """(states, pooled) of XL's second text encoder."""
+        return text_encoder.penultimate_and_pooled(self.part("text_encoder_2"), np.asarray(ids))
 
     def denoise(self, sample, timestep, prompt):
         return unet.forward(self.part("unet"), sample, timestep, prompt)
@@ -52,12 +64,36 @@ class Pipeline:
     def decode(self, latents):
         return vae.decode(self.part("vae"), latents)
 
+    def tokenize(self, name, texts):
+        """(ids, which are real) by one of the tokenizers. None is an empty text."""
+        tokenizer = Tokenizer(os.path.join(self.folder, name))
+        ids, real = zip(*(tokenizer.encode(text or "") for text in texts))
+        return np.array(ids), np.array(real)
+
     def encode(self, texts):
-        tokenizer = Tokenizer(os.path.join(self.folder, "tokenizer"))
-        rows = [tokenizer.encode(text) for text in texts]
-        states = self.encode_ids([ids for ids, _ in rows])
-        states = self.trace.tap("prompt_embeds", states)
-        return unet.Prompt(states, np.array([real for _, real in rows]))
+        ids, real = self.tokenize("tokenizer", texts)
+        states = self.trace.tap("prompt_embeds", self.encode_ids(ids))
+        return unet.Prompt(states, real)
+
+    def encode_xl(self, texts, settings):
+        """The states of both text encoders side by side, the pooled vector, the numbers.
+
+        A negative prompt that is None becomes zeros where the rule says so.
+        """
+        ids, real = self.tokenize("tokenizer", texts)
+        first = self.encode_ids(ids)
+        other = "tokenizer" if mutant("padding-id-2") else "tokenizer_2"
+        second, pooled = self.encode_ids_2(self.tokenize(other, texts)[0])
+        states = np.concatenate([second, first] if mutant("text-encoders-swapped") else [first, second], -1)
+        zeros = (settings["negative_rule"] == "zeros") != mutant("negative-rule")
+        for i, text in enumerate(texts):
+            if text is None and zeros:
+                states[i], pooled[i] = 0, 0
+        states, pooled = self.trace.tap("prompt_embeds", states), self.trace.tap("add_text_embeds", pooled)
+        keys = ("original_size", "crops_coords_top_left", "target_size")
+        numbers = [value for key in keys for value in settings[key]]
+        numbers = np.array([numbers] * len(texts), self.dtype)
+        return unet.Prompt(states, real, pooled, self.trace.tap("add_time_ids", numbers))
 
     def generate(self, settings):
         """settings: as in a golden case, see docs/golden-format.md."""
@@ -71,7 +107,7 @@ class Pipeline:
         )
         if mutant("guidance-batch-order"):
             texts.reverse()
-        prompt = self.encode(texts)
+        prompt = self.encode_xl(texts, settings) if self.is_xl() else self.encode(texts)
 
         config = read_json(os.path.join(self.folder, "scheduler", "scheduler_config.json"))
         ddim = sampler.Ddim({**config, **settings["scheduler"]}, settings["num_inference_steps"])

@@ -1,4 +1,4 @@
-"""A port of MoLE on Stable Diffusion v1.5 to NumPy, to practise on.
+"""A port of MoLE on Stable Diffusion v1.5, v2.1 and XL to NumPy, to practise on.
 
     python3 tests/port/port.py --case golden/runs/unet-step --dtype f32 --dump OUT
     python3 tests/port/port.py --case golden/runs/unet-step --mutant geglu-halves --dump BAD
@@ -75,7 +75,7 @@ def arguments(argv):
     p.add_argument("--list-mutants", action="store_true")
     p.add_argument("--json", action="store_true", help="list them as JSON")
     p.add_argument("--prompt", help="without --case: make a picture from this")
-    p.add_argument("--negative", default="")
+    p.add_argument("--negative")
     p.add_argument("--seed", type=whole(0, (1 << 64) - 1), default=0)
     p.add_argument("--steps", type=whole(1, 1000), default=50)
     p.add_argument("--scale", type=float, default=7.5, help="guidance; at most 1: none")
@@ -123,6 +123,10 @@ def run_prompt(a, experts):
         "width": a.width,
         "height": a.height,
         "scheduler": SCHEDULER,
+        "negative_rule": "zeros",  # what follows is of XL alone
+        "original_size": [a.height, a.width],
+        "crops_coords_top_left": [0, 0],
+        "target_size": [a.height, a.width],
     }
     trace = Trace(cases.DTYPES[a.dtype], a.inputs, a.taps)
     mutants.use(a.mutant)

@@ -5,6 +5,7 @@ The whole networks are checked by check_golden.py, the mutants by check_mutants.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,6 +15,7 @@ import unittest
 import numpy as np
 
 import cases
+import mole
 import mutants
 import nn
 import safetensors_np
@@ -27,6 +29,16 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 GOLDEN = os.path.normpath(os.path.join(HERE, "../../golden"))
 
 
+def expand(pattern):
+    """a.{0..2}.b -> a.0.b, a.1.b, a.2.b."""
+    found = re.search(r"\{(\d+)\.\.(\d+)\}", pattern)
+    if not found:
+        return [pattern]
+    start, end = found.span()
+    numbers = range(int(found[1]), int(found[2]) + 1)
+    return [name for n in numbers for name in expand(f"{pattern[:start]}{n}{pattern[end:]}")]
+
+
 def golden_json(path):
     with open(os.path.join(GOLDEN, path), encoding="utf-8") as file:
         return json.load(file)
@@ -34,13 +46,53 @@ def golden_json(path):
 
 class Parts(unittest.TestCase):
     def test_tokenizer(self):
-        tokenizer = Tokenizer(os.path.join(GOLDEN, "models/sd15-tiny/tokenizer"))
-        rows = golden_json("tokenizer/sd15-tiny.json")["strings"]
-        self.assertGreater(len(rows), 300)
-        for row in rows:
-            self.assertEqual(tokenizer.ids(row["text"]), row["ids"], row["text"])
-            if "full" in row:
-                self.assertEqual(tokenizer.encode(row["text"])[0], row["full"], row["text"])
+        for name, folder, least in (
+            ("sd15-tiny", "sd15-tiny/tokenizer", 300),
+            ("sd21-tiny", "sd21-tiny/tokenizer", 20),
+            ("sd21-tiny", "sdxl-tiny/tokenizer_2", 20),
+        ):
+            tokenizer = Tokenizer(os.path.join(GOLDEN, "models", folder))
+            rows = golden_json(f"tokenizer/{name}.json")["strings"]
+            self.assertGreater(len(rows), least)
+            for row in rows:
+                self.assertEqual(tokenizer.ids(row["text"]), row["ids"], row["text"])
+                if "full" in row:
+                    self.assertEqual(tokenizer.encode(row["text"])[0], row["full"], row["text"])
+
+    def test_single_file_names(self):
+        """XL's layers, of the full size, are those that the authors' files name."""
+        with open(os.path.join(GOLDEN, "names/sdxl/mole.txt"), encoding="utf-8") as file:
+            wanted = {name for line in file for name in expand(line.split()[0])}
+        with open(os.path.join(GOLDEN, "names/sdxl/unet/tensors.txt"), encoding="utf-8") as file:
+            names = [name for line in file for name in expand(line.split()[0])]
+        paths = [n[: -len(".weight")] for n in names if n.endswith(".weight") and ".attentions." in n]
+        paths = [p for p in paths if not p.rpartition(".")[2].startswith("norm")]
+        named = {"lora_unet_" + mole.single_file_path(path).replace(".", "_") for path in paths}
+        self.assertEqual(len(wanted), 722)
+        self.assertEqual(named, wanted)
+
+    def test_unused_layer(self):
+        """XL's pictures do not depend on the last layer of the first text encoder."""
+        case = cases.Case(os.path.join(GOLDEN, "runs/sdxl-run-2-negative"))
+        names = frozenset(["prompt_embeds", "add_text_embeds"])
+        truth = cases.run(case, wanted=names).tensors
+
+        def spoiled(layer):
+            with tempfile.TemporaryDirectory() as folder:
+                shutil.copytree(case.path("folder"), os.path.join(folder, "model"))
+                path = os.path.join(folder, "model/text_encoder/model.safetensors")
+                tensors, metadata = safetensors_np.read(path)
+                for name in tensors:
+                    if f".layers.{layer}." in name:
+                        tensors[name] = np.full_like(tensors[name], np.nan)
+                safetensors_np.write(path, tensors, metadata)
+                return cases.run(case, wanted=names, model=os.path.join(folder, "model")).tensors
+
+        last = spoiled(2)
+        for name in names:
+            np.testing.assert_array_equal(last[name], truth[name])
+        with np.errstate(invalid="ignore"):
+            self.assertTrue(np.isnan(spoiled(1)["prompt_embeds"]).any())
 
     def test_randn(self):
         manifest = golden_json("sampler/randn/manifest.json")

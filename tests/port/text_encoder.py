@@ -29,26 +29,77 @@ def mlp(module, x, name):
     function = functions[name]
     if mutant("clip-gelu"):
         function = nn.gelu
+    if mutant("clip-quick-gelu"):
+        function = nn.quick_gelu
     x = linear(module / "fc1", x)
     x = activation(module / "activation_fn", x, function)
     return module.tap(linear(module / "fc2", x))
 
 
-def forward(component, ids):
+def hidden_states(component, ids, layers):
+    """The embeddings, and what each of the first `layers` layers makes of them."""
     config, root = component.config, component.root() / "text_model"
-    eps = config["layer_norm_eps"]
-    x = embeddings(root / "embeddings", ids)
-    layers = config["num_hidden_layers"]
-    if mutant("clip-skip"):
-        layers -= 1
+    eps, heads = config["layer_norm_eps"], config["num_attention_heads"]
+    states = [embeddings(root / "embeddings", ids)]
     for i in range(layers):
-        layer = root / f"encoder.layers.{i}"
+        layer, x = root / f"encoder.layers.{i}", states[-1]
         h = layer_norm(layer / "layer_norm1", x, eps)
-        x = nn.add(x, self_attention(layer / "self_attn", h, config["num_attention_heads"]))
+        x = nn.add(x, self_attention(layer / "self_attn", h, heads))
         h = layer_norm(layer / "layer_norm2", x, eps)
-        x = layer.tap(nn.add(x, mlp(layer / "mlp", h, config["hidden_act"])))
-    final = root / "final_layer_norm"
+        states.append(layer.tap(nn.add(x, mlp(layer / "mlp", h, config["hidden_act"]))))
+    return states
+
+
+def final_norm(component, x):
+    final = component.root() / "text_model" / "final_layer_norm"
     if mutant("final-layer-norm-missing"):
         final.tap_input(x)
         return final.tap(x)
-    return layer_norm(final, x, eps)
+    return layer_norm(final, x, component.config["layer_norm_eps"])
+
+
+def forward(component, ids):
+    """v1.5 and v2.1: the last layer's states, normalised."""
+    layers = component.config["num_hidden_layers"]
+    if mutant("clip-skip"):
+        layers -= 1
+    return final_norm(component, hidden_states(component, ids, layers)[-1])
+
+
+def penultimate(component, ids):
+    """XL's first text encoder: the states before the last layer, which is not even read."""
+    layers = component.config["num_hidden_layers"]
+    states = hidden_states(component, ids, layers - 1)[-1]
+    if mutant("penultimate-normalised"):
+        weights = component.weights.tensors
+        final = [weights[f"text_model.final_layer_norm.{part}"] for part in ("weight", "bias")]
+        states = nn.layer_norm(states, *final, component.config["layer_norm_eps"])
+    return states
+
+
+def last_layer_of(config):
+    """The names of what penultimate() leaves alone."""
+    return f"text_model.encoder.layers.{config['num_hidden_layers'] - 1}.", "text_model.final_layer_norm."
+
+
+def end_of(component, ids):
+    """(B): where each text ends. An end token of 2, which old configurations state, means the largest id."""
+    eos = component.config["eos_token_id"]
+    return ids.argmax(1) if eos == 2 else (ids == eos).argmax(1)
+
+
+def penultimate_and_pooled(component, ids):
+    """XL's second text encoder: the states before the last layer; and the last layer's, normalised, at the
+    text's end, projected."""
+    states = hidden_states(component, ids, component.config["num_hidden_layers"])
+    final = states[-1] if mutant("pooled-before-norm") else final_norm(component, states[-1])
+    row = end_of(component, ids)
+    if mutant("pooled-last-row"):
+        row = np.full(len(ids), ids.shape[1] - 1)
+    if mutant("pooled-begin-row"):
+        row = np.zeros(len(ids), int)
+    projection = component.root() / "text_projection"
+    if mutant("text-projection-transposed"):
+        pooled = projection.tap_input(final[np.arange(len(ids)), row])
+        return states[-2], projection.tap(nn.linear(pooled, projection.weight().T))
+    return states[-2], linear(projection, final[np.arange(len(ids)), row])

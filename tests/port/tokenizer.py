@@ -46,7 +46,9 @@ class Tokenizer:
         self.vocab = read_json(os.path.join(folder, "vocab.json"))
         special = read_json(os.path.join(folder, "special_tokens_map.json"))
         names = {k: v if isinstance(v, str) else v["content"] for k, v in special.items()}
-        self.special = {t: self.vocab[t] for t in (names["bos_token"], names["eos_token"])}
+        # A padding token is found in texts too: with v2.1's, "!" is never part of a word.
+        special = (names[f"{kind}_token"] for kind in ("bos", "eos", "pad"))
+        self.special = {token: self.vocab[token] for token in special}
         self.bos, self.eos = self.vocab[names["bos_token"]], self.vocab[names["eos_token"]]
         self.pad = self.vocab[names["pad_token"]]
         path = os.path.join(folder, "merges.txt")
@@ -91,5 +93,7 @@ class Tokenizer:
         """(ids, real): BOS, ids, EOS, padding, 77 in all; real: not padding."""
         ids = [self.bos, *self.ids(text)[: MAX_LENGTH - 2], self.eos]
         pad = 0 if mutant("padding-id") else self.pad
+        if mutant("padding-id-end"):
+            pad = self.eos
         left = MAX_LENGTH - len(ids)
         return ids + [pad] * left, [True] * len(ids) + [False] * left

@@ -7,7 +7,6 @@ import nn
 from model import activation, conv2d, group_norm, layer_norm, linear
 from mutants import mutant
 from resnet import resnet
-from safetensors_np import FileError
 
 TRANSFORMER_NORM_EPS = 1e-6  # diffusers fixes both in the code; "norm_eps" is of the ResNets alone
 LAYER_NORM_EPS = 1e-5
@@ -20,19 +19,27 @@ class Settings:
         self.eps = 1e-6 if mutant("groupnorm-eps-resnet") else config["norm_eps"]
         # "attention_head_dim" is, whatever its name says, the number of heads.
         heads = config["num_attention_heads"] or config["attention_head_dim"]
-        self.heads = heads if isinstance(heads, list) else [heads] * len(self.channels)
+        self.heads = per_level(heads, self.channels)
         if mutant("heads-for-width"):
             self.heads = [c // h for c, h in zip(self.channels, self.heads)]
-        self.depth = config["transformer_layers_per_block"]
-        if config["use_linear_projection"] or self.depth != 1:
-            raise FileError("unet: only SD v1.5's transformers: one block, convolutions in and out")
+        self.depth = per_level(config["transformer_layers_per_block"], self.channels)
+        self.linear = config["use_linear_projection"]  # in place of 1x1 convolutions, in and out
+
+
+def per_level(value, channels):
+    """A configuration says one number for all levels, or a list."""
+    return value if isinstance(value, list) else [value] * len(channels)
 
 
 class Prompt:
-    """What cross-attention reads. real (B, S): which tokens are not padding, or None."""
+    """What cross-attention reads. real (B, S): which tokens are not padding, or None.
 
-    def __init__(self, states, real=None):
+    XL's further conditions: pooled (B, P), numbers (B, 6).
+    """
+
+    def __init__(self, states, real=None, pooled=None, numbers=None):
         self.states, self.real = states, real
+        self.pooled, self.numbers = pooled, numbers
 
 
 # ---- transformer ---------------------------------------------------------------------------------
@@ -81,18 +88,26 @@ def transformer_block(module, x, prompt, heads):
     return module.tap(nn.add(x, feed_forward(module / "ff", h)))
 
 
-def transformer(module, x, prompt, heads, groups):
-    """x (B, C, H, W): its pixels are the tokens."""
-    B, C, H, W = x.shape
-    eps = 1e-5 if mutant("groupnorm-eps-transformer") else TRANSFORMER_NORM_EPS
-    h = group_norm(module / "norm", x, groups, eps)
-    h = mole.conv1x1(module / "proj_in", h)
-    tokens = h.reshape(B, C, H * W).swapaxes(1, 2)
+def tokens_of(h):
+    """(B, C, H, W) -> (B, H * W, C)."""
+    B, C, H, W = h.shape
     if mutant("nhwc-flatten"):  # the memory of an NCHW image taken for NHWC
-        tokens = np.ascontiguousarray(h).reshape(B, H * W, C)
-    tokens = transformer_block(module / "transformer_blocks.0", tokens, prompt, heads)
-    h = tokens.swapaxes(1, 2).reshape(B, C, H, W)
-    return module.tap(nn.add(x, mole.conv1x1(module / "proj_out", h)))
+        return np.ascontiguousarray(h).reshape(B, H * W, C)
+    return h.reshape(B, C, H * W).swapaxes(1, 2)
+
+
+def transformer(module, x, prompt, s, level):
+    """x (B, C, H, W): its pixels are the tokens."""
+    eps = 1e-5 if mutant("groupnorm-eps-transformer") else TRANSFORMER_NORM_EPS
+    h = group_norm(module / "norm", x, s.groups, eps)
+    proj_in, proj_out = module / "proj_in", module / "proj_out"
+    tokens = mole.linear(proj_in, tokens_of(h)) if s.linear else tokens_of(mole.conv1x1(proj_in, h))
+    for k in range(s.depth[level]):
+        tokens = transformer_block(module / f"transformer_blocks.{k}", tokens, prompt, s.heads[level])
+    if s.linear:
+        tokens = mole.linear(proj_out, tokens)
+    h = tokens.swapaxes(1, 2).reshape(x.shape)
+    return module.tap(nn.add(x, h if s.linear else mole.conv1x1(proj_out, h)))
 
 
 # ---- blocks --------------------------------------------------------------------------------------
@@ -104,7 +119,7 @@ def down_block(module, x, time, prompt, s, level, layers, attends, last):
     for j in range(layers):
         x = resnet(module / f"resnets.{j}", x, s.groups, s.eps, time)
         if attends:
-            x = transformer(module / f"attentions.{j}", x, prompt, s.heads[level], s.groups)
+            x = transformer(module / f"attentions.{j}", x, prompt, s, level)
         skips.append(x)
     if not last:
         down = module / "downsamplers.0"
@@ -117,7 +132,7 @@ def down_block(module, x, time, prompt, s, level, layers, attends, last):
 
 def mid_block(module, x, time, prompt, s):
     x = resnet(module / "resnets.0", x, s.groups, s.eps, time)
-    x = transformer(module / "attentions.0", x, prompt, s.heads[-1], s.groups)
+    x = transformer(module / "attentions.0", x, prompt, s, -1)
     return module.tap(resnet(module / "resnets.1", x, s.groups, s.eps, time))
 
 
@@ -131,31 +146,56 @@ def up_block(module, x, time, prompt, s, level, skips, attends, size):
             parts.reverse()
         x = resnet(module / f"resnets.{j}", np.concatenate(parts, 1), s.groups, s.eps, time)
         if attends:
-            x = transformer(module / f"attentions.{j}", x, prompt, s.heads[level], s.groups)
+            x = transformer(module / f"attentions.{j}", x, prompt, s, level)
     if size:
         up = module / "upsamplers.0"
         x = up.tap(conv2d(up / "conv", nn.upsample(x, *size)))
     return module.tap(x)
 
 
-def time_embedding(root, timestep, batch, config):
-    dim = config["block_out_channels"][0]
-    dtype = root.component.dtype
+def sinusoid(module, values, dim, config):
     x = nn.timestep_embedding(
-        [timestep] * batch, dim, config["flip_sin_to_cos"], config["freq_shift"], dtype
+        values, dim, config["flip_sin_to_cos"], config["freq_shift"], module.component.dtype
     )
-    x = (root / "time_proj").tap(x)
-    module = root / "time_embedding"
+    return module.tap(x)
+
+
+def embedding(module, x):
+    """Two linear maps with SiLU between."""
     x = linear(module / "linear_1", x)
     x = activation(module / "act", x, nn.silu)
     return module.tap(linear(module / "linear_2", x))
+
+
+def added_embedding(root, prompt, config):
+    """XL: of the pooled text and the six numbers, one after the other."""
+    numbers, pooled = prompt.numbers, prompt.pooled
+    if mutant("width-before-height"):
+        numbers = numbers[:, [1, 0, 3, 2, 5, 4]]
+    if mutant("target-before-original"):
+        numbers = numbers[:, [4, 5, 2, 3, 0, 1]]
+    if mutant("numbers-in-bf16"):
+        numbers = nn.short(numbers.astype(np.float32), 16).astype(numbers.dtype)
+    dim = config["addition_time_embed_dim"]
+    x = sinusoid(root / "add_time_proj", numbers.ravel(), dim, config).reshape(len(numbers), -1)
+    parts = [x, pooled] if mutant("numbers-before-pooled") else [pooled, x]
+    return embedding(root / "add_embedding", np.concatenate(parts, -1))
+
+
+def time_embedding(root, timestep, prompt, batch, config):
+    x = sinusoid(root / "time_proj", [timestep] * batch, config["block_out_channels"][0], config)
+    x = embedding(root / "time_embedding", x)
+    if config["addition_embed_type"] is None:
+        return x
+    added = added_embedding(root, prompt, config)
+    return x if mutant("added-embedding-missing") else nn.add(x, added)
 
 
 def forward(component, sample, timestep, prompt):
     config, root = component.config, component.root()
     s, levels = Settings(config), len(config["block_out_channels"])
     layers = config["layers_per_block"]
-    time = time_embedding(root, timestep, len(sample), config)
+    time = time_embedding(root, timestep, prompt, len(sample), config)
     x = conv2d(root / "conv_in", sample)
 
     skips = [x]
