@@ -34,7 +34,7 @@ class Port:
     context: Callable = contextlib.nullcontext
     prepare: Callable = same
     inputs: torch.dtype = None
-    parts: tuple = ("text_encoder", "unet", "vae_decoder", "pipeline")
+    parts: tuple = ("text_encoder", "text_encoder_2", "unet", "vae_decoder", "pipeline")
     angles: bool = False
     types: dict = None  # of a pipeline: the type of each part, where it is not `dtype`
     budget: str = None  # what a user must tell `mole compare` whose dumped numbers cannot show it
