@@ -1,7 +1,7 @@
 """Our MoLE layers against the authors' own code, from a copy of their repository.
 
-Their files are run where they are (sd-scripts-v1.5/networks/lora.py and moe.py, and three functions
-of gen_img_diffusers_moe.py); nothing of them is kept here. What they import and do not need for
+Their files are run where they are (networks/lora.py and moe.py of sd-scripts-v1.5 and of sd-scripts-xl, and three
+functions of gen_img_diffusers_moe.py); nothing of them is kept here. What they import and do not need for
 this is replaced by stand-ins while they load. The figures go to docs/original.md.
 """
 
@@ -17,16 +17,19 @@ import typing
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
-from golden import components, models, mole, prompts
+from golden import components, models, mole, prompts, stats
 from golden.formats import made_with
 from golden.seeds import normal
-from golden.taps import ExactTimesteps, Recorder
+from golden.taps import Recorder
 
 BOUND = 1e-14  # of each tensor's scale, for a layer on given inputs and for noise_pred
 FREE_BOUND = 1e-13  # for a tap of a whole pass: rounding that earlier layers hand on
+NARROW_BOUND = 1e-11  # the same in v2.1's and XL's tiny UNets, of at most 32 channels and up to ten blocks in a row
 SHAPES = [("5 x 4", (2, 4, 5, 4)), ("8 x 8", (2, 4, 8, 8)), ("16 x 16", (1, 4, 16, 16))]
+# Without convolutions among the layers any size will do. model -> its scripts
+LINEAR, LINEAR_SHAPE = {"sd21-tiny": "sd-scripts-v1.5", "sdxl-tiny": "sd-scripts-xl"}, (2, 4, 5, 6)
 
 
 def stand_in(name, **members):
@@ -39,7 +42,7 @@ def stand_in(name, **members):
         sys.modules[name] = module
 
 
-def load_networks(directory):
+def load_networks(directory, scripts="sd-scripts-v1.5"):
     """Their networks/lora.py and networks/moe.py as modules."""
 
     def unused(*args, **kwargs):
@@ -49,13 +52,39 @@ def load_networks(directory):
     # Saving asks for two hashes of the file, which go into its metadata.
     train_util = types.ModuleType("library.train_util")
     train_util.precalculate_safetensors_hashes = lambda tensors, metadata: ("", "")
+    utils = types.ModuleType("library.utils")
+    utils.setup_logging = lambda *args, **kwargs: None
     library = types.ModuleType("library")
-    library.train_util = train_util
-    sys.modules.update({"library": library, "library.train_util": train_util})
-    sys.path.insert(0, str(directory / "sd-scripts-v1.5"))
-    from networks import lora, moe
-
+    library.train_util, library.utils = train_util, utils
+    sys.modules.update({"library": library, "library.train_util": train_util, "library.utils": utils})
+    stand_in("timm")
+    stand_in("timm.models")
+    stand_in("timm.models.vision_transformer", Mlp=unused)
+    for name in [name for name in sys.modules if name.partition(".")[0] == "networks"]:
+        del sys.modules[name]
+    sys.path.insert(0, str(directory / scripts))
+    try:
+        from networks import lora, moe
+    finally:
+        del sys.path[0]
     return lora, moe
+
+
+def files_for(out, model, folder):
+    """The three files with the names of diffusers, which their code gives to the layers of its UNet."""
+    source = models.folder_of(out, f"{model}-mole")
+    if models.MODELS[model].expert_names == "diffusers":
+        return source
+    names = {}
+    for path, _ in mole.targets(models.load(out, "unet", model)):
+        names[mole.key_of(path, "ldm")] = mole.key_of(path)
+    for name, tensors in mole.load_files(source).items():
+        renamed = {}
+        for key, value in tensors.items():
+            layer, _, rest = key.removeprefix("moe_").partition(".")
+            renamed[key.replace(layer, names[layer], 1)] = value.float()
+        save_file(renamed, folder / f"{name}.safetensors")
+    return folder
 
 
 def wrap(lora, moe, unet, text_encoder, folder, double_scale):
@@ -112,14 +141,14 @@ def distance(a, b):
     return ((a.reshape(b.shape) - b).abs().max() / b.abs().max()).item()
 
 
-def both_networks(lora, moe, out, double_scale):
+def both_networks(lora, moe, out, double_scale, model=models.SD15):
     """(our UNet, their UNet, what their gates and experts last computed), in float64."""
-    ours = components.load_unet(out, True).double()
-    theirs = models.load(out, "unet").double()
-    folder = Path(out) / "models" / "sd15-tiny-mole"
-    with contextlib.redirect_stdout(io.StringIO()):
-        text_encoder = models.load(out, "text_encoder")
-        gates = wrap(lora, moe, theirs, text_encoder, folder, double_scale)
+    ours = components.load_unet(out, True, model).double()
+    theirs = models.load(out, "unet", model).double()
+    texts = [models.load(out, part, model) for part in models.MODELS[model].texts]
+    with tempfile.TemporaryDirectory() as work, contextlib.redirect_stdout(io.StringIO()):
+        folder = files_for(out, model, Path(work))
+        gates = wrap(lora, moe, theirs, texts if len(texts) > 1 else texts[0], folder, double_scale)
     inner = {}
     watch(gates, inner)
     return ours, theirs, inner
@@ -146,11 +175,12 @@ class Worst:
                 self.note(kind, name, value, inner[(key, part)])
 
 
-def compare_layers(lora, moe, out, shape, double_scale=True):
+def compare_layers(lora, moe, out, shape, double_scale=True, model=models.SD15):
     """Worst distances (of each layer alone, of a whole pass), in float64."""
-    sample = normal("unet-step/sample", shape).double()
-    context = normal("unet-step/context", (shape[0], 7, models.TEXT["hidden_size"])).double()
-    ours, theirs, inner = both_networks(lora, moe, out, double_scale)
+    sample = normal("unet-step/sample", shape)
+    context = normal("unet-step/context", (shape[0], 7, models.MODELS[model].context))
+    added = stats.conditions(model)
+    ours, theirs, inner = both_networks(lora, moe, out, double_scale, model)
     inputs = {}
     for path, module in ours.named_modules():
         if isinstance(module, mole.MoleLayer):
@@ -158,11 +188,11 @@ def compare_layers(lora, moe, out, shape, double_scale=True):
                 lambda m, args, path=path: inputs.__setitem__(path, args[0].clone())
             )
     alone, whole = Worst(), Worst()
-    with torch.no_grad(), ExactTimesteps():
+    with torch.no_grad():
         with Recorder(ours, "unet") as a:
-            ours(sample, 981, context)
+            components.run_unet(ours, sample, 981, context, torch.float64, added=added)
         with Recorder(theirs, "unet") as b:
-            theirs(sample, 981, context)
+            components.run_unet(theirs, sample, 981, context, torch.float64, added=added)
         found = {path: {} for path in inputs}
         for name, value in a.taps.items():
             layer, _, part = name.removeprefix("unet.").partition(".mole.")
@@ -294,16 +324,24 @@ def commit_of(directory):
 def compare(out, directory, commit=None):
     """Everything; writes docs/original.md beside the golden folder. True: all agree."""
     lora, moe = load_networks(directory)
-    ok, lines = True, {"alone": [], "whole": []}
-    for label, shape in SHAPES:
-        for part, rows in zip(lines, compare_layers(lora, moe, out, shape)):
+    ok, lines = True, {"alone": [], "whole": [], "linear": [], "linear whole": []}
+
+    def note(label, parts, compared):
+        nonlocal ok
+        for part, rows in zip(parts, compared):
             for kind, (number, worst, where) in rows.items():
-                strict = part == "alone" or kind == "noise_pred"
-                ok &= worst <= (BOUND if strict else FREE_BOUND)
+                free = NARROW_BOUND if "linear" in part else BOUND if kind == "noise_pred" else FREE_BOUND
+                ok &= worst <= (free if "whole" in part else BOUND)
                 lines[part].append(f"| {label} | {kind} | {number} | {worst:.1e} | `{where}` |")
+
+    for label, shape in SHAPES:
+        note(label, ("alone", "whole"), compare_layers(lora, moe, out, shape))
     alone, _ = compare_layers(lora, moe, out, SHAPES[0][1], False)
     single = max(worst for _, worst, _ in alone.values())
     files = compare_saving(lora, moe, out)
+    for model, scripts in LINEAR.items():
+        networks = load_networks(directory, scripts)
+        note(model, ("linear", "linear whole"), compare_layers(*networks, out, LINEAR_SHAPE, model=model))
     functions = load_prompt_functions(directory)
     parser, chunked = compare_parser(functions), compare_chunks(functions, out)
     ok &= all(same for _, _, same in files) and not parser[1] and not chunked[1]
@@ -327,6 +365,8 @@ def report(commit, lines, single, files, parser, chunked):
         versions=", ".join(f"{k} {v}" for k, v in made_with().items()),
         alone="\n".join(lines["alone"]),
         whole="\n".join(lines["whole"]),
+        linear="\n".join(lines["linear"]),
+        linear_whole="\n".join(lines["linear whole"]),
         single=f"{single:.1e}",
         saved=saved,
         parser=f"{parser[0]} prompts, {len(parser[1])} differ",

@@ -4,7 +4,7 @@ TEXT = """# Held against the authors' code
 
 The golden data come from a small torch module of ours (`scripts/golden/mole.py`), written from the
 equations. This page says how far it is from the code that the authors of MoLE published:
-github.com/JiePKU/MoLE, folder `sd-scripts-v1.5`, commit {commit}.
+github.com/JiePKU/MoLE, folders `sd-scripts-v1.5` and `sd-scripts-xl`, commit {commit}.
 It is written by
 
     python scripts/golden/make.py --out golden --original DIR
@@ -32,6 +32,20 @@ what lies on the way; `module output` is every tapped module of the UNet):
 |---|---|---|---|---|
 {whole}
 
+The tiny UNets of v2.1, by the same code of theirs, and of XL, by `networks/lora.py` and `networks/moe.py` of
+`sd-scripts-xl`: all layers are linear. Latents of 5 x 6. XL's files got the names that their code gives to a UNet of
+diffusers. Each layer on the same input (bound 1e-14):
+
+| model | what | tensors | worst | where |
+|---|---|---|---|---|
+{linear}
+
+A whole pass (bound 1e-11: these UNets are narrow, and XL's has ten blocks in a row; rounding grows on the way):
+
+| model | what | tensors | worst | where |
+|---|---|---|---|---|
+{linear_whole}
+
 ## The files
 
 Our files read by their loading code and written by their saving code: same keys, shapes, types and
@@ -51,8 +65,8 @@ ids and returns ones, taken out of `gen_img_diffusers_moe.py`:
 
 ## What had to be arranged, and what was not run
 
-* `einops` (imported, not used) is stood in for when absent; so is `library.train_util`, of which
-  saving uses one function for two hashes in the metadata.
+* `einops` and `timm` (imported, not used) are stood in for when absent; so are `library.utils`, which sets up
+  logging, and `library.train_util`, of which saving uses one function for two hashes in the metadata.
 * alpha / rank: their code divides a float32 NumPy scalar by an int. Under NumPy 1 the quotient is
   float64 (seen with 1.26.4), and so it is here; under NumPy 2 it is float32, which alone moves the
   layers by {single} of their scale. We set the float64 quotient on their layers before comparing.
@@ -61,5 +75,6 @@ ids and returns ones, taken out of `gen_img_diffusers_moe.py`:
   level, raise an error in their convolution branch; ours accepts any size. Only sizes that theirs
   accepts are compared.
 * Their generation script as a whole was not run: it needs CUDA and an older diffusers. Nor was
-  training, nor the XL code.
+  training. Of the XL code the layers, experts and gates were run, on a UNet of diffusers in place of their own
+  class, whose widths are fixed.
 """
