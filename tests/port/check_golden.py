@@ -2,7 +2,7 @@
 
 float64: the worst difference of any tap, relative to the tensor's scale (max |truth|).
 float32: per order of summation, rms error divided by PyTorch's own (see docs/golden-format.md):
-median and worst of all taps (with one accumulator per sum small taps are judged together). Status 1
+median and worst of all taps (small taps are judged together). Status 1
 when float64 is off by more than 1e-11 anywhere, a tap is missing, or float32 is beyond the limits below.
 """
 
@@ -16,9 +16,10 @@ import cases
 import nn
 
 LIMIT = 1e-11
-# Of the ratios, with orders that a careful program takes: measured are a median of 1.2 at most and a
-# worst of 7.7, in a tap of two numbers. With one accumulator per sum (NAIVE): a median of 4.1, a worst of
-# 12.1 over taps of at least SMALL numbers, and 3.5 over the smaller ones together.
+# Of the ratios, with orders that a careful program takes: measured are a median of 1.5 at most, a worst of 2.5
+# over taps of at least SMALL numbers and 1.2 over the smaller ones together (one gate of two numbers in XL's
+# UNet has 12.6 alone, in every order: PyTorch's own is exact by luck). With one accumulator per sum (NAIVE): a
+# median of 4.1, a worst of 12.1, and 3.7 over the smaller ones together.
 MEDIAN, WORST = 2.0, 8.0
 NAIVE, MEDIAN_NAIVE, WORST_NAIVE, SMALL = ("sequential", "reversed"), 6.0, 16.0, 16
 
@@ -72,12 +73,9 @@ def check(folder):
         top = max(ratios, key=ratios.get)
         median = np.median(list(ratios.values()))
         print(f"  {order:10} median {median:.2f}, worst {ratios[top]:.2f} at {top}", flush=True)
-        if order in NAIVE:
-            worst = max(r for n, r in ratios.items() if truth[n][0].size >= SMALL)
-            good = good and median <= MEDIAN_NAIVE
-            good = good and max(worst, together(got, truth)) <= WORST_NAIVE
-        else:
-            good = good and median <= MEDIAN and ratios[top] <= WORST
+        large = max(r for n, r in ratios.items() if truth[n][0].size >= SMALL)
+        limits = (MEDIAN_NAIVE, WORST_NAIVE) if order in NAIVE else (MEDIAN, WORST)
+        good = good and median <= limits[0] and max(large, together(got, truth)) <= limits[1]
     return good
 
 

@@ -6,7 +6,7 @@
 
 For each mutant, in float64 and in float32: the port runs the mutant's golden case and dumps its trace;
 `mole compare` must name the tap that the mutant table says is wrong first. Then the port makes a whole
-picture with the mutant (golden/runs/run-5-mole, float32), and four gates that other projects use look at the
+picture with the mutant (PICTURES, float32), and four gates that other projects use look at the
 component's output and at the picture:
 
   max 1e-3   largest difference of the component's output (diffusers' strict parity tests)
@@ -35,10 +35,12 @@ sys.path.insert(0, str(HERE))
 import mutants  # noqa: E402
 from safetensors_np import read  # noqa: E402
 
-PICTURE = "run-5-mole"
+# What a mutant's case starts with -> the picture that is made with it.
+PICTURES = {"sd21": "sd21-run-3-mole", "sdxl": "sdxl-run-2-mole", "": "run-5-mole"}
 GATES = ("max 1e-3", "cosine 0.99", "NMSE 1e-2", "35 dB PSNR")
 ORDERS = ("blas", "numpy", "sequential", "pairwise", "plain")
-CLEAN = ("unet-step", "text-encoder", "vae-decode", "run-5-mole-48x40")
+CLEAN = ("unet-step", "text-encoder", "vae-decode", "run-5-mole-48x40", "sd21-run-3-mole",
+         "sdxl-text-encoder-2", "sdxl-run-2-mole")
 # A keyword of the comparator that explains a mutant as well as its own: the same mistake, told otherwise.
 ALSO = {
     "nhwc": {"permuted-axes", "layout"},
@@ -79,21 +81,28 @@ def compare(mole, case, trace):
     return json.loads(report.read_text()), code
 
 
-def output_of(culprit):
+def picture_of(mutant):
+    """The whole run that shows a mutant's picture."""
+    return next(run for start, run in PICTURES.items() if mutant.case.startswith(start))
+
+
+def output_of(culprit, truth):
     """The tap of the whole run that a parity test of this component would look at."""
+    if culprit.endswith("text_projection"):
+        return "add_text_embeds"
     if culprit.startswith(("text_encoder", "prompt_embeds")):
         return "prompt_embeds"
     if culprit.startswith("vae"):
         return "vae.decoder"
     if culprit.startswith("unet") or "noise_pred" in culprit:
         return "step.000/noise_pred"
-    return "step.004/latents"
+    return [name for name in truth if name.endswith("/latents")][-1]
 
 
 def gates(trace, culprit, truth):
     """Which of the four would have raised an alarm."""
     ours = read(trace)[0]
-    name = output_of(culprit)
+    name = output_of(culprit, truth)
     a, b = ours[name].astype(np.float64), truth[name]
     picture = np.mean((ours["image"].astype(np.float64) - truth["image"]) ** 2)
     cosine = np.sum(a * b) / np.sqrt(np.sum(a * a) * np.sum(b * b))
@@ -105,8 +114,8 @@ def gates(trace, culprit, truth):
     )
 
 
-def judge(mole, mutant, truth, scratch):
-    """One row of the matrix."""
+def judge(mole, mutant, truths, scratch):
+    """One row of the matrix. truths: of each picture."""
     row = {"name": mutant.name, "about": mutant.about, "thread": mutant.thread,
            "expected": mutant.culprit, "cause": mutant.cause}
     for dtype in ("f64", "f32"):
@@ -119,8 +128,8 @@ def judge(mole, mutant, truth, scratch):
                       "text": cause.get("text") or ""}
         trace.unlink()
     trace = scratch / f"{mutant.name}.safetensors"
-    port(trace, PICTURE, "f32", "--mutant", mutant.name, "--case-taps")
-    row["gates"] = gates(trace, mutant.culprit, truth)
+    port(trace, picture_of(mutant), "f32", "--mutant", mutant.name, "--case-taps")
+    row["gates"] = gates(trace, mutant.culprit, truths[picture_of(mutant)])
     trace.unlink()
     return row
 
@@ -228,10 +237,10 @@ def main():
     args = parser.parse_args()
     mole = str(Path(args.mole).resolve())
     chosen = [m for m in mutants.MUTANTS if not args.only or args.only in m.name]
-    truth = truth_of(PICTURE)
+    truths = {case: truth_of(case) for case in PICTURES.values()}
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(args.jobs) as workers:
         scratch = Path(folder)
-        rows = list(workers.map(lambda m: judge(mole, m, truth, scratch), chosen))
+        rows = list(workers.map(lambda m: judge(mole, m, truths, scratch), chosen))
         clean = [] if args.only else false_alarms(mole, scratch)
     for r in rows:
         state = "ok" if named(r, "f64") and named(r, "f32") else "WRONG CULPRIT"
