@@ -81,7 +81,7 @@ void mole_model_close(mole_model_t *m) {
 
 void mole_model_info(const mole_model_t *m, mole_model_info_t *info) {
     const pipeline_t *p = &m->pipeline;
-    const text_encoder_config_t *text = text_encoder_config(p->text_encoder);
+    const text_encoder_config_t *text = text_encoder_config(p->text_encoder[0]);
     const unet_config_t *unet = unet_config(p->unet);
     const vae_config_t *vae = vae_config(p->vae);
     *info = (mole_model_info_t){.vocab = text->vocab_size,
@@ -96,7 +96,7 @@ void mole_model_info(const mole_model_t *m, mole_model_info_t *info) {
 }
 
 const mole_tokenizer_t *mole_model_tokenizer(const mole_model_t *m) {
-    return api_tokenizer(m->pipeline.tokenizer);
+    return api_tokenizer(m->pipeline.tokenizer[0]);
 }
 
 /* ---- one call at a time ------------------------------------------------------------------------ */
@@ -177,7 +177,7 @@ int mole_model_encode_text(mole_model_t *m, mole_real_t *out, const int32_t *ids
                            size_t T, mole_error_t *error) {
     check_t c = check_start("model_encode_text", error);
     if (!claim(&c, m)) return -1;
-    const text_encoder_config_t *config = text_encoder_config(m->pipeline.text_encoder);
+    const text_encoder_config_t *config = text_encoder_config(m->pipeline.text_encoder[0]);
     check_out(&c, "out", out, SHAPE3(B, T, config->hidden_size), REAL);
     check_in(&c, "ids", ids, SHAPE2(B, T), sizeof *ids);
     check_that(&c, T <= config->max_position_embeddings, "%zu tokens, at most %zu", T,
@@ -188,7 +188,7 @@ int mole_model_encode_text(mole_model_t *m, mole_real_t *out, const int32_t *ids
     if (!c.failed) {
         run_t run = start(m);
         arena_mark_t mark = arena_mark(m->arena);
-        text_encoder_forward(&run, m->pipeline.text_encoder, out, ids, B, T);
+        text_encoder_forward(&run, m->pipeline.text_encoder[0], out, NULL, ids, B, T);
         arena_release(m->arena, mark);
     }
     return release(&c, m);
@@ -204,11 +204,14 @@ int mole_model_unet(mole_model_t *m, mole_real_t *out, const mole_real_t *sample
     check_in(&c, "sample", sample, SHAPE4(B, config->in_channels, H, W), REAL);
     check_in(&c, "context", context, SHAPE3(B, S, config->cross_attention_dim), REAL);
     check_that(&c, timestep - timestep == 0, "timestep is %g, expected a finite number", timestep);
+    check_that(&c, !config->added_embedding,
+               "this UNet also takes text_embeds and time_ids, which this function does not");
     check_memory(&c, B, config->block_out_channels[0], H, W);
     if (!c.failed) {
         run_t run = start(m);
         arena_mark_t mark = arena_mark(m->arena);
-        context_kv_t kv = unet_context(&run, m->pipeline.unet, context, B, S);
+        conditioning_t given = {.B = B, .S = S, .encoder_hidden_states = context};
+        context_kv_t kv = unet_context(&run, m->pipeline.unet, &given);
         unet_forward(&run, m->pipeline.unet, out, sample, timestep, &kv, H, W);
         arena_release(m->arena, mark);
     }

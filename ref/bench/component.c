@@ -3,13 +3,15 @@
 
 #include <stdlib.h>
 
+#include "io/file.h"
+
 struct component {
     component_kind_t kind;
     pipeline_t part; /* one member of it */
     arena_t *arena;
     run_t run;
     size_t batch, H, W; /* of the latents */
-    real_t *in, *out;
+    real_t *in, *out, *pooled;
     int32_t *ids;
     context_kv_t context;
 };
@@ -23,12 +25,28 @@ static void fill(real_t *x, size_t n) {
     }
 }
 
+static const char *const folder[] = {"text_encoder", "text_encoder_2", "unet", "vae"};
+
+bool component_exists(component_kind_t kind, const pipeline_files_t *files) {
+    char *path = file_join(files->folder, folder[kind]), *config = file_join(path, "config.json");
+    bool there = source_has(config);
+    free(path);
+    free(config);
+    return there;
+}
+
+static bool is_text(const component_t *c) {
+    return c->kind == COMPONENT_TEXT_ENCODER || c->kind == COMPONENT_TEXT_ENCODER_2;
+}
+
 static int open_part(component_t *c, const pipeline_files_t *files, err_t *err) {
-    static const char *const folder[] = {"text_encoder", "unet", "vae"};
-    char *path = xasprintf("%s/%s", files->folder, folder[c->kind]);
+    static const text_use_t pooled = {.skip = 1, .pooled = true};
+    char *path = file_join(files->folder, folder[c->kind]);
     int status;
-    if (c->kind == COMPONENT_TEXT_ENCODER)
-        status = text_encoder_open(&c->part.text_encoder, path, files->allow_unused, err);
+    if (is_text(c))
+        status = text_encoder_open(&c->part.text_encoder[0], path, folder[c->kind],
+                                   c->kind == COMPONENT_TEXT_ENCODER ? TEXT_USE_LAST : pooled,
+                                   files->allow_unused, err);
     else if (c->kind == COMPONENT_UNET)
         status = unet_open(&c->part.unet, path, files->allow_unused, err);
     else
@@ -40,23 +58,30 @@ static int open_part(component_t *c, const pipeline_files_t *files, err_t *err) 
 }
 
 static void start_text_encoder(component_t *c) {
-    const text_encoder_config_t *t = text_encoder_config(c->part.text_encoder);
+    const text_encoder_config_t *t = text_encoder_config(c->part.text_encoder[0]);
     c->W = t->max_position_embeddings < 77 ? t->max_position_embeddings : 77;
     size_t count = c->batch * c->W;
     c->ids = xmalloc(count * sizeof *c->ids);
     for (size_t i = 0; i < count; i++) c->ids[i] = (int32_t)(i * 7919 % t->vocab_size);
     c->out = arena_reals(c->arena, count * t->hidden_size);
+    if (text_encoder_use(c->part.text_encoder[0]).pooled)
+        c->pooled = arena_reals(c->arena, c->batch * t->projection_dim);
 }
 
 static void start_unet(component_t *c) {
     const unet_config_t *u = unet_config(c->part.unet);
     size_t n = c->batch * u->in_channels * c->H * c->W, S = 77;
     real_t *tokens = arena_reals(c->arena, c->batch * S * u->cross_attention_dim);
+    real_t *pooled = arena_reals(c->arena, c->batch * unet_text_embeds(u));
+    real_t *time_ids = arena_reals(c->arena, c->batch * UNET_TIME_IDS);
     c->in = arena_reals(c->arena, n);
     c->out = arena_reals(c->arena, n);
     fill(c->in, n);
     fill(tokens, c->batch * S * u->cross_attention_dim);
-    c->context = unet_context(&c->run, c->part.unet, tokens, c->batch, S);
+    fill(pooled, c->batch * unet_text_embeds(u));
+    for (size_t i = 0; i < c->batch * UNET_TIME_IDS; i++) time_ids[i] = (real_t)(8 * c->H);
+    conditioning_t given = {c->batch, S, tokens, pooled, time_ids};
+    c->context = unet_context(&c->run, c->part.unet, &given);
 }
 
 static void start_vae(component_t *c) {
@@ -73,7 +98,7 @@ static size_t unit_of(const component_t *c) {
 }
 
 static int choose_size(component_t *c, size_t width, size_t height, err_t *err) {
-    if (c->kind == COMPONENT_TEXT_ENCODER) return 0;
+    if (is_text(c)) return 0;
     size_t unit = unit_of(c), usual = 512 / unit;
     if (c->kind == COMPONENT_UNET) usual = unet_config(c->part.unet)->sample_size;
     if (width % unit || height % unit)
@@ -94,7 +119,7 @@ int component_open(component_t **component, component_kind_t kind, const pipelin
         return -1;
     }
     c->run.arena = c->arena;
-    if (kind == COMPONENT_TEXT_ENCODER)
+    if (is_text(c))
         start_text_encoder(c);
     else if (kind == COMPONENT_UNET)
         start_unet(c);
@@ -115,26 +140,28 @@ void component_close(component_t *c) {
 void component_run(component_t *c, tap_sink_t *sink) {
     run_t run = c->run;
     run.sink = sink;
-    if (c->kind == COMPONENT_TEXT_ENCODER)
-        text_encoder_forward(&run, c->part.text_encoder, c->out, c->ids, c->batch, c->W);
+    if (is_text(c))
+        text_encoder_forward(&run, c->part.text_encoder[0], c->out, c->pooled, c->ids, c->batch,
+                             c->W);
     else if (c->kind == COMPONENT_UNET)
         unet_forward(&run, c->part.unet, c->out, c->in, 981, &c->context, c->H, c->W);
     else
         vae_decode(&run, c->part.vae, c->out, c->in, c->batch, c->H, c->W);
 }
 
+/* The one that is open. */
+static pipeline_component_t component_part(const component_t *c) {
+    pipeline_component_t part[PIPELINE_COMPONENTS];
+    REQUIRE(pipeline_components(&c->part, part) == 1, "component: more than one is open");
+    return part[0];
+}
+
 modules_t component_modules(const component_t *c) {
-    if (c->kind == COMPONENT_TEXT_ENCODER) return text_encoder_modules(c->part.text_encoder);
-    if (c->kind == COMPONENT_UNET) return unet_modules(c->part.unet);
-    return vae_modules(c->part.vae);
+    return component_part(c).modules;
 }
 
 size_t component_weight_bytes(const component_t *c) {
-    const weights_t *w = c->kind == COMPONENT_TEXT_ENCODER
-                             ? text_encoder_weights(c->part.text_encoder)
-                         : c->kind == COMPONENT_UNET ? unet_weights(c->part.unet)
-                                                     : vae_weights(c->part.vae);
-    size_t numbers = weights_parameters(w);
+    size_t numbers = weights_parameters(component_part(c).weights);
     for (size_t i = 0; c->part.mole && i < c->part.mole_layer[0].experts; i++)
         numbers += weights_parameters(mole_set_expert(c->part.mole, i));
     if (c->part.mole && mole_set_gates(c->part.mole))

@@ -7,11 +7,15 @@
 
 typedef enum {
     COMPONENT_TEXT_ENCODER, /* 77 tokens (or as many as the model has positions) of each of the batch */
+    COMPONENT_TEXT_ENCODER_2,
     COMPONENT_UNET,         /* one denoising step; with experts when files name some */
     COMPONENT_VAE_DECODER
 } component_kind_t;
 
 typedef struct component component_t;
+
+/* Does the model have that part? */
+bool component_exists(component_kind_t kind, const pipeline_files_t *files);
 
 /* Opens that part and no other. width and height in pixels, multiples of the model's unit; 0: the UNet's own
  * size, and 512 for the VAE.

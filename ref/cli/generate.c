@@ -39,10 +39,10 @@ static int embed(const job_t *job, const run_t *run, size_t prompt, pipeline_tex
                  err_t *err) {
     const generate_options_t *o = job->options;
     const picture_prompt_t *p = &o->list.prompt[prompt];
-    prompt_options_t syntax = {o->syntax, o->max_chunks};
     bool guided = p->set.scale > 1;
-    if (pipeline_embed(run, &job->pipeline, p->positive, p->negative, guided, &syntax, text, err))
-        return -1;
+    pipeline_prompt_t words = {
+        p->positive, p->negative, NEGATIVE_ENCODED, guided, {o->syntax, o->max_chunks}};
+    if (pipeline_embed(run, &job->pipeline, &words, text, err)) return -1;
     picture_job_t first;
     pipeline_image_t settings = settings_of(job, picture_of(&first, job, prompt * o->images + 1));
     if (pipeline_check_memory(run, &job->pipeline, text, &settings, err)) return -1;
@@ -58,14 +58,13 @@ static int embed(const job_t *job, const run_t *run, size_t prompt, pipeline_tex
  * than it does: a list of thousands is encoded prompt by prompt. */
 static int embed_all(job_t *job, const run_t *run, err_t *err) {
     const generate_options_t *o = job->options;
-    size_t rows = 2 * o->max_chunks * tokenizer_info(job->pipeline.tokenizer)->max_length;
-    size_t bytes =
-        rows * text_encoder_config(job->pipeline.text_encoder)->hidden_size * sizeof(real_t);
+    size_t rows = 2 * o->max_chunks * tokenizer_info(job->pipeline.tokenizer[0])->max_length;
+    size_t bytes = rows * unet_config(job->pipeline.unet)->cross_attention_dim * sizeof(real_t);
     if (job->list.count > embeddings_limit / bytes) return 0;
     job->text = xcalloc(o->list.count, sizeof *job->text);
     for (size_t i = 0; i < o->list.count; i++)
         if (is_wanted(job, i) && embed(job, run, i, &job->text[i], err)) return -1;
-    pipeline_drop_text_encoder(&job->pipeline);
+    pipeline_drop_text_encoders(&job->pipeline);
     return 0;
 }
 
@@ -214,10 +213,11 @@ static int open_sinks(job_t *job, run_t *run, err_t *err) {
         run->sink = gate_maps_sink(job->maps);
     }
     if (o->profile || o->profile_json) {
-        const pipeline_t *p = &job->pipeline;
-        modules_t sets[] = {text_encoder_modules(p->text_encoder), unet_modules(p->unet),
-                            vae_modules(p->vae)};
-        profile_start(&job->profile, sets, sizeof sets / sizeof *sets, run->sink);
+        pipeline_component_t component[PIPELINE_COMPONENTS];
+        modules_t sets[PIPELINE_COMPONENTS];
+        size_t count = pipeline_components(&job->pipeline, component);
+        for (size_t i = 0; i < count; i++) sets[i] = component[i].modules;
+        profile_start(&job->profile, sets, count, run->sink);
         run->sink = &job->profile.sink;
     }
     return 0;

@@ -106,12 +106,13 @@ static uint64_t add_folder(uint64_t hash, const char *model, const char *compone
 }
 
 uint64_t generate_weights(const generate_options_t *o) {
-    static const char *const components[] = {"text_encoder", "unet", "vae"};
+    static const char *const components[] = {"text_encoder", "text_encoder_2", "unet", "vae"};
     const mole_files_t *mole = &o->common.files.mole;
     const char *model = o->common.files.folder;
     uint64_t hash = 0xcbf29ce484222325u;
     if (file_exists(model)) hash = add_file(hash, model);
-    for (size_t i = 0; i < 3; i++) hash = add_folder(hash, model, components[i]);
+    for (size_t i = 0; i < sizeof components / sizeof *components; i++)
+        hash = add_folder(hash, model, components[i]);
     for (size_t i = 0; i < mole->experts; i++) hash = add_file(hash, mole->path[i]);
     hash = add_file(hash, mole->gates);
     return add_file(hash, o->latents);

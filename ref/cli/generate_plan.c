@@ -117,7 +117,7 @@ static int check_texts(const job_t *job, err_t *err) {
         const char *const texts[] = {prompt->positive, prompt->negative};
         for (size_t k = 0; k < (prompt->set.scale > 1 ? 2 : 1); k++) {
             prompt_tokens_t tokens;
-            if (!prompt_encode(&tokens, job->pipeline.tokenizer, &texts[k], NULL, 1, &syntax,
+            if (!prompt_encode(&tokens, job->pipeline.tokenizer[0], &texts[k], NULL, 1, &syntax,
                                err)) {
                 prompt_tokens_free(&tokens);
             } else if (o->from_file) {

@@ -57,9 +57,10 @@ static json_t *collect_weights(const weights_t *w) {
     return out;
 }
 
-static json_t *collect_text_encoder(const pipeline_t *p) {
-    const text_encoder_config_t *c = text_encoder_config(p->text_encoder);
-    json_t *out = collect_weights(text_encoder_weights(p->text_encoder));
+static json_t *collect_text_encoder(const text_encoder_t *e) {
+    const text_encoder_config_t *c = text_encoder_config(e);
+    text_use_t use = text_encoder_use(e);
+    json_t *out = collect_weights(text_encoder_weights(e));
     set_size(out, "vocab_size", c->vocab_size);
     set_size(out, "hidden_size", c->hidden_size);
     set_size(out, "intermediate_size", c->intermediate_size);
@@ -69,6 +70,14 @@ static json_t *collect_text_encoder(const pipeline_t *p) {
     json_object_set_new(out, "hidden_act",
                         json_string(c->hidden_act == ACT_QUICK_GELU ? "quick_gelu" : "gelu"));
     json_object_set_new(out, "layer_norm_eps", json_real(c->layer_norm_eps));
+    if (use.pooled) {
+        set_size(out, "projection_dim", c->projection_dim);
+        json_object_set_new(out, "eos_token_id", json_integer(c->eos_token_id));
+    }
+    if (use.skip || !use.final_norm) {
+        set_size(out, "layers_left_out_of_hidden_states", use.skip);
+        json_object_set_new(out, "final_layer_norm", json_boolean(use.final_norm));
+    }
     return out;
 }
 
@@ -99,6 +108,13 @@ static json_t *collect_unet(const pipeline_t *p) {
     json_object_set_new(out, "use_linear_projection", json_boolean(c->use_linear_projection));
     json_object_set_new(out, "flip_sin_to_cos", json_boolean(c->flip_sin_to_cos));
     json_object_set_new(out, "freq_shift", json_real(c->freq_shift));
+    if (c->added_embedding) {
+        json_object_set_new(out, "addition_embed_type", json_string("text_time"));
+        set_size(out, "addition_time_embed_dim", c->addition_time_embed_dim);
+        set_size(out, "projection_class_embeddings_input_dim",
+                 c->projection_class_embeddings_input_dim);
+        set_size(out, "text_embeds", unet_text_embeds(c));
+    }
     return out;
 }
 
@@ -136,8 +152,8 @@ static json_t *collect_scheduler(const ddim_config_t *c, const char *marked_by) 
     return out;
 }
 
-static json_t *collect_tokenizer(const pipeline_t *p) {
-    const tokenizer_info_t *t = tokenizer_info(p->tokenizer);
+static json_t *collect_tokenizer(const tokenizer_t *tokenizer) {
+    const tokenizer_info_t *t = tokenizer_info(tokenizer);
     return json_pack("{s:s, s:I, s:I, s:I, s:i, s:i, s:i, s:s}", "source", t->source, "vocabulary",
                      (json_int_t)t->vocab, "merges", (json_int_t)t->merges, "model_max_length",
                      (json_int_t)t->max_length, "bos", (int)t->bos, "eos", (int)t->eos, "pad",
@@ -186,8 +202,11 @@ static json_t *collect_model(const pipeline_t *p, const cli_common_t *common) {
     set_size(out, "default_size", pipeline_default_size(p));
     const notes_t *notes = common->files.notes;
     if (notes->count) json_object_set_new(out, "notes", collect_notes(notes));
-    json_object_set_new(out, "tokenizer", collect_tokenizer(p));
-    json_object_set_new(out, "text_encoder", collect_text_encoder(p));
+    for (size_t i = 0; i < p->texts; i++) {
+        json_object_set_new(out, pipeline_tokenizer_name(i), collect_tokenizer(p->tokenizer[i]));
+        json_object_set_new(out, pipeline_text_encoder_name(i),
+                            collect_text_encoder(p->text_encoder[i]));
+    }
     json_object_set_new(out, "unet", collect_unet(p));
     json_object_set_new(out, "vae_decoder", collect_vae(p));
     json_object_set_new(out, "scheduler_config", collect_scheduler(&p->scheduler, p->marked_by));

@@ -64,7 +64,11 @@ static int read_input(const run_t *run, const golden_case_t *g, const char *key,
 
 static int run_text_encoder(const run_t *run, const golden_case_t *g, const pipeline_t *p,
                             err_t *err) {
-    const text_encoder_config_t *c = text_encoder_config(p->text_encoder);
+    size_t which = strcmp(g->component, pipeline_text_encoder_name(1)) == 0;
+    if (which >= p->texts)
+        return err_set(err, "%s: the model has no %s", g->folder, g->component);
+    const text_encoder_t *encoder = p->text_encoder[which];
+    const text_encoder_config_t *c = text_encoder_config(encoder);
     const st_tensor_t *input;
     if (find_input(g, "input_ids", 2, &input, err)) return -1;
     size_t B = input->shape.dim[0], T = input->shape.dim[1];
@@ -80,7 +84,27 @@ static int run_text_encoder(const run_t *run, const golden_case_t *g, const pipe
         ids[i] = (int32_t)numbers[i];
     }
     real_t *out = arena_reals(run->arena, B * T * c->hidden_size);
-    text_encoder_forward(run, p->text_encoder, out, ids, B, T);
+    real_t *pooled = text_encoder_use(encoder).pooled
+                         ? arena_reals(run->arena, B * c->projection_dim)
+                         : NULL;
+    text_encoder_forward(run, encoder, out, pooled, ids, B, T);
+    return 0;
+}
+
+/* text_embeds (B,P) and time_ids (B,6). */
+static int read_added(const run_t *run, const golden_case_t *g, const unet_config_t *c,
+                      conditioning_t *given, err_t *err) {
+    real_t *text_embeds, *time_ids;
+    shape_t e, i;
+    size_t P = unet_text_embeds(c);
+    if (read_input(run, g, "text_embeds", 2, &text_embeds, &e, err) ||
+        read_input(run, g, "time_ids", 2, &time_ids, &i, err))
+        return -1;
+    if (!shape_equal(e, SHAPE2(given->B, P)) || !shape_equal(i, SHAPE2(given->B, UNET_TIME_IDS)))
+        return err_set(err, "%s: expected text_embeds (%zu, %zu) and time_ids (%zu, %d)", g->folder,
+                       given->B, P, given->B, UNET_TIME_IDS);
+    given->text_embeds = text_embeds;
+    given->time_ids = time_ids;
     return 0;
 }
 
@@ -98,8 +122,10 @@ static int run_unet(const run_t *run, const golden_case_t *g, const pipeline_t *
     if (s.dim[1] != c->in_channels || t.dim[0] != s.dim[0] || t.dim[2] != c->cross_attention_dim)
         return err_set(err, "%s: inputs do not fit the UNet (%zu channels, text vectors of %zu)",
                        g->folder, c->in_channels, c->cross_attention_dim);
+    conditioning_t given = {.B = t.dim[0], .S = t.dim[1], .encoder_hidden_states = tokens};
     real_t *out = arena_reals(run->arena, s.dim[0] * c->out_channels * s.dim[2] * s.dim[3]);
-    context_kv_t context = unet_context(run, p->unet, tokens, t.dim[0], t.dim[1]);
+    if (c->added_embedding && read_added(run, g, c, &given, err)) return -1;
+    context_kv_t context = unet_context(run, p->unet, &given);
     unet_forward(run, p->unet, out, sample, timestep, &context, s.dim[2], s.dim[3]);
     return 0;
 }
@@ -148,14 +174,41 @@ static int read_scheduler(json_node_t settings, const pipeline_t *p, ddim_config
     return 0;
 }
 
+static int read_words(json_node_t s, pipeline_prompt_t *words, err_t *err) {
+    static const char *const rules[] = {"encoded", "zeros", NULL};
+    size_t rule;
+    if (json_get_string(s, "prompt", &words->text, err) ||
+        json_get_choice_or(s, "negative_rule", rules, NEGATIVE_ENCODED, &rule, err) ||
+        (json_node_has(s, "negative_prompt") &&
+         json_get_string(s, "negative_prompt", &words->negative, err)))
+        return -1;
+    words->rule = (negative_rule_t)rule;
+    return 0;
+}
+
+/* Two numbers of settings; what is absent stays. */
+static int read_pair(json_node_t s, const char *key, size_t pair[2], err_t *err) {
+    int64_t number[2];
+    size_t count;
+    if (!json_node_has(s, key)) return 0;
+    if (json_get_ints(s, key, 0, 1 << 20, 2, 2, number, &count, err)) return -1;
+    for (size_t i = 0; i < 2; i++) pair[i] = (size_t)number[i];
+    return 0;
+}
+
+static int read_size(json_node_t s, size_conditioning_t *size, err_t *err) {
+    return read_pair(s, "original_size", size->original_size, err) ||
+           read_pair(s, "crops_coords_top_left", size->crops_coords_top_left, err) ||
+           read_pair(s, "target_size", size->target_size, err);
+}
+
 static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
     json_node_t s;
-    const char *prompt, *negative;
+    pipeline_prompt_t words = {0};
     int64_t seed, steps, width, height;
     pipeline_image_t image = {0};
     if (json_get_object(g->root, "settings", &s, err) ||
-        json_get_string(s, "prompt", &prompt, err) ||
-        json_get_string(s, "negative_prompt", &negative, err) ||
+        read_words(s, &words, err) || read_size(s, &image.size, err) ||
         json_get_int(s, "seed", 0, INT64_MAX, &seed, err) ||
         json_get_int(s, "num_inference_steps", 1, 1000, &steps, err) ||
         json_get_int(s, "width", 1, 1 << 14, &width, err) ||
@@ -171,9 +224,9 @@ static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline
     if (image.width % unit || image.height % unit)
         return json_node_error(s, "width", err, "width and height must be multiples of %zu", unit);
     pipeline_text_t text;
-    prompt_options_t options = PROMPT_DEFAULTS;
-    if (pipeline_encode(run, p, prompt, negative, image.guidance_scale > 1, &options, &text, err))
-        return -1;
+    words.guided = image.guidance_scale > 1;
+    words.syntax = PROMPT_DEFAULTS;
+    if (pipeline_encode(run, p, &words, &text, err)) return -1;
     real_t *pixels = arena_reals(run->arena, 3 * image.width * image.height);
     return pipeline_generate(run, p, &text, &image, pixels, err);
 }
@@ -244,6 +297,7 @@ int golden_execute(const run_t *run, const golden_case_t *g, const pipeline_t *p
         const char *component;
         int (*go)(const run_t *, const golden_case_t *, const pipeline_t *, err_t *);
     } table[] = {{"text_encoder", run_text_encoder},
+                 {"text_encoder_2", run_text_encoder},
                  {"unet", run_unet},
                  {"vae_decoder", run_vae_decoder},
                  {"pipeline", run_pipeline},

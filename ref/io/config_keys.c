@@ -12,22 +12,27 @@
 
 #define INFERENCE "acts in training only"
 #define ENCODER   "of the VAE's encoder, which does not run"
-#define POOLED    "of the pooled result, which Stable Diffusion v1 does not use"
 #define CHECKER   "looks at finished pictures; does not run"
 #define NOTE      "a note; nothing is computed from it"
 
 const config_key_t config_keys_index[] = {
-    {"_class_name", KEY_ONLY, "\"StableDiffusionPipeline\""},
+    {"_class_name", KEY_ONLY, "\"StableDiffusionPipeline\"|\"StableDiffusionXLPipeline\""},
     {"text_encoder", KEY_ONLY,
      "[\"transformers\",\"CLIPTextModel\"]|[\"transformers\",\"CLIPTextModelWithProjection\"]"},
     {"tokenizer", KEY_ONLY,
      "[\"transformers\",\"CLIPTokenizer\"]|[\"transformers\",\"CLIPTokenizerFast\"]"},
+    {"text_encoder_2", KEY_ONLY,
+     "[null,null]|null|[\"transformers\",\"CLIPTextModelWithProjection\"]"},
+    {"tokenizer_2", KEY_ONLY,
+     "[null,null]|null|[\"transformers\",\"CLIPTokenizer\"]|[\"transformers\",\"CLIPTokenizerFast\"]"},
     {"unet", KEY_ONLY, "[\"diffusers\",\"UNet2DConditionModel\"]"},
     {"vae", KEY_ONLY, "[\"diffusers\",\"AutoencoderKL\"]"},
     {"scheduler", KEY_HARMLESS, "DDIM runs; that the folder asks for another is said"},
     {"safety_checker", KEY_HARMLESS, CHECKER},
     {"feature_extractor", KEY_HARMLESS, CHECKER},
     {"requires_safety_checker", KEY_HARMLESS, CHECKER},
+    {"force_zeros_for_empty_prompt", KEY_HARMLESS, "--negative-rule says it"},
+    {"add_watermarker", KEY_HARMLESS, "marks finished pictures; does not run"},
     {"image_encoder", KEY_HARMLESS, "of prompts that are pictures, which do not exist here"},
     {NULL, KEY_END, NULL}};
 
@@ -48,8 +53,10 @@ const config_key_t config_keys_unet[] = {
     {"use_linear_projection", KEY_USED, NULL},
     {"flip_sin_to_cos", KEY_USED, NULL},
     {"freq_shift", KEY_USED, NULL},
+    {"addition_embed_type", KEY_USED_OR_NULL, NULL},
+    {"addition_time_embed_dim", KEY_USED_OR_NULL, NULL},
+    {"projection_class_embeddings_input_dim", KEY_USED_OR_NULL, NULL},
     {"act_fn", KEY_ONLY, "\"silu\"|\"swish\""},
-    {"addition_embed_type", KEY_ONLY, "null"},
     {"attention_type", KEY_ONLY, "\"default\"|null"},
     {"center_input_sample", KEY_ONLY, "false|null"},
     {"class_embed_type", KEY_ONLY, "null"},
@@ -78,9 +85,7 @@ const config_key_t config_keys_unet[] = {
     {"time_embedding_dim", KEY_ONLY, "null"},
     {"time_embedding_type", KEY_ONLY, "\"positional\""},
     {"timestep_post_act", KEY_ONLY, "null"},
-    {"addition_embed_type_num_heads", KEY_HARMLESS, "of addition_embed_type, which is null"},
-    {"addition_time_embed_dim", KEY_HARMLESS, "of addition_embed_type, which is null"},
-    {"projection_class_embeddings_input_dim", KEY_HARMLESS, "of class_embed_type, which is null"},
+    {"addition_embed_type_num_heads", KEY_HARMLESS, "of other types of addition_embed_type"},
     {"dropout", KEY_HARMLESS, INFERENCE},
     {"upcast_attention", KEY_HARMLESS, "scores in float32 at least, which they are in any case"},
     {NULL, KEY_END, NULL}};
@@ -122,9 +127,9 @@ const config_key_t config_keys_text_encoder[] = {
     {"use_attention_mask", KEY_ONLY, "false|null"}, /* true: the pipeline masks the padding */
     {"pruned_heads", KEY_ONLY, "{}|null"},
     {"quantization_config", KEY_ONLY, "null"},
-    {"projection_dim", KEY_HARMLESS, POOLED},
-    {"bos_token_id", KEY_HARMLESS, POOLED},
-    {"eos_token_id", KEY_HARMLESS, POOLED},
+    {"projection_dim", KEY_USED_OR_NULL, NULL},
+    {"eos_token_id", KEY_USED_OR_NULL, NULL},
+    {"bos_token_id", KEY_HARMLESS, "the tokenizer begins, by its own configuration"},
     {"pad_token_id", KEY_HARMLESS, "the tokenizer pads, by its own configuration"},
     {"attention_dropout", KEY_HARMLESS, INFERENCE},
     {"dropout", KEY_HARMLESS, INFERENCE},

@@ -42,9 +42,9 @@ static int check(const block_t *block, const block_input_t *in, err_t *err) {
 /* The text alone: nothing is made of it yet. Keys and values of the blocks of one transformer, which are
  * neighbours among the model's. */
 static context_kv_t context_of(const run_t *run, const transformer_t *t, const block_input_t *in) {
-    context_kv_t c = {
-        .B = in->second_shape.dim[0], .S = in->second_shape.dim[1], .tokens = in->second};
-    size_t slots = t->block[t->depth - 1].kv + 1, count = c.B * c.S * t->channels;
+    size_t B = in->second_shape.dim[0], S = in->second_shape.dim[1], count = B * S * t->channels;
+    context_kv_t c = {.given = {.B = B, .S = S, .encoder_hidden_states = in->second}};
+    size_t slots = t->block[t->depth - 1].kv + 1;
     c.key = arena_bytes(run->arena, slots * sizeof *c.key);
     c.value = arena_bytes(run->arena, slots * sizeof *c.value);
     for (size_t i = 0; i < t->depth; i++) {

@@ -93,7 +93,7 @@ static void self_attention(const run_t *run, const transformer_block_t *block, r
 static void cross_attention(const run_t *run, const transformer_block_t *block, real_t *h,
                             const context_kv_t *context, size_t T) {
     const attention_t *a = &block->attn2;
-    size_t B = context->B, S = context->S, C = a->heads * a->width, count = B * T * C;
+    size_t B = context->given.B, S = context->given.S, C = a->heads * a->width, count = B * T * C;
     real_t *k = context->key[block->kv], *v = context->value[block->kv];
     arena_mark_t mark = arena_mark(run->arena);
     real_t *x = arena_reals(run->arena, count), *q = arena_reals(run->arena, count);
@@ -103,8 +103,8 @@ static void cross_attention(const run_t *run, const transformer_block_t *block, 
         tap(run->sink, a->to_k.name, k, VIEW_TOKENS(B, S, C));
         tap(run->sink, a->to_v.name, v, VIEW_TOKENS(B, S, C));
     } else {
-        linear_tokens(run, &a->to_k, k, context->tokens, B, S);
-        linear_tokens(run, &a->to_v, v, context->tokens, B, S);
+        linear_tokens(run, &a->to_k, k, context->given.encoder_hidden_states, B, S);
+        linear_tokens(run, &a->to_v, v, context->given.encoder_hidden_states, B, S);
     }
     attend(run, a, x, q, k, v, B, T, S);
     add(h, h, x, count);
@@ -142,7 +142,7 @@ static void project(const run_t *run, const transformer_t *t, const linear_t *la
 void transformer_forward(const run_t *run, const transformer_t *t, real_t *x,
                          const context_kv_t *context, grid_t g) {
     size_t T = g.H * g.W, count = g.B * T * t->channels;
-    REQUIRE(g.B == context->B, "%s: %zu images, %zu texts", t->name, g.B, context->B);
+    REQUIRE(g.B == context->given.B, "%s: %zu images, %zu texts", t->name, g.B, context->given.B);
     arena_mark_t mark = arena_mark(run->arena);
     real_t *h = arena_reals(run->arena, count), *projected = arena_reals(run->arena, count);
     group_norm_forward(run, &t->norm, projected, x, g, false);

@@ -35,10 +35,17 @@ typedef struct transformer {
     transformer_block_t *block;
 } transformer_t;
 
-/* The text that the UNet listens to, and what attn2 has made of it. */
+/* What a UNet is told beside the image and the timestep, by diffusers' names. */
 typedef struct {
-    size_t B, S;           /* samples, tokens */
-    const real_t *tokens;  /* (B,S,cross_attention_dim) */
+    size_t B, S;                         /* samples, tokens */
+    const real_t *encoder_hidden_states; /* (B,S,cross_attention_dim) */
+    const real_t *text_embeds; /* (B,P) the pooled text; NULL for a UNet without an added embedding */
+    const real_t *time_ids;    /* (B,N) numbers that are embedded as a timestep is; NULL likewise */
+} conditioning_t;
+
+/* The same, and what attn2 has made of the text. */
+typedef struct {
+    conditioning_t given;
     bool ready;            /* key and value are filled */
     real_t **key, **value; /* per attn2: (B,S,channels) */
 } context_kv_t;

@@ -19,13 +19,19 @@ typedef struct {
     conv_t sampler; /* stride 2 on the way down; after nearest upsampling on the way up */
 } unet_block_t;
 
+/* diffusers' TimestepEmbedding: linear_2(silu(linear_1(x))) */
+typedef struct {
+    const char *name, *name_act;
+    linear_t linear_1, linear_2;
+} embedding_t;
+
 struct unet {
     unet_config_t config;
     weights_t *weights;
     pool_t pool;
     modules_t modules;
-    const char *name, *name_time_proj, *name_time_act, *name_time_embedding, *name_conv_act;
-    linear_t time_linear_1, time_linear_2;
+    const char *name, *name_time_proj, *name_add_time_proj, *name_conv_act;
+    embedding_t time_embedding, add_embedding;
     conv_t conv_in, conv_out;
     norm_t conv_norm_out;
     unet_block_t *down, *up, mid;
@@ -123,16 +129,24 @@ static void bind_up(binder_t *b, unet_t *u, size_t index) {
     if (level > 0) bind_sampler(b, block, out, 1, bind_name(b, "%s.upsamplers.0", at));
 }
 
+static void bind_embedding(binder_t *b, embedding_t *e, size_t in, size_t out, const char *name) {
+    e->name = bind_tap(b, name);
+    e->name_act = bind_name(b, "%s.act", e->name);
+    bind_linear(b, &e->linear_1, in, out, true, bind_name(b, "%s.linear_1", name));
+    bind_linear(b, &e->linear_2, out, out, true, bind_name(b, "%s.linear_2", name));
+}
+
 static void bind_all(binder_t *b, unet_t *u) {
     const unet_config_t *c = &u->config;
     size_t C = c->block_out_channels[0], time = time_channels(c);
     u->name = bind_tap(b, "");
     u->name_time_proj = bind_tap(b, "time_proj");
-    u->name_time_act = bind_tap(b, "time_embedding.act");
-    u->name_time_embedding = bind_tap(b, "time_embedding");
+    u->name_add_time_proj = bind_tap(b, "add_time_proj");
     u->name_conv_act = bind_tap(b, "conv_act");
-    bind_linear(b, &u->time_linear_1, C, time, true, "time_embedding.linear_1");
-    bind_linear(b, &u->time_linear_2, time, time, true, "time_embedding.linear_2");
+    bind_embedding(b, &u->time_embedding, C, time, "time_embedding");
+    if (c->added_embedding)
+        bind_embedding(b, &u->add_embedding, c->projection_class_embeddings_input_dim, time,
+                       "add_embedding");
     bind_conv(b, &u->conv_in, c->in_channels, C, 3, 1, 1, "conv_in");
     u->down = pool_alloc(b->pool, c->levels, sizeof *u->down);
     u->up = pool_alloc(b->pool, c->levels, sizeof *u->up);
@@ -191,34 +205,76 @@ const mole_site_t *unet_mole_sites(const unet_t *unet, size_t *count) {
 
 /* ---- the forward pass ----------------------------------------------------------------------------- */
 
-context_kv_t unet_context(const run_t *run, const unet_t *u, const real_t *tokens, size_t B,
-                          size_t S) {
-    context_kv_t context = {.B = B, .S = S, .tokens = tokens};
+size_t unet_text_embeds(const unet_config_t *c) {
+    if (!c->added_embedding) return 0;
+    return c->projection_class_embeddings_input_dim - UNET_TIME_IDS * c->addition_time_embed_dim;
+}
+
+context_kv_t unet_context(const run_t *run, const unet_t *u, const conditioning_t *given) {
+    context_kv_t context = {.given = *given};
+    size_t count = given->B * given->S;
     context.key = arena_bytes(run->arena, u->attn2_count * sizeof *context.key);
     context.value = arena_bytes(run->arena, u->attn2_count * sizeof *context.value);
     for (size_t i = 0; i < u->attn2_count; i++) {
-        context.key[i] = arena_reals(run->arena, B * S * u->attn2_channels[i]);
-        context.value[i] = arena_reals(run->arena, B * S * u->attn2_channels[i]);
+        context.key[i] = arena_reals(run->arena, count * u->attn2_channels[i]);
+        context.value[i] = arena_reals(run->arena, count * u->attn2_channels[i]);
     }
     return context;
 }
 
-/* emb_act (B,4C) = silu(time_embedding(time_proj(t))): every resnet wants it through a SiLU. */
-static void embed_time(const run_t *run, const unet_t *u, real_t *emb_act, double timestep,
-                       size_t B) {
+/* out (B,4C) = linear_2(silu(linear_1(x))) */
+static void embed(const run_t *run, const embedding_t *e, real_t *out, const real_t *x, size_t B) {
+    size_t time = e->linear_1.out;
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *h = arena_reals(run->arena, B * time);
+    linear_forward(run, &e->linear_1, VIEW_ROWS(B, time), h, x, B, 1);
+    silu(h, h, B * time);
+    tap(run->sink, e->name_act, h, VIEW_ROWS(B, time));
+    linear_forward(run, &e->linear_2, VIEW_ROWS(B, time), out, h, B, 1);
+    tap(run->sink, e->name, out, VIEW_ROWS(B, time));
+    arena_release(run->arena, mark);
+}
+
+/* out (B,dim): sinusoids of t (B). */
+static void project_time(const unet_config_t *c, real_t *out, const double *t, size_t B,
+                         size_t dim) {
+    timestep_embedding(out, t, B, dim, c->flip_sin_to_cos, c->freq_shift, 10000, ANGLES_EXACT);
+}
+
+/* emb (B,4C) += add_embedding([text_embeds | add_time_proj(time_ids)]) */
+static void add_embedding(const run_t *run, const unet_t *u, real_t *emb,
+                          const conditioning_t *given) {
     const unet_config_t *c = &u->config;
-    size_t C = c->block_out_channels[0], time = time_channels(c);
+    size_t B = given->B, time = time_channels(c), text = unet_text_embeds(c);
+    size_t ids = B * UNET_TIME_IDS, dim = c->addition_time_embed_dim;
+    REQUIRE(given->text_embeds && given->time_ids, "%s: no text_embeds or no time_ids", u->name);
+    arena_mark_t mark = arena_mark(run->arena);
+    double *t = arena_bytes(run->arena, ids * sizeof *t);
+    real_t *angles = arena_reals(run->arena, ids * dim), *out = arena_reals(run->arena, B * time);
+    real_t *both = arena_reals(run->arena, B * text + ids * dim);
+    for (size_t i = 0; i < ids; i++) t[i] = (double)given->time_ids[i];
+    project_time(c, angles, t, ids, dim);
+    tap(run->sink, u->name_add_time_proj, angles, VIEW_ROWS(ids, dim));
+    concat(both, given->text_embeds, angles, B, text, UNET_TIME_IDS * dim);
+    embed(run, &u->add_embedding, out, both, B);
+    add(emb, emb, out, B * time);
+    arena_release(run->arena, mark);
+}
+
+/* emb_act (B,4C) = silu(time_embedding(time_proj(t)) + the added embedding): every resnet wants it through a
+ * SiLU. */
+static void embed_time(const run_t *run, const unet_t *u, real_t *emb_act, double timestep,
+                       const conditioning_t *given) {
+    const unet_config_t *c = &u->config;
+    size_t C = c->block_out_channels[0], time = time_channels(c), B = given->B;
     arena_mark_t mark = arena_mark(run->arena);
     double *t = arena_bytes(run->arena, B * sizeof *t);
-    real_t *angles = arena_reals(run->arena, B * C), *h = arena_reals(run->arena, B * time);
+    real_t *angles = arena_reals(run->arena, B * C);
     for (size_t b = 0; b < B; b++) t[b] = timestep;
-    timestep_embedding(angles, t, B, C, c->flip_sin_to_cos, c->freq_shift, 10000, ANGLES_EXACT);
+    project_time(c, angles, t, B, C);
     tap(run->sink, u->name_time_proj, angles, VIEW_ROWS(B, C));
-    linear_forward(run, &u->time_linear_1, VIEW_ROWS(B, time), h, angles, B, 1);
-    silu(h, h, B * time);
-    tap(run->sink, u->name_time_act, h, VIEW_ROWS(B, time));
-    linear_forward(run, &u->time_linear_2, VIEW_ROWS(B, time), emb_act, h, B, 1);
-    tap(run->sink, u->name_time_embedding, emb_act, VIEW_ROWS(B, time));
+    embed(run, &u->time_embedding, emb_act, angles, B);
+    if (c->added_embedding) add_embedding(run, u, emb_act, given);
     silu(emb_act, emb_act, B * time);
     arena_release(run->arena, mark);
 }
@@ -331,12 +387,12 @@ static size_t up_room(const unet_config_t *c, grid_t g) {
 void unet_forward(const run_t *run, const unet_t *u, real_t *out, const real_t *sample,
                   double timestep, context_kv_t *context, size_t H, size_t W) {
     const unet_config_t *c = &u->config;
-    grid_t g = {context->B, H, W};
+    grid_t g = {context->given.B, H, W};
     size_t C = c->block_out_channels[0], P = H * W, B = g.B;
     arena_mark_t mark = arena_mark(run->arena);
 
     real_t *emb_act = arena_reals(run->arena, B * time_channels(c));
-    embed_time(run, u, emb_act, timestep, B);
+    embed_time(run, u, emb_act, timestep, &context->given);
 
     skips_t skips = {.count = 0};
     real_t *h = arena_reals(run->arena, up_room(c, g));

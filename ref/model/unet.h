@@ -1,6 +1,6 @@
 /* unet.h - diffusers' UNet2DConditionModel: the network that denoises.
  *
- *   emb = time_embedding(time_proj(t))
+ *   emb = time_embedding(time_proj(t)) [+ add_embedding([text_embeds | add_time_proj(time_ids)])]
  *   h = conv_in(sample)
  *   down:  per level 2 x (resnet, transformer), each output kept as a skip; downsample (kept too)
  *   mid:   resnet, transformer, resnet
@@ -15,7 +15,8 @@
 #include "io/config_keys.h"
 #include "model/transformer.h"
 
-enum { UNET_LEVELS = 8 };
+/* time_ids are six numbers: a size, a corner, a size (height first). */
+enum { UNET_LEVELS = 8, UNET_TIME_IDS = 6 };
 
 /* config.json, resolved. */
 typedef struct {
@@ -25,6 +26,8 @@ typedef struct {
     size_t heads[UNET_LEVELS], transformer_depth[UNET_LEVELS];
     size_t cross_attention_dim, norm_num_groups;
     bool use_linear_projection, flip_sin_to_cos;
+    bool added_embedding; /* addition_embed_type is "text_time"; the two below are 0 without */
+    size_t addition_time_embed_dim, projection_class_embeddings_input_dim;
     double norm_eps, freq_shift;
     double transformer_norm_eps, layer_norm_eps; /* 1e-6 and 1e-5: fixed in diffusers' code */
     char unknown_keys[CONFIG_UNKNOWN];           /* of the file; see config_keys.h */
@@ -42,10 +45,12 @@ modules_t unet_modules(const unet_t *unet);
 /* The layers that experts may join, in diffusers' order of modules: down, mid, up. */
 const mole_site_t *unet_mole_sites(const unet_t *unet, size_t *count);
 
-/* Room in the arena for what attn2 makes of tokens (B,S,cross_attention_dim); the first forward fills
- * it. Valid until the arena is released below it. */
-context_kv_t unet_context(const run_t *run, const unet_t *unet, const real_t *tokens, size_t B,
-                          size_t S);
+/* Width of text_embeds, P; 0 for a UNet without an added embedding. */
+size_t unet_text_embeds(const unet_config_t *config);
+
+/* Room in the arena for what attn2 makes of the text, which the first forward fills. Valid until the arena is
+ * released below it. `given` is copied, what it points at is not. */
+context_kv_t unet_context(const run_t *run, const unet_t *unet, const conditioning_t *given);
 
 /* out (B,out_channels,H,W) = unet(sample (B,in_channels,H,W), timestep, context); both row-major.
  * Any H, W >= 1. Sets context->ready. */

@@ -25,6 +25,36 @@ static int read_blocks(json_node_t node, unet_config_t *c, err_t *err) {
     return 0;
 }
 
+/* What is embedded beside the timestep. */
+static int read_added(json_node_t node, unet_config_t *c, err_t *err) {
+    static const char *const types[] = {"text_time", NULL};
+    size_t type;
+    if (json_get_choice_or(node, "addition_embed_type", types, 0, &type, err) ||
+        json_get_size_or(node, "addition_time_embed_dim", 0, 1 << 16, 0,
+                         &c->addition_time_embed_dim, err) ||
+        json_get_size_or(node, "projection_class_embeddings_input_dim", 0, MOST, 0,
+                         &c->projection_class_embeddings_input_dim, err))
+        return -1;
+    c->added_embedding = json_node_has(node, "addition_embed_type");
+    size_t ids = UNET_TIME_IDS * c->addition_time_embed_dim;
+    if (!c->added_embedding)
+        c->addition_time_embed_dim = c->projection_class_embeddings_input_dim = 0;
+    else if (c->addition_time_embed_dim == 0)
+        return json_node_error(node, "addition_time_embed_dim", err,
+                               "expected a number above 0, for addition_embed_type \"text_time\"");
+    else if (c->projection_class_embeddings_input_dim <= ids)
+        return json_node_error(node, "projection_class_embeddings_input_dim", err,
+                               "expected the width of text_embeds and %d x addition_time_embed_dim "
+                               "(%zu), found %zu",
+                               UNET_TIME_IDS, ids, c->projection_class_embeddings_input_dim);
+    return 0;
+}
+
+/* Level i has attention on the way down, on the way up, or, the last one, in the middle. */
+static bool has_attention(const unet_config_t *c, size_t i) {
+    return c->down_attention[i] || c->up_attention[c->levels - 1 - i] || i + 1 == c->levels;
+}
+
 static int check_divisions(json_node_t node, const unet_config_t *c, err_t *err) {
     for (size_t i = 0; i < c->levels; i++) {
         size_t channels = c->block_out_channels[i];
@@ -33,7 +63,7 @@ static int check_divisions(json_node_t node, const unet_config_t *c, err_t *err)
             return json_node_error(node, "block_out_channels", err,
                                    "expected multiples of norm_num_groups (%zu), found %zu",
                                    c->norm_num_groups, channels);
-        if (channels % c->heads[i])
+        if (has_attention(c, i) && channels % c->heads[i])
             return json_node_error(node, "attention_head_dim", err,
                                    "expected numbers of heads that divide block_out_channels");
     }
@@ -58,7 +88,7 @@ static int read_keys(json_node_t node, unet_config_t *c, err_t *err) {
            json_get_bool_or(node, "flip_sin_to_cos", true, &c->flip_sin_to_cos, err) ||
            json_get_double_or(node, "norm_eps", 1e-5, &c->norm_eps, err) ||
            json_get_double_or(node, "freq_shift", 0, &c->freq_shift, err) ||
-           read_blocks(node, c, err) || check_divisions(node, c, err);
+           read_blocks(node, c, err) || read_added(node, c, err) || check_divisions(node, c, err);
 }
 
 int unet_config_read(unet_config_t *c, const char *folder, err_t *err) {

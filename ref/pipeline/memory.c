@@ -98,7 +98,7 @@ size_t pipeline_memory(const run_t *run, const pipeline_t *p, const pipeline_tex
     size_t unit = vae_scale(p->vae), H = settings->height / unit, W = settings->width / unit;
     size_t latents = vae->latent_channels * H * W, B = text->B;
     /* sample and prediction, and their channels-last copies */
-    size_t denoising = 4 * B * latents + unet_numbers(run, p, text->context.S, (grid_t){B, H, W});
+    size_t denoising = 4 * B * latents + unet_numbers(run, p, text->S, (grid_t){B, H, W});
     size_t always = 3 * settings->width * settings->height + 3 * latents;
     return SLACK_BYTES + sizeof(real_t) * (always + larger(denoising, vae_numbers(run, p, H, W)));
 }

@@ -1,4 +1,4 @@
-/* pipeline.c - see pipeline.h: encode, denoise with guidance, decode. */
+/* pipeline.c - see pipeline.h: denoise with guidance, decode. The texts are encoded in pipeline_text.c. */
 #include "pipeline/pipeline.h"
 
 #include <math.h>
@@ -7,44 +7,6 @@
 #include "core/tap_name.h"
 #include "io/trace.h"
 #include "sampler/noise.h"
-
-int pipeline_embed(const run_t *run, const pipeline_t *p, const char *prompt, const char *negative,
-                   bool guided, const prompt_options_t *options, pipeline_text_t *text,
-                   err_t *err) {
-    REQUIRE(p->text_encoder, "pipeline: a prompt after the text encoder was dropped");
-    const char *texts[2] = {guided ? negative : prompt, prompt};
-    size_t B = guided ? 2 : 1, D = text_encoder_config(p->text_encoder)->hidden_size;
-    prompt_tokens_t tokens;
-    if (prompt_encode(&tokens, p->tokenizer, texts, NULL, B, options, err)) return -1;
-
-    size_t T = tokens.max_length, S = tokens.chunks * T;
-    *text = (pipeline_text_t){
-        .B = B, .S = S, .context = {.B = B, .S = S}, .embeds = arena_reals(run->arena, B * S * D)};
-    text_encoder_forward(run, p->text_encoder, text->embeds, tokens.ids, B * tokens.chunks, T);
-    int status = 0;
-    for (size_t b = 0; b < B; b++) {
-        text->truncated[b] = tokens.truncated[b];
-        if (tokens.weighted && !status)
-            status =
-                prompt_apply_weights(text->embeds + b * S * D, tokens.weights + b * S, S, D, err);
-    }
-    prompt_tokens_free(&tokens);
-    if (status) return -1;
-    tap(run->sink, "prompt_embeds", text->embeds, VIEW_TOKENS(B, S, D));
-    return 0;
-}
-
-void pipeline_context(const run_t *run, const pipeline_t *p, pipeline_text_t *text) {
-    text->context = unet_context(run, p->unet, text->embeds, text->B, text->S);
-}
-
-int pipeline_encode(const run_t *run, const pipeline_t *p, const char *prompt, const char *negative,
-                    bool guided, const prompt_options_t *options, pipeline_text_t *text,
-                    err_t *err) {
-    if (pipeline_embed(run, p, prompt, negative, guided, options, text, err)) return -1;
-    pipeline_context(run, p, text);
-    return 0;
-}
 
 /* One denoising step on latents (1,C,H,W), in place. noise: for eta > 0, else NULL. */
 static void denoise(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
@@ -111,6 +73,24 @@ static int denoise_all(const run_t *run, const pipeline_t *p, pipeline_text_t *t
     return 0;
 }
 
+/* A size, or the picture's own where it is 0 x 0. */
+static void put_size(real_t *ids, const size_t size[2], const pipeline_image_t *image) {
+    bool own = size[0] == 0 && size[1] == 0;
+    ids[0] = (real_t)(own ? image->height : size[0]);
+    ids[1] = (real_t)(own ? image->width : size[1]);
+}
+
+/* The same six numbers for every text: original size, corner, target size. */
+static void add_time_ids(const run_t *run, pipeline_text_t *text, const pipeline_image_t *image) {
+    real_t *ids = arena_reals(run->arena, text->B * UNET_TIME_IDS);
+    put_size(ids, image->size.original_size, image);
+    for (size_t i = 0; i < 2; i++) ids[2 + i] = (real_t)image->size.crops_coords_top_left[i];
+    put_size(ids + 4, image->size.target_size, image);
+    for (size_t i = UNET_TIME_IDS; i < text->B * UNET_TIME_IDS; i++) ids[i] = ids[i % UNET_TIME_IDS];
+    text->context.given.time_ids = ids;
+    tap(run->sink, "add_time_ids", ids, VIEW_ROWS(text->B, UNET_TIME_IDS));
+}
+
 int pipeline_denoise(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
                      const pipeline_image_t *settings, real_t *latents, err_t *err) {
     size_t C = vae_config(p->vae)->latent_channels, unit = vae_scale(p->vae);
@@ -122,6 +102,7 @@ int pipeline_denoise(const run_t *run, const pipeline_t *p, pipeline_text_t *tex
     ddim_t ddim;
     if (ddim_plan(&ddim, &settings->scheduler, settings->steps, err)) return -1;
     arena_mark_t mark = arena_mark(run->arena);
+    if (text->pooled) add_time_ids(run, text, settings);
     int status = ddim_check_eta(&ddim, settings->eta, err);
     if (!status) status = denoise_all(run, p, text, settings, &ddim, latents, C, H, W, err);
     arena_release(run->arena, mark);
@@ -160,9 +141,11 @@ size_t pipeline_latents(const pipeline_t *p, const pipeline_image_t *settings) {
            (settings->width / unit);
 }
 
-void pipeline_drop_text_encoder(pipeline_t *p) {
-    text_encoder_close(p->text_encoder);
-    p->text_encoder = NULL;
+void pipeline_drop_text_encoders(pipeline_t *p) {
+    for (size_t i = 0; i < p->texts; i++) {
+        text_encoder_close(p->text_encoder[i]);
+        p->text_encoder[i] = NULL;
+    }
 }
 
 void pipeline_drop_unet(pipeline_t *p) {

@@ -27,9 +27,23 @@ typedef struct {
     notes_t *notes;        /* gets what the user must know; NULL: nobody asks */
 } pipeline_files_t;
 
+enum { PIPELINE_TEXTS = 2, PIPELINE_COMPONENTS = PIPELINE_TEXTS + 2 };
+
+/* What a pipeline is made of, and takes of its text encoders, by the class that model_index.json names. */
 typedef struct {
-    tokenizer_t *tokenizer;
-    text_encoder_t *text_encoder;
+    const char *class_name;
+    size_t texts; /* text encoders, each with a tokenizer */
+    text_use_t use[PIPELINE_TEXTS];
+} pipeline_kind_t;
+
+/* NULL for a class that is not in the table. */
+const pipeline_kind_t *pipeline_kind(const char *class_name);
+
+typedef struct {
+    const pipeline_kind_t *kind;
+    size_t texts; /* those that are open or were */
+    tokenizer_t *tokenizer[PIPELINE_TEXTS];
+    text_encoder_t *text_encoder[PIPELINE_TEXTS];
     unet_t *unet;
     vae_t *vae;
     mole_set_t *mole;         /* NULL without experts */
@@ -47,6 +61,21 @@ void pipeline_close(pipeline_t *pipeline);
 int pipeline_attach_experts(pipeline_t *pipeline, const mole_files_t *files, bool allow_unused,
                             err_t *err);
 
+/* A component with weights. */
+typedef struct {
+    const char *name; /* its folder, and the first element of its taps' names: "text_encoder" */
+    const weights_t *weights;
+    modules_t modules;
+    const char *unknown_keys; /* of its configuration */
+} pipeline_component_t;
+
+/* Those that are open, in the order of the run. Returns how many. */
+size_t pipeline_components(const pipeline_t *pipeline,
+                           pipeline_component_t component[PIPELINE_COMPONENTS]);
+/* "text_encoder", "text_encoder_2"; "tokenizer", "tokenizer_2". */
+const char *pipeline_text_encoder_name(size_t text);
+const char *pipeline_tokenizer_name(size_t text);
+
 /* The width and height that the model was made for, in pixels, and the unit they must be multiples of. */
 size_t pipeline_default_size(const pipeline_t *pipeline);
 size_t pipeline_size_unit(const pipeline_t *pipeline);
@@ -58,29 +87,46 @@ const block_t *pipeline_block(const pipeline_t *pipeline, const char *name);
 
 /* ---- one prompt ----------------------------------------------------------------------------------- */
 
+/* What stands for a negative prompt that is not given: zeros, as diffusers' pipeline for two text encoders has
+ * it; or the encoded empty text, as its other pipeline and the authors' scripts have it. */
+typedef enum { NEGATIVE_ENCODED, NEGATIVE_ZEROS } negative_rule_t;
+
+typedef struct {
+    const char *text;
+    const char *negative; /* NULL: not given */
+    negative_rule_t rule;
+    bool guided; /* false: the negative prompt plays no part */
+    prompt_options_t syntax;
+} pipeline_prompt_t;
+
 /* The text side of a run, valid until the arena is released below it. */
 typedef struct {
     size_t B, S;          /* B 2 with guidance: negative first; 1 without */
-    real_t *embeds;       /* (B,S,D) */
+    real_t *embeds;       /* (B,S,D), of several encoders side by side */
+    real_t *pooled;       /* (B,P), or NULL where the UNet takes none */
     context_kv_t context; /* filled in the first denoising step, kept for every further image */
     bool truncated[2];    /* tokens beyond the limit were cut off: [negative,] prompt */
 } pipeline_text_t;
 
-/* Tap: prompt_embeds (B,S,D). guided = false: the negative prompt plays no part. Returns 0, or -1 and
- * err for text that cannot be encoded. */
-int pipeline_encode(const run_t *run, const pipeline_t *pipeline, const char *prompt,
-                    const char *negative, bool guided, const prompt_options_t *options,
+/* Taps: prompt_embeds (B,S,D), add_text_embeds (B,P). Returns 0, or -1 and err for text that cannot be
+ * encoded. */
+int pipeline_encode(const run_t *run, const pipeline_t *pipeline, const pipeline_prompt_t *prompt,
                     pipeline_text_t *text, err_t *err);
-/* The two halves of it: the embeddings, for which the text encoder is needed; and room in the arena for what
+/* The two halves of it: the embeddings, for which the text encoders are needed; and room in the arena for what
  * the UNet makes of them, much larger, which one may release and take anew for every prompt. */
-int pipeline_embed(const run_t *run, const pipeline_t *pipeline, const char *prompt,
-                   const char *negative, bool guided, const prompt_options_t *options,
+int pipeline_embed(const run_t *run, const pipeline_t *pipeline, const pipeline_prompt_t *prompt,
                    pipeline_text_t *text, err_t *err);
 void pipeline_context(const run_t *run, const pipeline_t *pipeline, pipeline_text_t *text);
 
 /* ---- one image ------------------------------------------------------------------------------------ */
 
 typedef enum { NOISE_CPU, NOISE_CUDA } noise_source_t;
+
+/* What a model of two text encoders is told of the picture's size, by diffusers' names, height (top) first. A
+ * size of 0 x 0 stands for the picture's own. */
+typedef struct {
+    size_t original_size[2], crops_coords_top_left[2], target_size[2];
+} size_conditioning_t;
 
 typedef struct {
     size_t width, height; /* pixels; multiples of pipeline_size_unit */
@@ -91,6 +137,7 @@ typedef struct {
     noise_source_t noise;
     const real_t *latents;   /* (1,C,H,W) to start from, or NULL: torch.randn of the seed */
     ddim_config_t scheduler; /* the settings to run with */
+    size_conditioning_t size; /* of a UNet that is told it */
 
     /* Called before every step and before decoding (step == steps). Returning false stops the run. May
      * be NULL. */
@@ -106,7 +153,7 @@ size_t pipeline_memory(const run_t *run, const pipeline_t *pipeline, const pipel
 int pipeline_check_memory(const run_t *run, const pipeline_t *pipeline, const pipeline_text_t *text,
                           const pipeline_image_t *settings, err_t *err);
 
-/* image (1,3,height,width), row-major, in 0..1. Taps: latents, then in every step step.NNN/ with all of
+/* image (1,3,height,width), row-major, in 0..1. Taps: add_time_ids (B,6), latents, then in every step step.NNN/ with all of
  * the UNet's, noise_pred (B,C,H,W), guided, latents; then vae.*, image. Returns 0, or -1 and err
  * (settings that make no schedule; stopped). */
 int pipeline_generate(const run_t *run, const pipeline_t *pipeline, pipeline_text_t *text,
@@ -120,10 +167,10 @@ int pipeline_denoise(const run_t *run, const pipeline_t *pipeline, pipeline_text
 void pipeline_decode(const run_t *run, const pipeline_t *pipeline, const pipeline_image_t *settings,
                      real_t *latents, real_t *image);
 
-/* Close a part that is done, so that its weights are no longer in memory: the text encoder after the last
+/* Close a part that is done, so that its weights are no longer in memory: the text encoders after the last
  * prompt, the UNet and the experts after the last denoising. What is left works as before; functions that
  * need the part must not be called any more, pipeline_module among them. */
-void pipeline_drop_text_encoder(pipeline_t *pipeline);
+void pipeline_drop_text_encoders(pipeline_t *pipeline);
 void pipeline_drop_unet(pipeline_t *pipeline);
 
 /* pixels (H,W,3) = round(255 image), ties to even as numpy's round has them; image (1,3,H,W) in 0..1. */

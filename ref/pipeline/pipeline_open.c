@@ -10,24 +10,68 @@
 #include "io/source.h"
 #include "pipeline/pipeline.h"
 
+static const pipeline_kind_t kinds[] = {
+    {"StableDiffusionPipeline", 1, {{.final_norm = true}}},
+    {"StableDiffusionXLPipeline", 2, {{.skip = 1}, {.skip = 1, .pooled = true}}}};
+
+const pipeline_kind_t *pipeline_kind(const char *class_name) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (strcmp(class_name, kinds[i].class_name) == 0) return &kinds[i];
+    return NULL;
+}
+
+const char *pipeline_text_encoder_name(size_t text) {
+    return text ? "text_encoder_2" : "text_encoder";
+}
+
+const char *pipeline_tokenizer_name(size_t text) {
+    return text ? "tokenizer_2" : "tokenizer";
+}
+
 static void note_unknown(notes_t *notes, const char *folder, const char *file, const char *keys) {
     if (*keys)
         notes_add(notes, "warning: %s/%s: passed over, since nothing here knows what it means: %s",
                   folder, file, keys);
 }
 
+/* What a member of model_index.json, ["library", "class"], names as class; "" for none. */
+static const char *named_class(const json_t *index, const char *member) {
+    const char *name = json_string_value(json_array_get(json_object_get(index, member), 1));
+    return name ? name : "";
+}
+
+/* Those that the kind needs are there: a pipeline without its second text encoder does not fit its own name. */
+static int check_members(json_node_t index, const pipeline_kind_t *kind, err_t *err) {
+    for (size_t i = 1; i < PIPELINE_TEXTS; i++) {
+        const char *members[] = {pipeline_text_encoder_name(i), pipeline_tokenizer_name(i)};
+        for (size_t k = 0; k < 2; k++) {
+            bool there = *named_class(index.value, members[k]), wanted = i < kind->texts;
+            if (there != wanted)
+                return json_node_error(index, members[k], err, "expected %s for a %s, found %s",
+                                       wanted ? "one" : "none", kind->class_name,
+                                       there ? "one" : "none");
+        }
+    }
+    return 0;
+}
+
 /* A pipeline folder is known by its model_index.json. `scheduler` gets the class that it names, or "". */
-static int check_index(const char *folder, char scheduler[SHOWN_TEXT], notes_t *notes, err_t *err) {
+static int check_index(pipeline_t *p, const char *folder, char scheduler[SHOWN_TEXT],
+                       notes_t *notes, err_t *err) {
     json_file_t *index;
     char unknown[CONFIG_UNKNOWN];
+    const char *class_name;
     if (source_check(folder, err)) return -1;
     if (config_open(&index, folder, "model_index.json", config_keys_index, unknown, err)) return -1;
+    json_node_t root = json_file_root(index);
+    int status =
+        json_get_string_or(root, "_class_name", kinds[0].class_name, &class_name, err);
+    p->kind = status ? NULL : pipeline_kind(class_name);
+    if (!status) status = check_members(root, p->kind, err);
     note_unknown(notes, folder, "model_index.json", unknown);
-    const json_t *pair = json_object_get(json_file_root(index).value, "scheduler");
-    const char *name = json_string_value(json_array_get(pair, 1));
-    text_shown(scheduler, name ? name : "");
+    text_shown(scheduler, named_class(root.value, "scheduler"));
     json_file_close(index);
-    return 0;
+    return status;
 }
 
 static int check_tokenizer(const pipeline_files_t *files, err_t *err) {
@@ -39,25 +83,61 @@ static int check_tokenizer(const pipeline_files_t *files, err_t *err) {
         files->folder);
 }
 
-/* Components that were not made for each other. */
-static int check_fit(const pipeline_t *p, const char *folder, err_t *err) {
-    const text_encoder_config_t *text = text_encoder_config(p->text_encoder);
-    const tokenizer_info_t *tokens = tokenizer_info(p->tokenizer);
-    const unet_config_t *unet = unet_config(p->unet);
-    const vae_config_t *vae = vae_config(p->vae);
+static int check_text(const pipeline_t *p, size_t i, const char *folder, err_t *err) {
+    const text_encoder_config_t *text = text_encoder_config(p->text_encoder[i]);
+    const tokenizer_info_t *tokens = tokenizer_info(p->tokenizer[i]);
+    const char *which = i ? "second " : "";
     if (tokens->vocab > text->vocab_size)
-        return err_set(err, "%s: the tokenizer has %zu ids, the text encoder %zu", folder,
-                       tokens->vocab, text->vocab_size);
+        return err_set(err, "%s: the %stokenizer has %zu ids, the %stext encoder %zu", folder, which,
+                       tokens->vocab, which, text->vocab_size);
     if (tokens->max_length > text->max_position_embeddings)
         return err_set(err,
-                       "%s: the tokenizer makes rows of %zu tokens, the text encoder has %zu "
+                       "%s: the %stokenizer makes rows of %zu tokens, the %stext encoder has %zu "
                        "positions",
-                       folder, tokens->max_length, text->max_position_embeddings);
-    if (unet->cross_attention_dim != text->hidden_size)
+                       folder, which, tokens->max_length, which, text->max_position_embeddings);
+    return 0;
+}
+
+/* The pooled text that the UNet is told of. */
+static int check_pooled(const unet_config_t *unet, size_t pooled, const char *folder, err_t *err) {
+    size_t wanted = unet_text_embeds(unet);
+    size_t left = unet->projection_class_embeddings_input_dim - pooled;
+    if (wanted == pooled) return 0;
+    if (!wanted || !pooled)
+        return err_set(err,
+                       "%s: the UNet's addition_embed_type is %s, the pipeline has %s text "
+                       "encoder with a pooled vector: is this model_index.json the UNet's own?",
+                       folder, wanted ? "\"text_time\"" : "null", pooled ? "a" : "no");
+    return err_set(err,
+                   "%s: the UNet's projection_class_embeddings_input_dim is %zu, expected %zu: "
+                   "projection_dim of text_encoder_2 (%zu) and %d x addition_time_embed_dim "
+                   "(%zu)%s",
+                   folder, unet->projection_class_embeddings_input_dim,
+                   pooled + UNET_TIME_IDS * unet->addition_time_embed_dim, pooled, UNET_TIME_IDS,
+                   unet->addition_time_embed_dim,
+                   left == (UNET_TIME_IDS - 1) * unet->addition_time_embed_dim
+                       ? "; a refiner, which is told five numbers, is not supported"
+                       : "");
+}
+
+/* Components that were not made for each other. */
+static int check_fit(const pipeline_t *p, const char *folder, err_t *err) {
+    const unet_config_t *unet = unet_config(p->unet);
+    const vae_config_t *vae = vae_config(p->vae);
+    size_t hidden = 0, pooled = 0;
+    for (size_t i = 0; i < p->texts; i++) {
+        const text_encoder_config_t *text = text_encoder_config(p->text_encoder[i]);
+        hidden += text->hidden_size;
+        if (p->kind->use[i].pooled) pooled = text->projection_dim;
+        if (check_text(p, i, folder, err)) return -1;
+    }
+    if (unet->cross_attention_dim != hidden)
         return err_set(err,
                        "%s: the UNet expects text vectors of %zu numbers "
-                       "(cross_attention_dim), the text encoder makes %zu (hidden_size)",
-                       folder, unet->cross_attention_dim, text->hidden_size);
+                       "(cross_attention_dim), the text encoder%s %zu (hidden_size)",
+                       folder, unet->cross_attention_dim, p->texts > 1 ? "s make" : " makes",
+                       hidden);
+    if (check_pooled(unet, pooled, folder, err)) return -1;
     if (unet->in_channels != vae->latent_channels || unet->out_channels != vae->latent_channels)
         return err_set(err,
                        "%s: the UNet goes from %zu to %zu channels, the VAE has %zu latent "
@@ -147,16 +227,21 @@ static int apply_marks(pipeline_t *p, const pipeline_files_t *files, err_t *err)
 static void note_components(const pipeline_t *p, const pipeline_files_t *files) {
     notes_t *notes = files->notes;
     const char *folder = files->folder;
-    note_unknown(notes, files->tokenizer ? files->tokenizer : folder,
-                 files->tokenizer ? "tokenizer_config.json" : "tokenizer/tokenizer_config.json",
-                 tokenizer_info(p->tokenizer)->unknown_keys);
-    note_unknown(notes, folder, "text_encoder/config.json",
-                 text_encoder_config(p->text_encoder)->unknown_keys);
-    note_unknown(notes, folder, "unet/config.json", unet_config(p->unet)->unknown_keys);
-    note_unknown(notes, folder, "vae/config.json", vae_config(p->vae)->unknown_keys);
-    weights_note_unused(text_encoder_weights(p->text_encoder), notes);
-    weights_note_unused(unet_weights(p->unet), notes);
-    weights_note_unused(vae_weights(p->vae), notes);
+    pipeline_component_t component[PIPELINE_COMPONENTS];
+    size_t count = pipeline_components(p, component);
+    for (size_t i = 0; i < p->texts; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "%s%stokenizer_config.json",
+                 files->tokenizer ? "" : pipeline_tokenizer_name(i), files->tokenizer ? "" : "/");
+        note_unknown(notes, files->tokenizer ? files->tokenizer : folder, file,
+                     tokenizer_info(p->tokenizer[i])->unknown_keys);
+    }
+    for (size_t i = 0; i < count; i++) {
+        char file[64];
+        snprintf(file, sizeof file, "%s/config.json", component[i].name);
+        note_unknown(notes, folder, file, component[i].unknown_keys);
+    }
+    for (size_t i = 0; i < count; i++) weights_note_unused(component[i].weights, notes);
 }
 
 /* A LoRA whose metadata says that it was trained on another prediction type joins all the same. */
@@ -180,25 +265,44 @@ static void note_experts(const pipeline_t *p, const pipeline_files_t *files) {
     note_prediction(p, &files->mole, files->notes);
 }
 
+static int open_tokenizers(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
+    int status = 0;
+    for (size_t i = 0; !status && i < p->kind->texts; i++) {
+        char *folder = files->tokenizer ? xstrdup(files->tokenizer)
+                                        : file_join(files->folder, pipeline_tokenizer_name(i));
+        status = tokenizer_open(&p->tokenizer[i], folder, err);
+        free(folder);
+    }
+    return status;
+}
+
+static int open_text_encoders(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
+    int status = 0;
+    for (size_t i = 0; !status && i < p->kind->texts; i++) {
+        const char *name = pipeline_text_encoder_name(i);
+        char *folder = file_join(files->folder, name);
+        status = text_encoder_open(&p->text_encoder[i], folder, name, p->kind->use[i],
+                                   files->allow_unused, err);
+        free(folder);
+    }
+    p->texts = p->kind->texts;
+    return status;
+}
+
 int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     *p = (pipeline_t){0};
     const char *folder = files->folder;
-    char *tokenizer =
-        files->tokenizer ? xstrdup(files->tokenizer) : xasprintf("%s/tokenizer", folder);
-    char *text_encoder = xasprintf("%s/text_encoder", folder);
-    char *unet = xasprintf("%s/unet", folder), *vae = xasprintf("%s/vae", folder);
-    char *scheduler = xasprintf("%s/scheduler/scheduler_config.json", folder);
+    char *unet = file_join(folder, "unet"), *vae = file_join(folder, "vae");
+    char *scheduler = file_join(folder, "scheduler/scheduler_config.json");
     bool loose = files->allow_unused;
     char class_name[SHOWN_TEXT] = "";
-    int status = check_index(folder, class_name, files->notes, err) ||
-                 check_tokenizer(files, err) || tokenizer_open(&p->tokenizer, tokenizer, err) ||
+    int status = check_index(p, folder, class_name, files->notes, err) ||
+                 check_tokenizer(files, err) || open_tokenizers(p, files, err) ||
                  ddim_config_read(&p->scheduler, scheduler, err) ||
-                 text_encoder_open(&p->text_encoder, text_encoder, loose, err) ||
-                 unet_open(&p->unet, unet, loose, err) || apply_marks(p, files, err) ||
-                 vae_open(&p->vae, vae, loose, err) || check_fit(p, folder, err) ||
+                 open_text_encoders(p, files, err) || unet_open(&p->unet, unet, loose, err) ||
+                 apply_marks(p, files, err) || vae_open(&p->vae, vae, loose, err) ||
+                 check_fit(p, folder, err) ||
                  (files->mole.experts && pipeline_attach_experts(p, &files->mole, loose, err));
-    free(tokenizer);
-    free(text_encoder);
     free(unet);
     free(vae);
     free(scheduler);
@@ -213,13 +317,34 @@ int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
 }
 
 void pipeline_close(pipeline_t *p) {
-    tokenizer_close(p->tokenizer);
-    text_encoder_close(p->text_encoder);
+    for (size_t i = 0; i < PIPELINE_TEXTS; i++) {
+        tokenizer_close(p->tokenizer[i]);
+        text_encoder_close(p->text_encoder[i]);
+    }
     unet_close(p->unet);
     vae_close(p->vae);
     mole_set_free(p->mole);
     free(p->mole_layer);
     *p = (pipeline_t){0};
+}
+
+size_t pipeline_components(const pipeline_t *p,
+                           pipeline_component_t component[PIPELINE_COMPONENTS]) {
+    size_t count = 0;
+    for (size_t i = 0; i < PIPELINE_TEXTS; i++) {
+        const text_encoder_t *e = p->text_encoder[i];
+        if (!e) continue;
+        component[count++] = (pipeline_component_t){
+            pipeline_text_encoder_name(i), text_encoder_weights(e), text_encoder_modules(e),
+            text_encoder_config(e)->unknown_keys};
+    }
+    if (p->unet)
+        component[count++] = (pipeline_component_t){
+            "unet", unet_weights(p->unet), unet_modules(p->unet), unet_config(p->unet)->unknown_keys};
+    if (p->vae)
+        component[count++] = (pipeline_component_t){
+            "vae", vae_weights(p->vae), vae_modules(p->vae), vae_config(p->vae)->unknown_keys};
+    return count;
 }
 
 size_t pipeline_size_unit(const pipeline_t *p) {
@@ -231,19 +356,20 @@ size_t pipeline_default_size(const pipeline_t *p) {
 }
 
 const block_t *pipeline_block(const pipeline_t *p, const char *name) {
-    modules_t sets[] = {unet_modules(p->unet), vae_modules(p->vae)};
-    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
-        for (size_t i = 0; i < sets[s].blocks; i++)
-            if (strcmp(sets[s].block[i].name, name) == 0) return &sets[s].block[i];
+    pipeline_component_t c[PIPELINE_COMPONENTS];
+    size_t count = pipeline_components(p, c);
+    for (size_t s = 0; s < count; s++)
+        for (size_t i = 0; i < c[s].modules.blocks; i++)
+            if (strcmp(c[s].modules.block[i].name, name) == 0) return &c[s].modules.block[i];
     return NULL;
 }
 
 const module_t *pipeline_module(const pipeline_t *p, const char *name) {
-    modules_t sets[] = {text_encoder_modules(p->text_encoder), unet_modules(p->unet),
-                        vae_modules(p->vae)};
+    pipeline_component_t c[PIPELINE_COMPONENTS];
+    size_t count = pipeline_components(p, c);
     name += tap_step_length(name);
-    for (size_t s = 0; s < sizeof sets / sizeof *sets; s++)
-        for (size_t i = 0; i < sets[s].count; i++)
-            if (strcmp(sets[s].module[i].name, name) == 0) return &sets[s].module[i];
+    for (size_t s = 0; s < count; s++)
+        for (size_t i = 0; i < c[s].modules.count; i++)
+            if (strcmp(c[s].modules.module[i].name, name) == 0) return &c[s].modules.module[i];
     return NULL;
 }

@@ -141,7 +141,7 @@ static int add_component(output_t *o, err_t *err) {
         vae_close(vae);
     } else {
         text_encoder_t *text;
-        status = text_encoder_open(&text, folder, false, err);
+        status = text_encoder_open(&text, folder, o->component, TEXT_USE_LAST, false, err);
         if (!status) status = add_listed(o, text_encoder_weights(text), err);
         text_encoder_close(text);
     }

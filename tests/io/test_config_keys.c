@@ -81,7 +81,7 @@ static int read_text(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err)
     char folder[1200];
     text_encoder_t *encoder;
     snprintf(folder, sizeof folder, "%s/text_encoder", root);
-    if (text_encoder_open(&encoder, folder, false, err)) return -1;
+    if (text_encoder_open(&encoder, folder, "text_encoder", TEXT_USE_LAST, false, err)) return -1;
     strcpy(unknown, text_encoder_config(encoder)->unknown_keys);
     text_encoder_close(encoder);
     return 0;
@@ -202,12 +202,18 @@ static void other_values_are_refused(void **state) {
                 if (!allows(row, values[i])) must_refuse(f, row->key, values[i]);
 }
 
+/* Values that are good together alone: tests/pipeline/test_fit.c. */
+static bool is_of_two_encoders(const config_key_t *row) {
+    return strcmp(row->key, "_class_name") == 0 || strstr(row->key, "_2");
+}
+
 static void listed_values_are_accepted(void **state) {
     (void)state;
     for (size_t f = 0; f < FILES; f++)
         for (const config_key_t *row = files[f].table; row->fate != KEY_END; row++) {
             char list[512];
             if (row->fate != KEY_ONLY) continue;
+            if (files[f].table == config_keys_index && is_of_two_encoders(row)) continue;
             snprintf(list, sizeof list, "%s", row->text);
             for (char *value = strtok(list, "|"); value; value = strtok(NULL, "|"))
                 must_accept(f, row->key, value);

@@ -119,7 +119,7 @@ static void tiny_model_has_numpys_bits(void **state) {
     if (pipeline_open(&p, &tiny, &err)) fail_msg("%s", err.text);
     assert_part(root, "unet", SYNTH_MODEL, unet_weights(p.unet));
     assert_part(root, "vae", SYNTH_MODEL, vae_weights(p.vae));
-    assert_part(root, "text_encoder", SYNTH_MODEL, text_encoder_weights(p.text_encoder));
+    assert_part(root, "text_encoder", SYNTH_MODEL, text_encoder_weights(p.text_encoder[0]));
     assert_part(root, "face", SYNTH_EXPERT, mole_set_expert(p.mole, 0));
     assert_part(root, "hand", SYNTH_EXPERT, mole_set_expert(p.mole, 1));
     assert_part(root, "gates", SYNTH_GATES, mole_set_gates(p.mole));

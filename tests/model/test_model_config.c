@@ -43,7 +43,7 @@ static int open_text(const char *root, bool allow_unused, text_encoder_config_t 
     char folder[1024];
     text_encoder_t *encoder;
     snprintf(folder, sizeof folder, "%s/text_encoder", root);
-    if (text_encoder_open(&encoder, folder, allow_unused, err)) return -1;
+    if (text_encoder_open(&encoder, folder, "text_encoder", TEXT_USE_LAST, allow_unused, err)) return -1;
     if (config) *config = *text_encoder_config(encoder);
     text_encoder_close(encoder);
     return 0;
@@ -55,7 +55,7 @@ static void unet_of_another_kind(void **state) {
     (void)state;
     static const struct {
         const char *key, *value; /* JSON */
-    } table[] = {{"addition_embed_type", "\"text_time\""},
+    } table[] = {{"addition_embed_type", "\"text\""},
                  {"class_embed_type", "\"timestep\""},
                  {"num_class_embeds", "1000"},
                  {"encoder_hid_dim_type", "\"text_proj\""},

@@ -150,7 +150,8 @@ typedef struct {
 
 static void forward(const subject_t *s, real_t *out) {
     arena_mark_t mark = arena_mark(s->run.arena);
-    context_kv_t context = unet_context(&s->run, s->pipeline.unet, s->text, 1, S);
+    conditioning_t given = {.B = 1, .S = S, .encoder_hidden_states = s->text};
+    context_kv_t context = unet_context(&s->run, s->pipeline.unet, &given);
     unet_forward(&s->run, s->pipeline.unet, out, s->sample, 500, &context, H, W);
     arena_release(s->run.arena, mark);
 }
@@ -215,7 +216,7 @@ static void every_tensor_matters(mole_form_t form, size_t step) {
     err_t err;
     omp_set_num_threads(1); /* some thousand passes of a few milliseconds */
     if (arena_create(&s.run.arena, 1 << 26, &err)) fail_msg("%s", err.text);
-    size_t D = text_encoder_config(s.pipeline.text_encoder)->hidden_size, tried = 0, count;
+    size_t D = text_encoder_config(s.pipeline.text_encoder[0])->hidden_size, tried = 0, count;
     const mole_site_t *site = unet_mole_sites(s.pipeline.unet, &count);
     double *numbers = fixture_random(N + S * D, 11, 1);
     real_t *sample = malloc(N * sizeof *sample), *text = malloc(S * D * sizeof *text), truth[N],

@@ -80,8 +80,25 @@ static void more_tokens_than_embeddings(void **state) {
 static void another_pipeline(void **state) {
     (void)state;
     const char *folder = model_copy();
+    model_copy_set("model_index.json", "_class_name", json_string("StableDiffusion3Pipeline"));
+    must_refuse(folder, "_class_name", "StableDiffusionPipeline", "StableDiffusion3Pipeline");
+    /* The refiner's. */
+    model_copy_set("model_index.json", "_class_name",
+                   json_string("StableDiffusionXLImg2ImgPipeline"));
+    must_refuse(folder, "_class_name", "StableDiffusionXLPipeline",
+                "StableDiffusionXLImg2ImgPipeline");
+}
+
+/* A class that needs a second text encoder without one, and one that does not with one. */
+static void text_encoders_by_class(void **state) {
+    (void)state;
+    const char *folder = model_copy();
     model_copy_set("model_index.json", "_class_name", json_string("StableDiffusionXLPipeline"));
-    must_refuse(folder, "_class_name", "StableDiffusionPipeline", "StableDiffusionXLPipeline");
+    must_refuse(folder, "model_index.json", "text_encoder_2", "expected one");
+    folder = model_copy();
+    model_copy_set("model_index.json", "text_encoder_2",
+                   json_pack("[s,s]", "transformers", "CLIPTextModelWithProjection"));
+    must_refuse(folder, "model_index.json", "text_encoder_2", "expected none");
 }
 
 /* What stands in model_index.json is what diffusers would load. */
@@ -127,7 +144,7 @@ int main(void) {
         cmocka_unit_test(inpainting_model),           cmocka_unit_test(picture_of_four_channels),
         cmocka_unit_test(rows_longer_than_positions), cmocka_unit_test(more_tokens_than_embeddings),
         cmocka_unit_test(another_pipeline),           cmocka_unit_test(components_of_another_kind),
-        cmocka_unit_test(keys_that_nothing_knows),
+        cmocka_unit_test(text_encoders_by_class),     cmocka_unit_test(keys_that_nothing_knows),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

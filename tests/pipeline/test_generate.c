@@ -99,6 +99,13 @@ static settings_t usual(void) {
                                   .scheduler = ddim_config_authors}};
 }
 
+static pipeline_prompt_t prompt_of(const settings_t *s) {
+    return (pipeline_prompt_t){.text = s->prompt,
+                               .negative = s->negative,
+                               .guided = s->image.guidance_scale > 1,
+                               .syntax = s->options};
+}
+
 /* Runs on `arena`, which keeps nothing. */
 static void run_on(arena_t *arena, const settings_t *s, watch_t *w) {
     err_t err;
@@ -106,8 +113,8 @@ static void run_on(arena_t *arena, const settings_t *s, watch_t *w) {
     run_t run = {.arena = arena, .sink = &w->sink, .matmul = MATMUL_BLAS, .form = s->form};
     pipeline_text_t text;
     arena_mark_t mark = arena_mark(arena);
-    if (pipeline_encode(&run, &model, s->prompt, s->negative, s->image.guidance_scale > 1,
-                        &s->options, &text, &err))
+    pipeline_prompt_t prompt = prompt_of(s);
+    if (pipeline_encode(&run, &model, &prompt, &text, &err))
         fail_msg("%s", err.text);
     real_t *image = arena_reals(arena, 3 * PIXELS);
     if (pipeline_generate(&run, &model, &text, &s->image, image, &err)) fail_msg("%s", err.text);
@@ -211,10 +218,10 @@ static void cut_prompts_are_told(void **state) {
         err_t err;
         arena_t *arena = new_arena();
         run_t run = {.arena = arena, .matmul = MATMUL_BLAS};
-        prompt_options_t options = PROMPT_DEFAULTS;
+        pipeline_prompt_t prompt = {which & 1 ? longer : "a", which & 2 ? longer : "a",
+                                    NEGATIVE_ENCODED, true, PROMPT_DEFAULTS};
         pipeline_text_t text;
-        if (pipeline_encode(&run, &model, which & 1 ? longer : "a", which & 2 ? longer : "a", true,
-                            &options, &text, &err))
+        if (pipeline_encode(&run, &model, &prompt, &text, &err))
             fail_msg("%s", err.text);
         assert_int_equal(text.truncated[0], (which & 2) != 0);
         assert_int_equal(text.truncated[1], which & 1);
@@ -369,8 +376,8 @@ static void a_stopped_run(void **state) {
     pipeline_text_t text;
     s.image.progress = stop_at_second;
     s.image.who = &calls;
-    assert_int_equal(
-        pipeline_encode(&run, &model, s.prompt, s.negative, true, &s.options, &text, &err), 0);
+    pipeline_prompt_t prompt = prompt_of(&s);
+    assert_int_equal(pipeline_encode(&run, &model, &prompt, &text, &err), 0);
     real_t *image = arena_reals(arena, 3 * PIXELS);
     assert_int_equal(pipeline_generate(&run, &model, &text, &s.image, image, &err), -1);
     assert_int_equal(calls, 2);
@@ -405,11 +412,11 @@ static void dropped_parts(void **state) {
     bool in_place = sizeof(real_t) == sizeof(float); /* else widened, and the files are closed */
     assert_int_equal(pipeline_latents(&model, &s.image), N);
 
-    assert_int_equal(
-        pipeline_embed(&run, &model, s.prompt, s.negative, true, &s.options, &text, &err), 0);
+    pipeline_prompt_t prompt = prompt_of(&s);
+    assert_int_equal(pipeline_embed(&run, &model, &prompt, &text, &err), 0);
     if (in_place) assert_true(is_mapped("sd15-tiny/text_encoder/"));
-    pipeline_drop_text_encoder(&model);
-    assert_null(model.text_encoder);
+    pipeline_drop_text_encoders(&model);
+    assert_null(model.text_encoder[0]);
     assert_false(is_mapped("sd15-tiny/text_encoder/"));
 
     pipeline_context(&run, &model, &text);

@@ -56,9 +56,11 @@ void tiny_start(const pipeline_t *pipeline, const tiny_run_t *settings, run_t *r
     *run = settings->run;
     omp_set_num_threads(settings->threads);
     if (arena_create(&run->arena, 0, &err)) fail_msg("%s", err.text);
-    prompt_options_t syntax = PROMPT_DEFAULTS;
-    if (pipeline_encode(run, pipeline, settings->prompt, settings->negative,
-                        settings->image.guidance_scale > 1, &syntax, text, &err))
+    pipeline_prompt_t prompt = {.text = settings->prompt,
+                                .negative = settings->negative,
+                                .guided = settings->image.guidance_scale > 1,
+                                .syntax = PROMPT_DEFAULTS};
+    if (pipeline_encode(run, pipeline, &prompt, text, &err))
         fail_msg("%s", err.text);
 }
 
