@@ -26,6 +26,11 @@ real_t *arena_reals(arena_t *arena, size_t count);
 /* The same for any type, in bytes. */
 void *arena_bytes(arena_t *arena, size_t bytes);
 
+/* `count` doubles, counted as numbers. */
+static inline size_t arena_doubles(size_t count) {
+    return count * sizeof(double) / sizeof(real_t);
+}
+
 typedef size_t arena_mark_t;
 arena_mark_t arena_mark(const arena_t *arena);
 void arena_release(arena_t *arena, arena_mark_t mark);

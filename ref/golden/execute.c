@@ -65,8 +65,7 @@ static int read_input(const run_t *run, const golden_case_t *g, const char *key,
 static int run_text_encoder(const run_t *run, const golden_case_t *g, const pipeline_t *p,
                             err_t *err) {
     size_t which = strcmp(g->component, pipeline_text_encoder_name(1)) == 0;
-    if (which >= p->texts)
-        return err_set(err, "%s: the model has no %s", g->folder, g->component);
+    if (which >= p->texts) return err_set(err, "%s: the model has no %s", g->folder, g->component);
     const text_encoder_t *encoder = p->text_encoder[which];
     const text_encoder_config_t *c = text_encoder_config(encoder);
     const st_tensor_t *input;
@@ -84,9 +83,8 @@ static int run_text_encoder(const run_t *run, const golden_case_t *g, const pipe
         ids[i] = (int32_t)numbers[i];
     }
     real_t *out = arena_reals(run->arena, B * T * c->hidden_size);
-    real_t *pooled = text_encoder_use(encoder).pooled
-                         ? arena_reals(run->arena, B * c->projection_dim)
-                         : NULL;
+    real_t *pooled =
+        text_encoder_use(encoder).pooled ? arena_reals(run->arena, B * c->projection_dim) : NULL;
     text_encoder_forward(run, encoder, out, pooled, ids, B, T);
     return 0;
 }
@@ -207,9 +205,8 @@ static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline
     pipeline_prompt_t words = {0};
     int64_t seed, steps, width, height;
     pipeline_image_t image = {0};
-    if (json_get_object(g->root, "settings", &s, err) ||
-        read_words(s, &words, err) || read_size(s, &image.size, err) ||
-        json_get_int(s, "seed", 0, INT64_MAX, &seed, err) ||
+    if (json_get_object(g->root, "settings", &s, err) || read_words(s, &words, err) ||
+        read_size(s, &image.size, err) || json_get_int(s, "seed", 0, INT64_MAX, &seed, err) ||
         json_get_int(s, "num_inference_steps", 1, 1000, &steps, err) ||
         json_get_int(s, "width", 1, 1 << 14, &width, err) ||
         json_get_int(s, "height", 1, 1 << 14, &height, err) ||

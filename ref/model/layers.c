@@ -21,6 +21,10 @@ void linear_forward(const run_t *run, const linear_t *layer, view_t view, real_t
     tap(run->sink, layer->name, out, view);
 }
 
+size_t linear_work(const run_t *run, const linear_t *layer, size_t B, size_t T) {
+    return layer->mole ? mole_work(run, layer->mole, B, T) : 0;
+}
+
 void linear_tokens(const run_t *run, const linear_t *layer, real_t *out, const real_t *x, size_t B,
                    size_t T) {
     linear_forward(run, layer, VIEW_TOKENS(B, T, layer->out), out, x, B, T);
@@ -36,11 +40,14 @@ grid_t conv_grid(const conv_t *conv, grid_t g) {
                     conv2d_out(g.W, k.left, k.right, k.kernel_w, k.stride)};
 }
 
+size_t conv_work(const run_t *run, const conv_t *conv, grid_t g) {
+    return conv2d_work(g.B, conv->in, g.H, g.W, conv->out, conv->geometry, run->conv, run->matmul);
+}
+
 void conv_forward(const run_t *run, const conv_t *conv, real_t *out, const real_t *x, grid_t g) {
     tap_input(run->sink, conv->name, x, VIEW_IMAGE(g.B, conv->in, g.H, g.W));
     arena_mark_t mark = arena_mark(run->arena);
-    real_t *work = arena_reals(run->arena, conv2d_work(g.B, conv->in, g.H, g.W, conv->out,
-                                                       conv->geometry, run->conv, run->matmul));
+    real_t *work = arena_reals(run->arena, conv_work(run, conv, g));
     conv2d(out, x, conv->weight, conv->bias, g.B, conv->in, g.H, g.W, conv->out, conv->geometry,
            work, run->conv, run->matmul);
     arena_release(run->arena, mark);

@@ -39,6 +39,12 @@ typedef struct {
     const real_t *weight, *bias;
 } norm_t;
 
+/* For the *_work functions, which count what a forward pass takes of the arena beside its input and output, in
+ * numbers: scratch of one part after the other. */
+static inline size_t work_larger(size_t a, size_t b) {
+    return a > b ? a : b;
+}
+
 /* An image inside the network: channels-last (B,C,H,W), or equally its (B,H*W,C) tokens. */
 typedef struct {
     size_t B, H, W;
@@ -53,10 +59,14 @@ void linear_tokens(const run_t *run, const linear_t *layer, real_t *out, const r
                    size_t T);
 void linear_image(const run_t *run, const linear_t *layer, real_t *out, const real_t *x, grid_t g);
 
+/* Numbers of scratch that linear_forward takes of the arena. */
+size_t linear_work(const run_t *run, const linear_t *layer, size_t B, size_t T);
+
 /* Size of the image that comes out of conv. */
 grid_t conv_grid(const conv_t *conv, grid_t g);
 /* out = conv(x); x (B,in,H,W), out (B,out,Ho,Wo), channels-last. */
 void conv_forward(const run_t *run, const conv_t *conv, real_t *out, const real_t *x, grid_t g);
+size_t conv_work(const run_t *run, const conv_t *conv, grid_t g);
 
 /* Over an image's groups; out may be x. `as_tokens`: the tap's shape is (B,C,H*W). */
 void group_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const real_t *x,

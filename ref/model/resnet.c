@@ -47,3 +47,8 @@ void resnet_forward(const run_t *run, const resnet_t *r, real_t *out, const real
     tap(run->sink, r->name, out, VIEW_IMAGE(g.B, r->out, g.H, g.W));
     arena_release(run->arena, mark);
 }
+
+size_t resnet_work(const run_t *run, const resnet_t *r, grid_t g) {
+    size_t h = g.B * g.H * g.W * work_larger(r->in, r->out), time = r->has_time ? g.B * r->out : 0;
+    return h + work_larger(conv_work(run, &r->conv1, g), time + conv_work(run, &r->conv2, g));
+}

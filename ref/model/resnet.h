@@ -28,4 +28,7 @@ void bind_resnet(binder_t *b, resnet_t *resnet, size_t in, size_t out, size_t ti
 void resnet_forward(const run_t *run, const resnet_t *resnet, real_t *out, const real_t *x,
                     const real_t *emb_act, grid_t g);
 
+/* Numbers of scratch that it takes of the arena. */
+size_t resnet_work(const run_t *run, const resnet_t *resnet, grid_t g);
+
 #endif

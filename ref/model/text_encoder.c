@@ -62,8 +62,9 @@ static int config_read(text_encoder_config_t *c, text_use_t use, const char *fol
     json_node_t node = json_file_root(file);
     int failed = read_keys(node, c, err);
     if (!failed && c->num_hidden_layers <= use.skip)
-        failed = json_node_error(node, "num_hidden_layers", err, "expected more than %zu, found %zu",
-                                 use.skip, c->num_hidden_layers);
+        failed =
+            json_node_error(node, "num_hidden_layers", err, "expected more than %zu, found %zu",
+                            use.skip, c->num_hidden_layers);
     json_file_close(file);
     return failed ? -1 : 0;
 }
@@ -115,7 +116,8 @@ int text_encoder_open(text_encoder_t **encoder, const char *folder, const char *
                       text_use_t use, bool allow_unused, err_t *err) {
     text_encoder_t *e = xcalloc(1, sizeof *e);
     *encoder = e;
-    if (config_read(&e->config, use, folder, err) || weights_open(&e->weights, folder, "model", err))
+    if (config_read(&e->config, use, folder, err) ||
+        weights_open(&e->weights, folder, "model", err))
         goto fail;
     e->use = use;
     e->layers = e->config.num_hidden_layers - (use.pooled ? 0 : use.skip);

@@ -30,7 +30,8 @@ typedef struct {
 /* What a pipeline takes of an encoder. A layer of which nothing is taken does not run, and is neither read nor
  * checked. */
 typedef struct {
-    size_t skip;     /* the hidden states are those before the last `skip` layers: hidden_states[-1 - skip] */
+    size_t
+        skip; /* the hidden states are those before the last `skip` layers: hidden_states[-1 - skip] */
     bool final_norm; /* they go through final_layer_norm */
     bool pooled;     /* text_embeds is wanted: of the last layer in any case */
 } text_use_t;

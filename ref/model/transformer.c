@@ -159,3 +159,35 @@ void transformer_forward(const run_t *run, const transformer_t *t, real_t *x,
     tap(run->sink, t->name, x, VIEW_IMAGE(g.B, t->channels, g.H, g.W));
     arena_release(run->arena, mark);
 }
+
+/* ---- scratch --------------------------------------------------------------------------------------- */
+
+/* Of attention's three projections, and then of `attend`. S_kv: tokens of key and value. */
+static size_t attention_scratch(const run_t *run, const attention_t *a, size_t B, size_t T,
+                                size_t S_kv) {
+    size_t maps = work_larger(
+        linear_work(run, &a->to_q, B, T),
+        work_larger(linear_work(run, &a->to_k, B, S_kv), linear_work(run, &a->to_v, B, S_kv)));
+    size_t attend = attention_work(B, T, S_kv, a->heads, a->width) + B * T * a->heads * a->width +
+                    linear_work(run, &a->to_out, B, T);
+    return work_larger(maps, attend);
+}
+
+static size_t block_work(const run_t *run, const transformer_block_t *block, size_t C, size_t B,
+                         size_t T, size_t S) {
+    size_t count = B * T * C;
+    size_t self = 4 * count + attention_scratch(run, &block->attn1, B, T, T);
+    size_t cross = 2 * count + attention_scratch(run, &block->attn2, B, T, S);
+    size_t feed_forward =
+        5 * count + work_larger(8 * count + linear_work(run, &block->ff_proj, B, T),
+                                linear_work(run, &block->ff_out, B, T));
+    return work_larger(self, work_larger(cross, feed_forward));
+}
+
+size_t transformer_work(const run_t *run, const transformer_t *t, size_t S, grid_t g) {
+    size_t T = g.H * g.W, most = work_larger(linear_work(run, &t->proj_in, g.B, T),
+                                             linear_work(run, &t->proj_out, g.B, T));
+    for (size_t i = 0; i < t->depth; i++)
+        most = work_larger(most, block_work(run, &t->block[i], t->channels, g.B, T, S));
+    return 2 * g.B * T * t->channels + most;
+}

@@ -39,8 +39,9 @@ typedef struct transformer {
 typedef struct {
     size_t B, S;                         /* samples, tokens */
     const real_t *encoder_hidden_states; /* (B,S,cross_attention_dim) */
-    const real_t *text_embeds; /* (B,P) the pooled text; NULL for a UNet without an added embedding */
-    const real_t *time_ids;    /* (B,N) numbers that are embedded as a timestep is; NULL likewise */
+    const real_t
+        *text_embeds;       /* (B,P) the pooled text; NULL for a UNet without an added embedding */
+    const real_t *time_ids; /* (B,N) numbers that are embedded as a timestep is; NULL likewise */
 } conditioning_t;
 
 /* The same, and what attn2 has made of the text. */
@@ -63,5 +64,8 @@ void bind_transformer(binder_t *b, transformer_t *t, transformer_config_t config
 /* x (B,C,H,W) channels-last, in place. */
 void transformer_forward(const run_t *run, const transformer_t *t, real_t *x,
                          const context_kv_t *context, grid_t g);
+
+/* Numbers of scratch that it takes of the arena, with S tokens of text. */
+size_t transformer_work(const run_t *run, const transformer_t *t, size_t S, grid_t g);
 
 #endif

@@ -420,3 +420,74 @@ void unet_forward(const run_t *run, const unet_t *u, real_t *out, const real_t *
     context->ready = true;
     arena_release(run->arena, mark);
 }
+
+/* ---- scratch --------------------------------------------------------------------------------------- */
+
+/* Of one resnet and its transformer; `beside` is held while the resnet runs. */
+static size_t layer_work(const run_t *run, const unet_block_t *block, size_t i, size_t beside,
+                         size_t S, grid_t g) {
+    size_t most = beside + resnet_work(run, &block->resnet[i], g);
+    if (block->attention)
+        most = work_larger(most, transformer_work(run, &block->attention[i], S, g));
+    return most;
+}
+
+static size_t embedding_work(const unet_config_t *c, size_t B) {
+    size_t time = time_channels(c), ids = B * UNET_TIME_IDS;
+    size_t text = unet_text_embeds(c), dim = c->addition_time_embed_dim;
+    size_t added =
+        c->added_embedding ? arena_doubles(ids) + 2 * ids * dim + B * text + B * time : 0;
+    return arena_doubles(B) + B * c->block_out_channels[0] + added + B * time;
+}
+
+/* The down path: its scratch, and what it leaves on the stack of skips. */
+static size_t down_work(const run_t *run, const unet_t *u, size_t S, grid_t g, size_t *skips,
+                        grid_t grid[UNET_LEVELS]) {
+    size_t most = conv_work(run, &u->conv_in, g);
+    *skips = g.B * g.H * g.W * u->conv_in.out;
+    for (size_t level = 0; level < u->config.levels; level++) {
+        const unet_block_t *block = &u->down[level];
+        size_t channels = block->resnet[0].out;
+        grid[level] = g;
+        *skips += block->resnets * g.B * g.H * g.W * channels;
+        for (size_t i = 0; i < block->resnets; i++)
+            most = work_larger(most, layer_work(run, block, i, 0, S, g));
+        if (!block->has_sampler) continue;
+        most = work_larger(most, conv_work(run, &block->sampler, g));
+        g = conv_grid(&block->sampler, g);
+        *skips += g.B * g.H * g.W * channels;
+    }
+    return most;
+}
+
+static size_t up_work(const run_t *run, const unet_t *u, size_t S, const grid_t grid[UNET_LEVELS]) {
+    size_t most = 0;
+    for (size_t index = 0; index < u->config.levels; index++) {
+        const unet_block_t *block = &u->up[index];
+        size_t level = u->config.levels - 1 - index;
+        grid_t g = grid[level], finer = grid[level ? level - 1 : 0];
+        for (size_t i = 0; i < block->resnets; i++) {
+            size_t both = g.B * g.H * g.W * block->resnet[i].in;
+            most = work_larger(most, layer_work(run, block, i, both, S, g));
+        }
+        if (block->has_sampler)
+            most = work_larger(most, g.B * finer.H * finer.W * block->sampler.in +
+                                         conv_work(run, &block->sampler, finer));
+    }
+    return most;
+}
+
+size_t unet_work(const run_t *run, const unet_t *u, size_t B, size_t S, size_t H, size_t W) {
+    const unet_config_t *c = &u->config;
+    grid_t g = {B, H, W}, grid[UNET_LEVELS];
+    size_t P = B * H * W, skips;
+    size_t most = work_larger(embedding_work(c, B), down_work(run, u, S, g, &skips, grid));
+    grid_t deepest = grid[c->levels - 1];
+    size_t first = deepest.B * deepest.H * deepest.W * u->mid.resnet[0].out;
+    for (size_t i = 0; i < u->mid.resnets; i++)
+        most = work_larger(most, first + resnet_work(run, &u->mid.resnet[i], deepest));
+    most = work_larger(most, first + transformer_work(run, &u->mid.attention[0], S, deepest));
+    most = work_larger(most, up_work(run, u, S, grid));
+    most = work_larger(most, P * c->out_channels + conv_work(run, &u->conv_out, g));
+    return B * time_channels(c) + up_room(c, g) + P * c->in_channels + skips + most;
+}

@@ -56,5 +56,7 @@ context_kv_t unet_context(const run_t *run, const unet_t *unet, const conditioni
  * Any H, W >= 1. Sets context->ready. */
 void unet_forward(const run_t *run, const unet_t *unet, real_t *out, const real_t *sample,
                   double timestep, context_kv_t *context, size_t H, size_t W);
+/* Numbers of scratch that it takes of the arena, with S tokens of text; a bound, next to what is used. */
+size_t unet_work(const run_t *run, const unet_t *unet, size_t B, size_t S, size_t H, size_t W);
 
 #endif

@@ -273,3 +273,26 @@ void vae_decode(const run_t *run, const vae_t *v, real_t *image, const real_t *l
         (view_t){SHAPE4(B, c->out_channels, g.H, g.W), LAYOUT_TORCH});
     arena_release(run->arena, mark);
 }
+
+/* ---- scratch --------------------------------------------------------------------------------------- */
+
+static size_t up_work(const run_t *run, const vae_block_t *block, grid_t *g) {
+    size_t most = 0;
+    for (size_t i = 0; i < block->resnets; i++)
+        most = work_larger(most, resnet_work(run, &block->resnet[i], *g));
+    if (!block->has_upsampler) return most;
+    *g = (grid_t){g->B, 2 * g->H, 2 * g->W};
+    return work_larger(most, conv_work(run, &block->upsampler, *g));
+}
+
+size_t vae_work(const run_t *run, const vae_t *v, size_t B, size_t H, size_t W) {
+    const vae_config_t *c = &v->config;
+    grid_t g = {B, H, W};
+    size_t T = H * W, C = v->attention_norm.channels;
+    size_t attention = 4 * B * T * C + attention_work(B, T, T, 1, C);
+    size_t fixed = 2 * up_room(c, g) + 2 * B * T * c->latent_channels;
+    size_t most = work_larger(attention, conv_work(run, &v->conv_in, g));
+    for (size_t i = 0; i < 2; i++) most = work_larger(most, resnet_work(run, &v->mid[i], g));
+    for (size_t i = 0; i < c->levels; i++) most = work_larger(most, up_work(run, &v->up[i], &g));
+    return fixed + work_larger(most, conv_work(run, &v->conv_out, g));
+}

@@ -41,5 +41,7 @@ size_t vae_scale(const vae_t *vae);
  * (B,latent_channels,H,W) already divided by scaling_factor; both row-major. */
 void vae_decode(const run_t *run, const vae_t *vae, real_t *image, const real_t *latents, size_t B,
                 size_t H, size_t W);
+/* Numbers of scratch that it takes of the arena; a bound, next to what is used. */
+size_t vae_work(const run_t *run, const vae_t *vae, size_t B, size_t H, size_t W);
 
 #endif

@@ -266,3 +266,20 @@ void mole_forward(const run_t *run, const mole_layer_t *layer, const char *name,
     else
         forward_stacked(run, layer, name, out, x, weight, bias, B, T);
 }
+
+/* What forward_direct and forward_stacked hold at the same time. */
+static size_t direct_work(const mole_layer_t *layer, size_t B, size_t T) {
+    size_t M = B * T, mean = arena_doubles(B * layer->d_out), deepest = mean;
+    for (size_t i = 0; i < layer->experts; i++)
+        if (M * layer->expert[i].rank > deepest) deepest = M * layer->expert[i].rank;
+    return M * layer->d_out + M + B + deepest;
+}
+
+static size_t stacked_work(const mole_layer_t *layer, size_t B, size_t T) {
+    size_t M = B * T, E = layer->experts;
+    return M * (layer->ranks + E) + M * E + B * E + M * E + arena_doubles(B * layer->d_in);
+}
+
+size_t mole_work(const run_t *run, const mole_layer_t *layer, size_t B, size_t T) {
+    return (run->form == MOLE_DIRECT ? direct_work : stacked_work)(layer, B, T);
+}

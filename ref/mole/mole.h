@@ -63,4 +63,7 @@ void mole_forward(const run_t *run, const mole_layer_t *layer, const char *name,
                   real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t B,
                   size_t T);
 
+/* Numbers of scratch that it takes of the arena. */
+size_t mole_work(const run_t *run, const mole_layer_t *layer, size_t B, size_t T);
+
 #endif

@@ -86,7 +86,8 @@ static void add_time_ids(const run_t *run, pipeline_text_t *text, const pipeline
     put_size(ids, image->size.original_size, image);
     for (size_t i = 0; i < 2; i++) ids[2 + i] = (real_t)image->size.crops_coords_top_left[i];
     put_size(ids + 4, image->size.target_size, image);
-    for (size_t i = UNET_TIME_IDS; i < text->B * UNET_TIME_IDS; i++) ids[i] = ids[i % UNET_TIME_IDS];
+    for (size_t i = UNET_TIME_IDS; i < text->B * UNET_TIME_IDS; i++)
+        ids[i] = ids[i % UNET_TIME_IDS];
     text->context.given.time_ids = ids;
     tap(run->sink, "add_time_ids", ids, VIEW_ROWS(text->B, UNET_TIME_IDS));
 }

@@ -135,8 +135,8 @@ typedef struct {
     double eta;            /* 0: deterministic DDIM */
     uint64_t seed;
     noise_source_t noise;
-    const real_t *latents;   /* (1,C,H,W) to start from, or NULL: torch.randn of the seed */
-    ddim_config_t scheduler; /* the settings to run with */
+    const real_t *latents;    /* (1,C,H,W) to start from, or NULL: torch.randn of the seed */
+    ddim_config_t scheduler;  /* the settings to run with */
     size_conditioning_t size; /* of a UNet that is told it */
 
     /* Called before every step and before decoding (step == steps). Returning false stops the run. May
@@ -146,7 +146,11 @@ typedef struct {
 } pipeline_image_t;
 
 /* Bytes of the arena that pipeline_generate and an image of `settings` take at most, beside what `text`
- * already holds there: a bound from the configurations, within twice of what is really used. */
+ * already holds there: the larger of what the two halves take. */
+size_t pipeline_memory_denoise(const run_t *run, const pipeline_t *pipeline,
+                               const pipeline_text_t *text, const pipeline_image_t *settings);
+size_t pipeline_memory_decode(const run_t *run, const pipeline_t *pipeline,
+                              const pipeline_image_t *settings);
 size_t pipeline_memory(const run_t *run, const pipeline_t *pipeline, const pipeline_text_t *text,
                        const pipeline_image_t *settings);
 /* Is so much left of run->arena? 0, or -1 and err. A larger picture would break the arena's contract. */

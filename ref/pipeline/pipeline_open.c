@@ -64,8 +64,7 @@ static int check_index(pipeline_t *p, const char *folder, char scheduler[SHOWN_T
     if (source_check(folder, err)) return -1;
     if (config_open(&index, folder, "model_index.json", config_keys_index, unknown, err)) return -1;
     json_node_t root = json_file_root(index);
-    int status =
-        json_get_string_or(root, "_class_name", kinds[0].class_name, &class_name, err);
+    int status = json_get_string_or(root, "_class_name", kinds[0].class_name, &class_name, err);
     p->kind = status ? NULL : pipeline_kind(class_name);
     if (!status) status = check_members(root, p->kind, err);
     note_unknown(notes, folder, "model_index.json", unknown);
@@ -88,8 +87,8 @@ static int check_text(const pipeline_t *p, size_t i, const char *folder, err_t *
     const tokenizer_info_t *tokens = tokenizer_info(p->tokenizer[i]);
     const char *which = i ? "second " : "";
     if (tokens->vocab > text->vocab_size)
-        return err_set(err, "%s: the %stokenizer has %zu ids, the %stext encoder %zu", folder, which,
-                       tokens->vocab, which, text->vocab_size);
+        return err_set(err, "%s: the %stokenizer has %zu ids, the %stext encoder %zu", folder,
+                       which, tokens->vocab, which, text->vocab_size);
     if (tokens->max_length > text->max_position_embeddings)
         return err_set(err,
                        "%s: the %stokenizer makes rows of %zu tokens, the %stext encoder has %zu "
@@ -334,16 +333,17 @@ size_t pipeline_components(const pipeline_t *p,
     for (size_t i = 0; i < PIPELINE_TEXTS; i++) {
         const text_encoder_t *e = p->text_encoder[i];
         if (!e) continue;
-        component[count++] = (pipeline_component_t){
-            pipeline_text_encoder_name(i), text_encoder_weights(e), text_encoder_modules(e),
-            text_encoder_config(e)->unknown_keys};
+        component[count++] =
+            (pipeline_component_t){pipeline_text_encoder_name(i), text_encoder_weights(e),
+                                   text_encoder_modules(e), text_encoder_config(e)->unknown_keys};
     }
     if (p->unet)
-        component[count++] = (pipeline_component_t){
-            "unet", unet_weights(p->unet), unet_modules(p->unet), unet_config(p->unet)->unknown_keys};
+        component[count++] =
+            (pipeline_component_t){"unet", unet_weights(p->unet), unet_modules(p->unet),
+                                   unet_config(p->unet)->unknown_keys};
     if (p->vae)
-        component[count++] = (pipeline_component_t){
-            "vae", vae_weights(p->vae), vae_modules(p->vae), vae_config(p->vae)->unknown_keys};
+        component[count++] = (pipeline_component_t){"vae", vae_weights(p->vae), vae_modules(p->vae),
+                                                    vae_config(p->vae)->unknown_keys};
     return count;
 }
 

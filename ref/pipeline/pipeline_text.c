@@ -24,10 +24,10 @@ static void free_tokens(prompt_tokens_t tokens[PIPELINE_TEXTS], size_t count) {
 static int tokenize(const pipeline_t *p, const rows_t *rows, const prompt_options_t *syntax,
                     prompt_tokens_t tokens[PIPELINE_TEXTS], err_t *err) {
     for (size_t i = 0; i < p->texts; i++) {
-        int status = prompt_encode(&tokens[i], p->tokenizer[i], rows->text, NULL, rows->count,
-                                   syntax, err);
-        if (!status && tokens[i].chunks * tokens[i].max_length !=
-                           tokens[0].chunks * tokens[0].max_length) {
+        int status =
+            prompt_encode(&tokens[i], p->tokenizer[i], rows->text, NULL, rows->count, syntax, err);
+        if (!status &&
+            tokens[i].chunks * tokens[i].max_length != tokens[0].chunks * tokens[0].max_length) {
             prompt_tokens_free(&tokens[i]);
             status = err_set(err, "%s makes rows of other lengths than %s of this text",
                              pipeline_tokenizer_name(i), pipeline_tokenizer_name(0));
@@ -42,15 +42,13 @@ static int tokenize(const pipeline_t *p, const rows_t *rows, const prompt_option
 /* Columns first .. first + C of out (M,width) = x (M,C) */
 static void put_columns(real_t *out, size_t width, size_t first, const real_t *x, size_t M,
                         size_t C) {
-    for (size_t m = 0; m < M; m++)
-        memcpy(out + m * width + first, x + m * C, C * sizeof *x);
+    for (size_t m = 0; m < M; m++) memcpy(out + m * width + first, x + m * C, C * sizeof *x);
 }
 
 /* pooled (rows,P): that of a prompt's first chunk, of all (rows * chunks, P). */
 static void take_first_chunks(real_t *pooled, const real_t *all, size_t rows, size_t chunks,
                               size_t P) {
-    for (size_t b = 0; b < rows; b++)
-        memcpy(pooled + b * P, all + b * chunks * P, P * sizeof *all);
+    for (size_t b = 0; b < rows; b++) memcpy(pooled + b * P, all + b * chunks * P, P * sizeof *all);
 }
 
 /* hidden (rows,S,D), weighted; pooled (rows,P) where this encoder makes it. */

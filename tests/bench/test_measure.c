@@ -101,7 +101,9 @@ static void components_count(void **state) {
     component_t *c;
     assert_int_equal(component_open(&c, COMPONENT_TEXT_ENCODER, &files, &run, 2, 0, 0, &err), 0);
     text_encoder_t *encoder;
-    assert_int_equal(text_encoder_open(&encoder, "synth:sd15-tiny/text_encoder", "text_encoder", TEXT_USE_LAST, false, &err), 0);
+    assert_int_equal(text_encoder_open(&encoder, "synth:sd15-tiny/text_encoder", "text_encoder",
+                                       TEXT_USE_LAST, false, &err),
+                     0);
     const text_encoder_config_t *t = text_encoder_config(encoder);
     double T = 77, D = (double)t->hidden_size, F = (double)t->intermediate_size;
     double layer = T * (4 * D * D + 2 * D * F) + 2 * T * T * D;

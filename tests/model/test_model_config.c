@@ -43,7 +43,8 @@ static int open_text(const char *root, bool allow_unused, text_encoder_config_t 
     char folder[1024];
     text_encoder_t *encoder;
     snprintf(folder, sizeof folder, "%s/text_encoder", root);
-    if (text_encoder_open(&encoder, folder, "text_encoder", TEXT_USE_LAST, allow_unused, err)) return -1;
+    if (text_encoder_open(&encoder, folder, "text_encoder", TEXT_USE_LAST, allow_unused, err))
+        return -1;
     if (config) *config = *text_encoder_config(encoder);
     text_encoder_close(encoder);
     return 0;

@@ -144,8 +144,7 @@ static void forward_row(const pipeline_t *p, const run_t *run, const pipeline_te
                         size_t W) {
     size_t S = text->S, D = text_encoder_config(p->text_encoder[0])->hidden_size;
     arena_mark_t mark = arena_mark(run->arena);
-    conditioning_t given = {
-        .B = rows, .S = S, .encoder_hidden_states = text->embeds + row * S * D};
+    conditioning_t given = {.B = rows, .S = S, .encoder_hidden_states = text->embeds + row * S * D};
     context_kv_t context = unet_context(run, p->unet, &given);
     unet_forward(run, p->unet, out, sample, 500, &context, H, W);
     arena_release(run->arena, mark);

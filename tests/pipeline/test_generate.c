@@ -114,8 +114,7 @@ static void run_on(arena_t *arena, const settings_t *s, watch_t *w) {
     pipeline_text_t text;
     arena_mark_t mark = arena_mark(arena);
     pipeline_prompt_t prompt = prompt_of(s);
-    if (pipeline_encode(&run, &model, &prompt, &text, &err))
-        fail_msg("%s", err.text);
+    if (pipeline_encode(&run, &model, &prompt, &text, &err)) fail_msg("%s", err.text);
     real_t *image = arena_reals(arena, 3 * PIXELS);
     if (pipeline_generate(&run, &model, &text, &s->image, image, &err)) fail_msg("%s", err.text);
     assert_memory_equal(image, w->image, 3 * PIXELS * sizeof *image);
@@ -221,8 +220,7 @@ static void cut_prompts_are_told(void **state) {
         pipeline_prompt_t prompt = {which & 1 ? longer : "a", which & 2 ? longer : "a",
                                     NEGATIVE_ENCODED, true, PROMPT_DEFAULTS};
         pipeline_text_t text;
-        if (pipeline_encode(&run, &model, &prompt, &text, &err))
-            fail_msg("%s", err.text);
+        if (pipeline_encode(&run, &model, &prompt, &text, &err)) fail_msg("%s", err.text);
         assert_int_equal(text.truncated[0], (which & 2) != 0);
         assert_int_equal(text.truncated[1], which & 1);
         arena_destroy(arena);

@@ -60,8 +60,7 @@ void tiny_start(const pipeline_t *pipeline, const tiny_run_t *settings, run_t *r
                                 .negative = settings->negative,
                                 .guided = settings->image.guidance_scale > 1,
                                 .syntax = PROMPT_DEFAULTS};
-    if (pipeline_encode(run, pipeline, &prompt, text, &err))
-        fail_msg("%s", err.text);
+    if (pipeline_encode(run, pipeline, &prompt, text, &err)) fail_msg("%s", err.text);
 }
 
 tiny_picture_t tiny_draw(const pipeline_t *pipeline, const tiny_run_t *settings, const run_t *run,
