@@ -24,7 +24,9 @@ static pipeline_image_t settings_of(const job_t *job, const picture_job_t *pictu
                               .seed = picture->seed,
                               .noise = job->options->noise,
                               .latents = job->latents,
-                              .scheduler = job->scheduler};
+                              .scheduler = job->scheduler,
+                              .sampler = job->sampler,
+                              .size = job->options->size};
 }
 
 /* Does this shard make a picture of the prompt? */
@@ -40,8 +42,11 @@ static int embed(const job_t *job, const run_t *run, size_t prompt, pipeline_tex
     const generate_options_t *o = job->options;
     const picture_prompt_t *p = &o->list.prompt[prompt];
     bool guided = p->set.scale > 1;
-    pipeline_prompt_t words = {
-        p->positive, p->negative, NEGATIVE_ENCODED, guided, {o->syntax, o->max_chunks}};
+    pipeline_prompt_t words = {p->positive,
+                               p->has_negative ? p->negative : NULL,
+                               o->negative_rule,
+                               guided,
+                               {o->syntax, o->max_chunks}};
     if (pipeline_embed(run, &job->pipeline, &words, text, err)) return -1;
     picture_job_t first;
     pipeline_image_t settings = settings_of(job, picture_of(&first, job, prompt * o->images + 1));
@@ -170,9 +175,23 @@ static void announce_list(const job_t *job) {
     printf("\n");
 }
 
-static void announce(const job_t *job) {
+static void announce_scheduler(const job_t *job) {
     const generate_options_t *o = job->options;
     const ddim_config_t *s = &job->scheduler;
+    printf("scheduler  %s, %s: %s, steps_offset %d, ", sampler_name(job->sampler.kind),
+           o->scheduler, timestep_spacing_name(s->timestep_spacing), s->steps_offset);
+    if (job->sampler.kind == SAMPLER_DDIM)
+        printf("set_alpha_to_one %s, clip_sample %s, %s, eta %g",
+               s->set_alpha_to_one ? "true" : "false", s->clip_sample ? "true" : "false",
+               prediction_type_name(s->prediction_type), o->eta);
+    else
+        printf("final_sigmas_type %s, %s", job->sampler.final_sigma_min ? "sigma_min" : "zero",
+               prediction_type_name(s->prediction_type));
+    printf("%s\n", s->rescale_betas_zero_snr ? ", rescale_betas_zero_snr" : "");
+}
+
+static void announce(const job_t *job) {
+    const generate_options_t *o = job->options;
     const prompt_settings_t *set = &o->list.prompt[0].set;
     char experts[512];
     printf("model      %s\n", o->common.files.folder);
@@ -181,12 +200,7 @@ static void announce(const job_t *job) {
     printf("\nsettings   %zux%zu, %zu steps, guidance %g, seed %llu (torch %s)\n", set->width,
            set->height, set->steps, set->scale, (unsigned long long)set->seed,
            o->noise == NOISE_CPU ? "CPU" : "CUDA");
-    printf("scheduler  DDIM, %s: %s, steps_offset %d, set_alpha_to_one %s, clip_sample %s, %s, eta "
-           "%g%s\n",
-           o->scheduler, timestep_spacing_name(s->timestep_spacing), s->steps_offset,
-           s->set_alpha_to_one ? "true" : "false", s->clip_sample ? "true" : "false",
-           prediction_type_name(s->prediction_type), o->eta,
-           s->rescale_betas_zero_snr ? ", rescale_betas_zero_snr" : "");
+    announce_scheduler(job);
     if (job->pipeline.marked_by[0]) printf("marked by  %s\n", job->pipeline.marked_by);
     printf("numbers    %s, matmul %s, mole %s\n", REAL_NAME,
            o->common.matmul == MATMUL_BLAS ? "blas" : "plain",
@@ -249,7 +263,9 @@ static int run_job(job_t *job, err_t *err) {
     cli_print_notes("generate", &job->notes, said);
     if (arena_create(&job->arena, 0, err)) return -1;
     bool config = strcmp(o->scheduler, "config") == 0;
-    cli_warn_scheduler("generate", config ? o->common.files.folder : o->scheduler, &job->scheduler);
+    if (job->sampler.kind == SAMPLER_DDIM)
+        cli_warn_scheduler("generate", config ? o->common.files.folder : o->scheduler,
+                           &job->scheduler);
     run_t run = {.arena = job->arena,
                  .matmul = o->common.matmul,
                  .conv = o->common.conv,

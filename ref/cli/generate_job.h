@@ -14,6 +14,7 @@ typedef struct {
     arena_t *arena;
     real_t *latents; /* from --latents, or NULL */
     ddim_config_t scheduler;
+    sampler_choice_t sampler;
     notes_t notes;         /* what the user must know */
     uint64_t weights;      /* stands for the files, in the notes of pictures */
     bool *make;            /* (pictures) to be made; the others are there, or another shard's */

@@ -23,36 +23,50 @@ static const char *base_name(const char *path) {
     return slash && slash[1] ? slash + 1 : path;
 }
 
+/* Sizes that the model is told, where they were given. */
+static char *told_sizes(const generate_options_t *o) {
+    const size_conditioning_t *s = &o->size;
+    if (!o->sized) return xstrdup("");
+    return xasprintf(", Original size: %zux%zu, Crop top left: %zux%zu, Target size: %zux%zu",
+                     s->original_size[0], s->original_size[1], s->crops_coords_top_left[0],
+                     s->crops_coords_top_left[1], s->target_size[0], s->target_size[1]);
+}
+
 /* Settings that most runs leave alone are named only when they are not. */
-static char *unusual(const generate_options_t *o, const ddim_config_t *s) {
-    char chunks[48] = "";
+static char *unusual(const generate_options_t *o, const ddim_config_t *s,
+                     sampler_choice_t sampler) {
+    char chunks[48] = "", *told = told_sizes(o);
     if (o->max_chunks > 1) snprintf(chunks, sizeof chunks, ", Max chunks: %zu", o->max_chunks);
     static const char *const conv[] = {"", ", Conv: tiles", ", Conv: winograd"};
-    bool other = !ddim_is_class(s->class_name);
-    return xasprintf("%s%s%s%s%s%s%s%s%s%s%s", other ? ", Scheduler asked for: " : "",
-                     other ? s->class_name : "",
-                     s->rescale_betas_zero_snr ? ", Rescale betas zero SNR: true" : "",
-                     s->clip_sample ? ", Clip sample: true" : "",
-                     o->syntax == PROMPT_WEIGHTED ? ", Prompt syntax: weighted" : "", chunks,
-                     o->latents ? ", Latents: " : "", o->latents ? base_name(o->latents) : "",
-                     o->common.matmul == MATMUL_PLAIN ? ", Matmul: plain" : "",
-                     conv[o->common.conv],
-                     o->common.form == MOLE_DIRECT ? ", MoLE form: direct" : "");
+    bool other = sampler.kind == SAMPLER_DDIM && !ddim_is_class(s->class_name);
+    char *text =
+        xasprintf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s", other ? ", Scheduler asked for: " : "",
+                  other ? s->class_name : "",
+                  s->rescale_betas_zero_snr ? ", Rescale betas zero SNR: true" : "",
+                  s->clip_sample ? ", Clip sample: true" : "",
+                  o->syntax == PROMPT_WEIGHTED ? ", Prompt syntax: weighted" : "", chunks,
+                  o->latents ? ", Latents: " : "", o->latents ? base_name(o->latents) : "",
+                  o->common.matmul == MATMUL_PLAIN ? ", Matmul: plain" : "", conv[o->common.conv],
+                  o->common.form == MOLE_DIRECT ? ", MoLE form: direct" : "",
+                  sampler.final_sigma_min ? ", Final sigma: sigma_min" : "",
+                  o->negative_rule == NEGATIVE_ZEROS ? ", Negative rule: zeros" : "", told);
+    free(told);
+    return text;
 }
 
 char *generate_note(const generate_options_t *o, const picture_prompt_t *prompt, uint64_t seed,
-                    const ddim_config_t *s, uint64_t weights) {
+                    const ddim_config_t *s, sampler_choice_t sampler, uint64_t weights) {
     const prompt_settings_t *set = &prompt->set;
-    char experts[512], *more = unusual(o, s);
+    char experts[512], *more = unusual(o, s, sampler);
     cli_experts_text(&o->common, experts, sizeof experts);
     char *text = xasprintf(
-        "%s\nNegative prompt: %s\nSteps: %zu, Sampler: DDIM, CFG scale: %g, Seed: %llu, "
+        "%s\nNegative prompt: %s\nSteps: %zu, Sampler: %s, CFG scale: %g, Seed: %llu, "
         "Size: %zux%zu, Model: %s, Eta: %g, MoLE experts: %s, Timestep spacing: %s, Steps "
         "offset: %d, Set alpha to one: %s, Prediction type: %s, RNG: %s, Precision: %s%s, "
         "Weights: %016llx",
-        prompt->positive, prompt->negative, set->steps, set->scale, (unsigned long long)seed,
-        set->width, set->height, base_name(o->common.files.folder), o->eta, experts,
-        timestep_spacing_name(s->timestep_spacing), s->steps_offset,
+        prompt->positive, prompt->negative, set->steps, sampler_name(sampler.kind), set->scale,
+        (unsigned long long)seed, set->width, set->height, base_name(o->common.files.folder),
+        o->eta, experts, timestep_spacing_name(s->timestep_spacing), s->steps_offset,
         s->set_alpha_to_one ? "true" : "false", prediction_type_name(s->prediction_type),
         o->noise == NOISE_CPU ? "CPU" : "GPU", REAL_NAME, more, (unsigned long long)weights);
     free(more);

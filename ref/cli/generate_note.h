@@ -10,7 +10,8 @@
 /* What was used, in the form that Stable Diffusion tools read. Sizes in prompt->set are those of the
  * picture. `weights` stands for the files, see below. The caller frees it. */
 char *generate_note(const generate_options_t *options, const picture_prompt_t *prompt,
-                    uint64_t seed, const ddim_config_t *scheduler, uint64_t weights);
+                    uint64_t seed, const ddim_config_t *scheduler, sampler_choice_t sampler,
+                    uint64_t weights);
 
 /* A number that tells files of weights (and latents) apart: FNV-1a of their sizes and contents, of large
  * files the contents of some hundred places. What cannot be read is passed over: opening it says so. */

@@ -21,6 +21,11 @@ static void print_help(void) {
         "machines\n"
         "                       that share a list (1/1)\n"
         "  --negative TEXT      what it shall not show (\"\")\n"
+        "  --negative-rule encoded|zeros  what stands for a negative prompt that is not given: the "
+        "encoded empty\n"
+        "                       text, as in the authors' scripts, or zeros, as diffusers has it "
+        "for "
+        "XL (encoded)\n"
         "  --preset paper       append the authors' fixed words to prompt and negative prompt\n"
         "  --syntax plain|weighted  weighted: (word) [word] (word:1.3) as in the authors' scripts "
         "(plain)\n"
@@ -30,10 +35,18 @@ static void print_help(void) {
         "  --steps N            denoising steps, 1 .. 1000 (50)\n"
         "  --scale X            guidance scale (7.5); at most 1: no guidance, no negative prompt\n"
         "  --width N --height N pixels (the model's own)\n"
+        "  --original-size H,W --target-size H,W --crops-coords-top-left T,L  what a model of two "
+        "text\n"
+        "                       encoders is told of the picture (its own size, twice; 0,0)\n"
         "  --eta X              0: deterministic DDIM, 1: full noise (0)\n"
-        "  --scheduler authors|config|FILE  DDIM settings: what the authors' scripts end up with, "
+        "  --scheduler authors|config|euler|FILE  DDIM as the authors' scripts end up with it; "
+        "what "
         "the\n"
-        "                       model's scheduler_config.json, or a file of that kind (authors)\n"
+        "                       model's scheduler_config.json asks for, or a file of that kind: "
+        "Euler\n"
+        "                       where it is EulerDiscreteScheduler's, else DDIM; Euler with the "
+        "model's\n"
+        "                       settings (authors)\n"
         "  --noise cpu|cuda     whose torch.randn the latents come from (cpu)\n"
         "  --latents FILE       start from these instead: .npy, .npz or .safetensors, "
         "(1,4,H/8,W/8)\n"
@@ -71,6 +84,10 @@ enum {
     OPT_SHARD,
     OPT_OVERWRITE,
     OPT_NEGATIVE,
+    OPT_NEGATIVE_RULE,
+    OPT_ORIGINAL_SIZE,
+    OPT_TARGET_SIZE,
+    OPT_CROPS,
     OPT_PRESET,
     OPT_SYNTAX,
     OPT_MAX_CHUNKS,
@@ -99,6 +116,10 @@ static const struct option long_options[] = {
     {"shard", required_argument, NULL, OPT_SHARD},
     {"overwrite", no_argument, NULL, OPT_OVERWRITE},
     {"negative", required_argument, NULL, OPT_NEGATIVE},
+    {"negative-rule", required_argument, NULL, OPT_NEGATIVE_RULE},
+    {"original-size", required_argument, NULL, OPT_ORIGINAL_SIZE},
+    {"target-size", required_argument, NULL, OPT_TARGET_SIZE},
+    {"crops-coords-top-left", required_argument, NULL, OPT_CROPS},
     {"preset", required_argument, NULL, OPT_PRESET},
     {"syntax", required_argument, NULL, OPT_SYNTAX},
     {"max-chunks", required_argument, NULL, OPT_MAX_CHUNKS},
@@ -142,6 +163,18 @@ static bool parse_shard(const char *value, size_t *shard, size_t *shards) {
         cli_parse_size(slash + 1, 1, 1000000, shards) && cli_parse_size(first, 1, *shards, shard);
     free(first);
     return good;
+}
+
+/* "H,W", each from `least` on: what diffusers' pipeline takes as (H, W). */
+static int set_pair(generate_options_t *o, const char *option, const char *value, size_t least,
+                    size_t pair[2]) {
+    const char *comma = strchr(value, ',');
+    char *first = xasprintf("%.*s", (int)(comma ? comma - value : 0), value);
+    bool good = comma && cli_parse_size(first, least, 1 << 20, &pair[0]) &&
+                cli_parse_size(comma + 1, least, 1 << 20, &pair[1]);
+    free(first);
+    o->sized = true;
+    return good ? 0 : bad(option, least ? "H,W, height first, each from 1" : "TOP,LEFT", value);
 }
 
 static int set_number(generate_options_t *o, int option, const char *value) {
@@ -192,6 +225,15 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
             return bad("syntax", "plain or weighted", value);
         o->syntax = index ? PROMPT_WEIGHTED : PROMPT_PLAIN;
         return 0;
+    case OPT_NEGATIVE_RULE:
+        if (!either(value, "encoded", "zeros", &index))
+            return bad("negative-rule", "encoded or zeros", value);
+        o->negative_rule = index ? NEGATIVE_ZEROS : NEGATIVE_ENCODED;
+        return 0;
+    case OPT_ORIGINAL_SIZE: return set_pair(o, "original-size", value, 1, o->size.original_size);
+    case OPT_TARGET_SIZE: return set_pair(o, "target-size", value, 1, o->size.target_size);
+    case OPT_CROPS:
+        return set_pair(o, "crops-coords-top-left", value, 0, o->size.crops_coords_top_left);
     case OPT_NOISE:
         if (!either(value, "cpu", "cuda", &index)) return bad("noise", "cpu or cuda", value);
         o->noise = index ? NOISE_CUDA : NOISE_CPU;
@@ -286,7 +328,7 @@ int generate_options_parse(generate_options_t *o, int argc, char **argv) {
                               .shards = 1,
                               .scheduler = "authors",
                               .max_chunks = 1};
-    words_t words = {.negative = ""};
+    words_t words = {NULL};
     int option, status = 0;
     while (!status &&
            (option = cli_next_option(command, argc, argv, ":ho:q", long_options)) != -1) {

@@ -17,6 +17,9 @@ typedef struct {
     noise_source_t noise;
     prompt_syntax_t syntax;
     size_t max_chunks;
+    negative_rule_t negative_rule;
+    size_conditioning_t size;
+    bool sized; /* size was given, or a part of it */
     bool quiet, trace_inputs, overwrite, profile;
 } generate_options_t;
 

@@ -18,7 +18,8 @@ picture_job_t *picture_of(picture_job_t *picture, const job_t *job, size_t numbe
 
 char *note_of(const job_t *job, const picture_job_t *picture) {
     const generate_options_t *o = job->options;
-    return generate_note(o, picture->prompt, picture->seed, &job->scheduler, job->weights);
+    return generate_note(o, picture->prompt, picture->seed, &job->scheduler, job->sampler,
+                         job->weights);
 }
 
 double work_of(const prompt_settings_t *set) {
@@ -90,21 +91,46 @@ static void note_other_levels(job_t *job) {
                   model->beta_start, model->beta_end, model->num_train_timesteps);
 }
 
+/* A file's settings, for the sampler of its class. */
+static int read_scheduler(job_t *job, const char *path, err_t *err) {
+    if (ddim_config_read(&job->scheduler, path, err)) return -1;
+    if (sampler_of_class(job->scheduler.class_name) != SAMPLER_EULER) return 0;
+    return sampler_read_euler(&job->sampler, &job->scheduler, path, err);
+}
+
+/* The model's own settings as Euler takes them; what the model predicts may be said elsewhere, by a mark. */
+static int choose_euler(job_t *job, err_t *err) {
+    const ddim_config_t *own = &job->pipeline.scheduler;
+    char *path = file_join(job->options->common.files.folder, "scheduler/scheduler_config.json");
+    int status = sampler_read_euler(&job->sampler, &job->scheduler, path, err);
+    free(path);
+    job->scheduler.prediction_type = own->prediction_type;
+    job->scheduler.rescale_betas_zero_snr = own->rescale_betas_zero_snr;
+    return status;
+}
+
 /* The authors' settings, the model's own, or those of a file. What a model predicts, and whether its noise
  * levels end in nothing but noise, are properties of its weights: the authors' preset takes them from the
  * model. */
 static int choose_scheduler(job_t *job, err_t *err) {
     const char *wanted = job->options->scheduler;
-    if (strcmp(wanted, "config") == 0) {
+    bool euler = sampler_of_class(job->pipeline.scheduler.class_name) == SAMPLER_EULER;
+    bool config = strcmp(wanted, "config") == 0;
+    if (strcmp(wanted, "euler") == 0 || (config && euler)) {
+        if (choose_euler(job, err)) return -1;
+    } else if (config) {
         job->scheduler = job->pipeline.scheduler;
     } else if (strcmp(wanted, "authors") == 0) {
         job->scheduler = ddim_config_authors;
         job->scheduler.prediction_type = job->pipeline.scheduler.prediction_type;
         job->scheduler.rescale_betas_zero_snr = job->pipeline.scheduler.rescale_betas_zero_snr;
-    } else if (ddim_config_read(&job->scheduler, wanted, err)) {
+    } else if (read_scheduler(job, wanted, err)) {
         return -1;
     }
     note_other_levels(job);
+    if (job->sampler.kind == SAMPLER_EULER && job->options->eta > 0)
+        return err_set(err, "--eta %g: Euler's steps take no noise, leave it out",
+                       job->options->eta);
     return 0;
 }
 
@@ -179,6 +205,16 @@ static int check_gates_png(const job_t *job, err_t *err) {
     return check_one_size(job, "--gates-png", err);
 }
 
+/* Sizes that a model is told where it asks for some. */
+static int check_sized(const job_t *job, err_t *err) {
+    const generate_options_t *o = job->options;
+    if (!o->sized || unet_config(job->pipeline.unet)->added_embedding) return 0;
+    return err_set(err,
+                   "%s: --original-size, --target-size and --crops-coords-top-left are for a model "
+                   "that is told of sizes, which this one is not (addition_embed_type)",
+                   o->common.files.folder);
+}
+
 static int choose_sizes(job_t *job, err_t *err) {
     const generate_options_t *o = job->options;
     size_t unit = pipeline_size_unit(&job->pipeline), usual = pipeline_default_size(&job->pipeline);
@@ -194,8 +230,9 @@ static int choose_sizes(job_t *job, err_t *err) {
 }
 
 int generate_plan(job_t *job, err_t *err) {
-    return choose_scheduler(job, err) || choose_sizes(job, err) || load_latents(job, err) ||
-                   check_texts(job, err) || plan_pictures(job, err) || check_gates_png(job, err)
+    return choose_scheduler(job, err) || choose_sizes(job, err) || check_sized(job, err) ||
+                   load_latents(job, err) || check_texts(job, err) || plan_pictures(job, err) ||
+                   check_gates_png(job, err)
                ? -1
                : 0;
 }

@@ -28,7 +28,9 @@ void prompt_list_add(prompt_list_t *list, const char *text, size_t length, const
     list->prompt = xrealloc(list->prompt, (list->count + 1) * sizeof *list->prompt);
     picture_prompt_t *p = &list->prompt[list->count++];
     p->positive = xasprintf("%.*s%s", (int)length, text, list->paper ? prompt_paper_positive : "");
-    p->negative = xasprintf("%s%s", negative, list->paper ? prompt_paper_negative : "");
+    p->negative =
+        xasprintf("%s%s", negative ? negative : "", list->paper ? prompt_paper_negative : "");
+    p->has_negative = negative || list->paper;
     p->set = *settings;
 }
 

@@ -17,6 +17,7 @@ typedef struct {
 
 typedef struct {
     char *positive, *negative; /* owned */
+    bool has_negative;         /* one was given, if only "", or the authors' words were appended */
     prompt_settings_t set;
 } picture_prompt_t;
 
@@ -30,7 +31,7 @@ typedef struct {
  * words for what it takes. */
 const char *prompt_set(prompt_settings_t *settings, char letter, const char *text);
 
-/* One more prompt, of the first `length` bytes of `text`. */
+/* One more prompt, of the first `length` bytes of `text`. negative: NULL where none is given. */
 void prompt_list_add(prompt_list_t *list, const char *text, size_t length, const char *negative,
                      const prompt_settings_t *settings);
 

@@ -10,19 +10,19 @@
 
 /* One denoising step on latents (1,C,H,W), in place. noise: for eta > 0, else NULL. */
 static void denoise(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
-                    const pipeline_image_t *settings, const ddim_t *ddim, size_t step,
+                    const pipeline_image_t *settings, const sampler_t *sampler, size_t step,
                     real_t *latents, const real_t *noise, size_t C, size_t H, size_t W) {
     size_t n = C * H * W, B = text->B;
     view_t one = {SHAPE4(1, C, H, W), LAYOUT_TORCH}, batch = {SHAPE4(B, C, H, W), LAYOUT_TORCH};
     arena_mark_t mark = arena_mark(run->arena);
     real_t *sample = arena_reals(run->arena, B * n), *pred = arena_reals(run->arena, B * n);
-    for (size_t j = 0; j < B * n; j++) sample[j] = latents[j % n];
+    for (size_t b = 0; b < B; b++) sampler_scale_input(sample + b * n, sampler, step, latents, n);
 
-    unet_forward(run, p->unet, pred, sample, ddim->timesteps[step], &text->context, H, W);
+    unet_forward(run, p->unet, pred, sample, sampler_timestep(sampler, step), &text->context, H, W);
     tap(run->sink, "noise_pred", pred, batch);
     if (B == 2) guidance(pred, pred, pred + n, settings->guidance_scale, n);
     tap(run->sink, "guided", pred, one);
-    ddim_step(latents, ddim, step, pred, latents, n, settings->eta, noise);
+    sampler_step(latents, sampler, step, pred, latents, n, noise);
     tap(run->sink, "latents", latents, one);
     arena_release(run->arena, mark);
 }
@@ -41,7 +41,7 @@ static int draw(real_t *out, float *buffer, size_t n, const pipeline_image_t *se
 }
 
 static int denoise_all(const run_t *run, const pipeline_t *p, pipeline_text_t *text,
-                       const pipeline_image_t *settings, const ddim_t *ddim, real_t *latents,
+                       const pipeline_image_t *settings, const sampler_t *sampler, real_t *latents,
                        size_t C, size_t H, size_t W, err_t *err) {
     size_t n = C * H * W;
     uint64_t offset = 0;
@@ -54,11 +54,12 @@ static int denoise_all(const run_t *run, const pipeline_t *p, pipeline_text_t *t
         for (size_t j = 0; j < n; j++) latents[j] = settings->latents[j];
     else if (draw(latents, buffer, n, settings, &generator, &offset, err))
         return -1;
+    sampler_start(sampler, latents, n);
     tap(run->sink, "latents", latents, (view_t){SHAPE4(1, C, H, W), LAYOUT_TORCH});
 
-    for (size_t k = 0; k < ddim->steps; k++) {
-        if (settings->progress && !settings->progress(settings->who, k, ddim->steps))
-            return err_set(err, "stopped after %zu of %zu steps", k, ddim->steps);
+    for (size_t k = 0; k < sampler->steps; k++) {
+        if (settings->progress && !settings->progress(settings->who, k, sampler->steps))
+            return err_set(err, "stopped after %zu of %zu steps", k, sampler->steps);
         bool noisy = settings->eta > 0;
         if (noisy && draw(noise, buffer, n, settings, &generator, &offset, err)) return -1;
 
@@ -66,9 +67,9 @@ static int denoise_all(const run_t *run, const pipeline_t *p, pipeline_text_t *t
         tap_prefix_t prefix = tap_prefix(run->sink, tap_step(text_prefix, k));
         run_t step = *run;
         step.sink = tap_prefix_sink(&prefix);
-        denoise(&step, p, text, settings, ddim, k, latents, noisy ? noise : NULL, C, H, W);
+        denoise(&step, p, text, settings, sampler, k, latents, noisy ? noise : NULL, C, H, W);
     }
-    if (settings->progress && !settings->progress(settings->who, ddim->steps, ddim->steps))
+    if (settings->progress && !settings->progress(settings->who, sampler->steps, sampler->steps))
         return err_set(err, "stopped before decoding");
     return 0;
 }
@@ -100,14 +101,15 @@ int pipeline_denoise(const run_t *run, const pipeline_t *p, pipeline_text_t *tex
             "pipeline: %zu x %zu pixels, unit %zu", settings->width, settings->height, unit);
     REQUIRE(text->B == (settings->guidance_scale > 1 ? 2 : 1), "pipeline: %zu texts, guidance %g",
             text->B, settings->guidance_scale);
-    ddim_t ddim;
-    if (ddim_plan(&ddim, &settings->scheduler, settings->steps, err)) return -1;
+    sampler_t sampler;
+    if (sampler_plan(&sampler, settings->sampler, &settings->scheduler, settings->steps,
+                     settings->eta, err))
+        return -1;
     arena_mark_t mark = arena_mark(run->arena);
     if (text->pooled) add_time_ids(run, text, settings);
-    int status = ddim_check_eta(&ddim, settings->eta, err);
-    if (!status) status = denoise_all(run, p, text, settings, &ddim, latents, C, H, W, err);
+    int status = denoise_all(run, p, text, settings, &sampler, latents, C, H, W, err);
     arena_release(run->arena, mark);
-    ddim_free(&ddim);
+    sampler_free(&sampler);
     return status;
 }
 

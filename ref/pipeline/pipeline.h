@@ -2,7 +2,7 @@
  *
  *   ids -> prompt_embeds -> [ latents -> noise_pred -> guided -> latents ] x steps -> image
  *
- * Read before: model/unet.h, sampler/ddim.h. */
+ * Read before: model/unet.h, sampler/sampler.h. */
 #ifndef MOLE_PIPELINE_PIPELINE_H
 #define MOLE_PIPELINE_PIPELINE_H
 
@@ -13,7 +13,7 @@
 #include "mole/mole_file.h"
 #include "prompt/prompt.h"
 #include "prompt/tokenizer.h"
-#include "sampler/ddim.h"
+#include "sampler/sampler.h"
 
 /* ---- a model in memory ---------------------------------------------------------------------------- */
 
@@ -132,11 +132,12 @@ typedef struct {
     size_t width, height; /* pixels; multiples of pipeline_size_unit */
     size_t steps;
     double guidance_scale; /* above 1: guided, and text.B must be 2 */
-    double eta;            /* 0: deterministic DDIM */
+    double eta;            /* 0: deterministic */
     uint64_t seed;
     noise_source_t noise;
-    const real_t *latents;    /* (1,C,H,W) to start from, or NULL: torch.randn of the seed */
-    ddim_config_t scheduler;  /* the settings to run with */
+    const real_t *latents;   /* (1,C,H,W) to start from, or NULL: torch.randn of the seed */
+    ddim_config_t scheduler; /* the settings to run with */
+    sampler_choice_t sampler;
     size_conditioning_t size; /* of a UNet that is told it */
 
     /* Called before every step and before decoding (step == steps). Returning false stops the run. May

@@ -86,6 +86,14 @@ typedef struct {
 int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err);
 void ddim_free(ddim_t *ddim);
 
+/* Parts of a plan that other samplers share: what of config and steps is refused before there are tables; the
+ * levels, alphas_cumprod (num_train_timesteps); the k-th timestep, which may be outside the table; and saying
+ * so. */
+int ddim_check_plan(const ddim_config_t *config, size_t steps, err_t *err);
+void ddim_levels(float *alphas_cumprod, const ddim_config_t *config);
+double ddim_timestep(const ddim_config_t *config, size_t steps, size_t k);
+int ddim_refuse_timestep(const ddim_config_t *config, size_t steps, double timestep, err_t *err);
+
 /* eta is finite, not negative, and at no step so large that more noise than there is room for
  * would be added (1 never is). Returns 0, or -1 and err. */
 int ddim_check_eta(const ddim_t *ddim, double eta, err_t *err);

@@ -59,7 +59,7 @@ static void rescale_zero_snr(float *betas, float *level, int n) {
     for (int i = 1; i < n; i++) betas[i] = 1.0f - level[i] / level[i - 1];
 }
 
-static void fill_levels(float *levels, const ddim_config_t *config) {
+void ddim_levels(float *levels, const ddim_config_t *config) {
     int n = config->num_train_timesteps;
     float *betas = xmalloc((size_t)n * sizeof *betas);
     switch (config->beta_schedule) {
@@ -80,7 +80,7 @@ static void fill_levels(float *levels, const ddim_config_t *config) {
 /* ---- timesteps ------------------------------------------------------------------------------- */
 
 /* The k-th of the run. rint rounds halves to even, as NumPy does. Integers are below 2^53. */
-static double timestep(const ddim_config_t *config, size_t steps, size_t k) {
+double ddim_timestep(const ddim_config_t *config, size_t steps, size_t k) {
     int n = config->num_train_timesteps;
     size_t rising = steps - 1 - k;
     size_t ratio = (size_t)n / steps;
@@ -103,17 +103,19 @@ static double timestep(const ddim_config_t *config, size_t steps, size_t k) {
     return value;
 }
 
+int ddim_refuse_timestep(const ddim_config_t *config, size_t steps, double timestep, err_t *err) {
+    return err_set(err,
+                   "%zu steps with %s spacing and steps_offset %d: timestep %.0f is outside 0..%d; "
+                   "use fewer steps or another steps_offset",
+                   steps, timestep_spacing_name(config->timestep_spacing), config->steps_offset,
+                   timestep, config->num_train_timesteps - 1);
+}
+
 static int fill_timesteps(ddim_t *ddim, err_t *err) {
     int n = ddim->config.num_train_timesteps;
     for (size_t k = 0; k < ddim->steps; k++) {
-        double t = timestep(&ddim->config, ddim->steps, k);
-        if (!(t >= 0 && t < n))
-            return err_set(
-                err,
-                "%zu steps with %s spacing and steps_offset %d: timestep %.0f is outside 0..%d; "
-                "use fewer steps or another steps_offset",
-                ddim->steps, timestep_spacing_name(ddim->config.timestep_spacing),
-                ddim->config.steps_offset, t, n - 1);
+        double t = ddim_timestep(&ddim->config, ddim->steps, k);
+        if (!(t >= 0 && t < n)) return ddim_refuse_timestep(&ddim->config, ddim->steps, t, err);
         ddim->timesteps[k] = (int)t;
     }
     return 0;
@@ -121,7 +123,7 @@ static int fill_timesteps(ddim_t *ddim, err_t *err) {
 
 /* ---- plan ------------------------------------------------------------------------------------ */
 
-int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err) {
+int ddim_check_plan(const ddim_config_t *config, size_t steps, err_t *err) {
     int n = config->num_train_timesteps;
     if (n < 1 || n > DDIM_TRAIN_TIMESTEPS_MAX)
         return err_set(err, "num_train_timesteps %d: expected 1..%d", n, DDIM_TRAIN_TIMESTEPS_MAX);
@@ -133,11 +135,17 @@ int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *er
                        "there is no picture left to predict from noise; use v_prediction");
     if (config->rescale_betas_zero_snr && n < 2)
         return err_set(err, "rescale_betas_zero_snr: expected at least 2 num_train_timesteps");
+    return 0;
+}
+
+int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err) {
+    if (ddim_check_plan(config, steps, err)) return -1;
+    size_t n = (size_t)config->num_train_timesteps;
     ddim->config = *config;
     ddim->steps = steps;
-    ddim->alphas_cumprod = xmalloc((size_t)n * sizeof *ddim->alphas_cumprod);
+    ddim->alphas_cumprod = xmalloc(n * sizeof *ddim->alphas_cumprod);
     ddim->timesteps = xmalloc(steps * sizeof *ddim->timesteps);
-    fill_levels(ddim->alphas_cumprod, config);
+    ddim_levels(ddim->alphas_cumprod, config);
     ddim->final_alpha_cumprod = config->set_alpha_to_one ? 1.0f : ddim->alphas_cumprod[0];
     if (fill_timesteps(ddim, err)) {
         ddim_free(ddim);
