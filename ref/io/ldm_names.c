@@ -218,6 +218,10 @@ char *ldm_name(const ldm_layout_t *layout, const char *component, const char *na
     return whole;
 }
 
+char *ldm_name_theirs(const ldm_layout_t *layout, const char *component, const char *name) {
+    return translate(layout, component, name, false);
+}
+
 char *ldm_name_ours(const ldm_layout_t *layout, const char *component, const char *name) {
     return translate(layout, component, name, true);
 }

@@ -14,7 +14,7 @@
 
 #include <stddef.h>
 
-enum { LDM_LEVELS = 4, LDM_COMPONENTS = 4 };
+enum { LDM_LEVELS = 8, LDM_COMPONENTS = 4 };
 
 typedef struct {
     size_t levels, layers;    /* of the UNet; ResNets in a down block */
@@ -30,6 +30,9 @@ extern const ldm_layout_t ldm_layout_v1, ldm_layout_xl;
 /* What every name of the component starts with: "first_stage_model."; NULL for another component. */
 const char *ldm_prefix(const ldm_layout_t *layout, const char *component);
 
+/* The name in the file, without its prefix, of a component's module or parameter. Fresh memory; NULL for a name
+ * that the table has not. */
+char *ldm_name_theirs(const ldm_layout_t *layout, const char *component, const char *name);
 /* The name in the file, prefix included, of a component's module or parameter. Fresh memory; NULL for a
  * name that the table has not. */
 char *ldm_name(const ldm_layout_t *layout, const char *component, const char *name);

@@ -82,6 +82,22 @@ static int check_names(const weights_t *w, notes_t *notes, err_t *err) {
     return 0;
 }
 
+int mole_check_base(const weights_t *w, size_t text_width, err_t *err) {
+    size_t count = weights_count(w), width = 0;
+    for (size_t i = 0; i < count; i++) {
+        weight_entry_t e = weights_entry(w, i);
+        if (!text_ends(e.name, "attn2_to_k.lora_down.weight") || e.shape.ndim < 2) continue;
+        if (e.shape.dim[1] == text_width || (width && e.shape.dim[1] != width)) return 0;
+        width = e.shape.dim[1];
+    }
+    if (!width) return 0;
+    return err_set(
+        err,
+        "%s: its factors of attn2.to_k take text vectors of %zu numbers, this UNet hears "
+        "%zu (cross_attention_dim): the expert is one of another base model",
+        weights_path(w), width, text_width);
+}
+
 /* ---- metadata -------------------------------------------------------------------------------------- */
 
 typedef struct {

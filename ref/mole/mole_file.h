@@ -6,8 +6,9 @@
  *   gates  moe_lora_unet_<path>.softmoe.Phi_1.weight (E,d), .Phi_1.bias (E),
  *          .<expert>_scale.weight (1,d'), .<expert>_scale.bias (1)   for each expert, in Phi's order
  *
- * <path> is the module path in the UNet with '_' for '.'. Every layer needs all of them; rank and alpha
- * may differ per layer and expert. alpha missing or 0 stands for the rank, as in the authors' code.
+ * <path> is the module path in the UNet with '_' for '.', of diffusers ("down_blocks_1_attentions_0_proj_in")
+ * or of the first authors' single files ("input_blocks_4_1_proj_in"), one or the other in a whole file. Every
+ * layer needs all of them; rank and alpha may differ per layer and expert. alpha missing or 0 stands for the rank, as in the authors' code.
  * Text-encoder factors (lora_te...) in a LoRA file are not used by MoLE, and a note says so. What else may
  * stand in such a file, and is refused: mole_check.h. */
 #ifndef MOLE_MOLE_MOLE_FILE_H
@@ -29,7 +30,8 @@ typedef struct {
 
 /* A layer that experts join. */
 typedef struct {
-    const char *path; /* "down_blocks.0.attentions.0.proj_in" */
+    const char *path;     /* "down_blocks.1.attentions.0.proj_in" */
+    const char *ldm_path; /* "input_blocks.4.1.proj_in"; NULL: the file has no such names */
     size_t d_in, d_out;
     bool conv;           /* 1x1 convolution: factors may be 4-D (both are accepted for either) */
     mole_layer_t *layer; /* filled by mole_files_load */

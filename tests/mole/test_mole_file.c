@@ -20,6 +20,12 @@ static const char *const keys[TARGETS] = {"down_blocks_0_attentions_0_proj_in",
 static const char *const paths[TARGETS] = {"down_blocks.0.attentions.0.proj_in",
                                            "mid_block.attentions.0.transformer_blocks.0.ff.net.2"};
 
+/* The same layers as single files have them. */
+static const char *const ldm_keys[TARGETS] = {"input_blocks_1_1_proj_in",
+                                              "middle_block_1_transformer_blocks_0_ff_net_2"};
+static const char *const ldm_paths[TARGETS] = {"input_blocks.1.1.proj_in",
+                                               "middle_block.1.transformer_blocks.0.ff.net.2"};
+
 /* ---- files ------------------------------------------------------------------------------------------- */
 
 /* One tensor of a file to be, its numbers first, first + 1, ... */
@@ -115,7 +121,7 @@ static subject_t subject(void) {
 static int load(subject_t *s) {
     mole_target_t target[TARGETS];
     for (size_t i = 0; i < TARGETS; i++)
-        target[i] = (mole_target_t){paths[i], D, O, i == 0, &s->layer[i]};
+        target[i] = (mole_target_t){paths[i], ldm_paths[i], D, O, i == 0, &s->layer[i]};
     mole_files_t files = {.experts = 2, .name = {"face", "hand"}};
     files.path[0] = save(&s->face, "face.safetensors");
     files.path[1] = save(&s->hand, "hand.safetensors");
