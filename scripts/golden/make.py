@@ -83,6 +83,8 @@ CASES = {
     "sampler/philox": sampler.philox,
     "sampler/ddim-tables": sampler.ddim_tables,
     "sampler/ddim_step": sampler.ddim_step,
+    "sampler/euler-tables": sampler.euler_tables,
+    "sampler/euler_step": sampler.euler_step,
     "synth/hashes": synth_hashes.make,
     "names": names.make,
     "fingerprints": full.tiny,

@@ -1,10 +1,11 @@
-"""Golden data of the sampler: torch's random numbers, Philox, DDIM's tables and steps."""
+"""Golden data of the sampler: torch's random numbers, Philox, DDIM's and Euler's tables and steps."""
 
 from pathlib import Path
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler
+from diffusers import DDIMScheduler, EulerDiscreteScheduler
+from diffusers.schedulers import scheduling_euler_discrete
 
 from golden import box_muller
 from golden.calls import Calls
@@ -223,5 +224,115 @@ def ddim_step(out):
             }
 
         attrs = {"timestep": t, "num_inference_steps": steps, "eta": eta, **settings}
+        calls.add(name, function, tensors, attrs)
+    calls.write()
+
+
+def hex_of(values):
+    return " ".join(f"{b:08x}" for b in np.asarray(values, np.float32).view(np.uint32))
+
+
+EULER = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
+
+
+def euler_tables(out):
+    """Timesteps, sigmas and init_noise_sigma as the bits of their float32 values."""
+    rows = []
+    zero = {"rescale_betas_zero_snr": True, "prediction_type": "v_prediction"}
+    cases = [
+        (steps, {"timestep_spacing": spacing, **EULER})
+        for spacing in ("leading", "trailing", "linspace")
+        for steps in (1, 2, 3, 5, 7, 20, 50)
+    ]
+    cases += [
+        (20, {"timestep_spacing": "leading", "steps_offset": 1, **EULER}),
+        (50, {"timestep_spacing": "leading", "steps_offset": 1, **EULER}),
+        (20, {"timestep_spacing": "trailing", "final_sigmas_type": "sigma_min", **EULER}),
+        (20, {"timestep_spacing": "linspace", "final_sigmas_type": "sigma_min", **EULER}),
+        (20, {"timestep_spacing": "leading", "beta_schedule": "linear"}),
+        (20, {"timestep_spacing": "linspace", "beta_schedule": "squaredcos_cap_v2"}),
+        (7, {"timestep_spacing": "trailing", **EULER, **zero}),
+    ]
+    for steps, settings in cases:
+        scheduler = EulerDiscreteScheduler(**settings)
+        scheduler.set_timesteps(steps)
+        row = {"num_inference_steps": steps, **settings}
+        row["timesteps"] = hex_of(scheduler.timesteps)
+        row["sigmas"] = hex_of(scheduler.sigmas)
+        row["init_noise_sigma"] = float(scheduler.init_noise_sigma)
+        rows.append(row)
+    folder = Path(out) / "sampler"
+    about = (
+        "EulerDiscreteScheduler's timesteps (steps) and sigmas (steps + 1) as float32 bit patterns "
+        "in hexadecimal, and init_noise_sigma. Settings that are absent have diffusers' defaults."
+    )
+    head = {"format": "mole-golden-euler", "version": 1, "about": about, "made_with": made_with()}
+    dump_json(folder / "euler-tables.json", {**head, "tables": rows})
+
+
+class AllOf:
+    """torch, with another type in place of float32: the scheduler steps in that type alone."""
+
+    def __init__(self, dtype):
+        self.float32 = dtype
+
+    def __getattr__(self, name):
+        return getattr(torch, name)
+
+
+def euler_step(out):
+    """One step of Euler, and the scaling of the network's input, with every setting that changes them."""
+    about = (
+        "One Euler step. The float32 tables are the specification; float64 widens their values and "
+        "computes on in float64, where EulerDiscreteScheduler.step would round to float32: the "
+        "script gives it float64 in place of float32."
+    )
+    calls = Calls(out, "euler_step", about, room="sampler")
+    v = {"prediction_type": "v_prediction"}
+    for name, steps, k, changes in [
+        ("first", 50, 0, {}),
+        ("middle", 50, 25, {}),
+        ("last", 50, 49, {}),
+        ("one-step", 1, 0, {}),
+        ("v-first", 50, 0, v),
+        ("v-middle", 20, 10, v),
+        ("v-last", 50, 49, v),
+        ("sample", 20, 10, {"prediction_type": "sample"}),
+        ("trailing", 4, 0, {"timestep_spacing": "trailing"}),
+        ("linspace", 7, 3, {"timestep_spacing": "linspace"}),
+        ("final-sigma-min", 20, 19, {"final_sigmas_type": "sigma_min"}),
+    ]:
+        settings = {
+            **EULER,
+            "timestep_spacing": "leading",
+            "steps_offset": 1,
+            "prediction_type": "epsilon",
+            "final_sigmas_type": "zero",
+            **changes,
+        }
+        tensors = {
+            "sample": normal(f"euler/{name}/sample", (2, 4, 2, 3), 5.0),
+            "model_output": normal(f"euler/{name}/model_output", (2, 4, 2, 3)),
+        }
+
+        def function(sample, model_output):
+            scheduler = EulerDiscreteScheduler(**settings)
+            scheduler.set_timesteps(steps)
+            scheduler.sigmas = scheduler.sigmas.to(sample.dtype)
+            scheduler.set_begin_index(k)
+            t = scheduler.timesteps[k]
+            scaled = scheduler.scale_model_input(sample, t)
+            scheduling_euler_discrete.torch = AllOf(sample.dtype)
+            try:
+                result = scheduler.step(model_output, t, sample)
+            finally:
+                scheduling_euler_discrete.torch = torch
+            return {
+                "scaled": scaled,
+                "prev_sample": result.prev_sample,
+                "pred_original_sample": result.pred_original_sample,
+            }
+
+        attrs = {"step": k, "num_inference_steps": steps, **settings}
         calls.add(name, function, tensors, attrs)
     calls.write()

@@ -164,6 +164,35 @@ static void every_tensor_in_its_place(void **state) {
     mole_set_free(s.set);
 }
 
+/* Under the names of single files, the gates' too, and one file each: the same layers. */
+static void names_of_single_files(void **state) {
+    (void)state;
+    for (int which = 0; which < 3; which++) {
+        subject_t s = subject();
+        file_t *files[] = {&s.face, &s.hand, &s.gates};
+        for (size_t k = 0; k < files[which]->count; k++) {
+            char *name = files[which]->entry[k].name, made[256];
+            size_t i = strstr(name, keys[1]) != NULL;
+            char *at = strstr(name, keys[i]);
+            snprintf(made, sizeof made, "%.*s%s%s", (int)(at - name), name, ldm_keys[i],
+                     at + strlen(keys[i]));
+            strcpy(name, made);
+        }
+        must_load(&s);
+        assert_true(s.layer[1].expert[0].down[0] == (real_t)11);
+        assert_true(s.layer[1].expert[1].up[0] == (real_t)17);
+        assert_true(s.layer[1].local_weight[0] == (real_t)100);
+        mole_set_free(s.set);
+        /* A layer that is missing is asked for under the file's own kind of name. */
+        find(files[which], ldm_keys[1])->name[0] = 'x';
+        must_refuse(&s,
+                    which == 0   ? "face"
+                    : which == 1 ? "hand"
+                                 : "gates",
+                    ldm_keys[1], which < 2 ? "left over" : "missing");
+    }
+}
+
 /* Each layer's alpha by its own rank. */
 static void scale_is_alpha_by_rank(void **state) {
     (void)state;
@@ -388,6 +417,7 @@ static void shapes(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_tensor_in_its_place),
+        cmocka_unit_test(names_of_single_files),
         cmocka_unit_test(scale_is_alpha_by_rank),
         cmocka_unit_test(alpha_missing_or_zero),
         cmocka_unit_test(without_gates),
