@@ -91,18 +91,30 @@ static void note_other_levels(job_t *job) {
                   model->beta_start, model->beta_end, model->num_train_timesteps);
 }
 
+/* Euler with a file's settings; DDIM stays, which is said, where they ask of Euler what is not built. */
+static void try_euler(job_t *job, const char *path) {
+    ddim_config_t config;
+    err_t why;
+    if (!sampler_read_euler(&job->sampler, &config, path, &why)) job->scheduler = config;
+}
+
 /* A file's settings, for the sampler of its class. */
 static int read_scheduler(job_t *job, const char *path, err_t *err) {
     if (ddim_config_read(&job->scheduler, path, err)) return -1;
-    if (sampler_of_class(job->scheduler.class_name) != SAMPLER_EULER) return 0;
-    return sampler_read_euler(&job->sampler, &job->scheduler, path, err);
+    if (sampler_of_class(job->scheduler.class_name) == SAMPLER_EULER) try_euler(job, path);
+    return 0;
 }
 
 /* The model's own settings as Euler takes them; what the model predicts may be said elsewhere, by a mark. */
-static int choose_euler(job_t *job, err_t *err) {
+static int choose_euler(job_t *job, bool asked, err_t *err) {
     const ddim_config_t *own = &job->pipeline.scheduler;
     char *path = file_join(job->options->common.files.folder, "scheduler/scheduler_config.json");
-    int status = sampler_read_euler(&job->sampler, &job->scheduler, path, err);
+    int status = 0;
+    job->scheduler = *own;
+    if (asked)
+        status = sampler_read_euler(&job->sampler, &job->scheduler, path, err);
+    else
+        try_euler(job, path);
     free(path);
     job->scheduler.prediction_type = own->prediction_type;
     job->scheduler.rescale_betas_zero_snr = own->rescale_betas_zero_snr;
@@ -117,7 +129,7 @@ static int choose_scheduler(job_t *job, err_t *err) {
     bool euler = sampler_of_class(job->pipeline.scheduler.class_name) == SAMPLER_EULER;
     bool config = strcmp(wanted, "config") == 0;
     if (strcmp(wanted, "euler") == 0 || (config && euler)) {
-        if (choose_euler(job, err)) return -1;
+        if (choose_euler(job, !config, err)) return -1;
     } else if (config) {
         job->scheduler = job->pipeline.scheduler;
     } else if (strcmp(wanted, "authors") == 0) {

@@ -12,7 +12,9 @@ static void print_help(void) {
     printf("usage: mole synth --arch ARCH -o PATH [OPTIONS]\n\n"
            "Write a model whose every number follows from a formula (docs/synth.md), the same bits "
            "as a\nmodel named synth:ARCH has in place, for programs that read files.\n\n"
-           "  --arch sd15|sd15-tiny  Stable Diffusion v1.5, or the same with few channels\n"
+           "  --arch sd15|sd21|sdxl  Stable Diffusion v1.5, v2.1 or XL; sd15-tiny, sd21-tiny, "
+           "sdxl-tiny:\n"
+           "                       the same with few channels\n"
            "  --seed N             another draw of all numbers (0)\n"
            "  --format diffusers|ldm  a pipeline folder, or one checkpoint file (diffusers)\n"
            "  --dtype f32|f16|bf16  of the model's numbers (f32)\n"
@@ -52,7 +54,8 @@ static int set_option(options_t *o, int option, const char *value) {
         int status = synth_parse(&o->job.model, SYNTH_MODEL, text, NULL, &err);
         free(text);
         if (status || strpbrk(value, ",/"))
-            return cli_usage_error(command, "--arch takes sd15 or sd15-tiny, not '%s'", value);
+            return cli_usage_error(
+                command, "--arch takes sd15, sd21 or sdxl, or one with -tiny, not '%s'", value);
         return 0;
     }
     case OPT_SEED:

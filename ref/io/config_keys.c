@@ -21,10 +21,9 @@ const config_key_t config_keys_index[] = {
      "[\"transformers\",\"CLIPTextModel\"]|[\"transformers\",\"CLIPTextModelWithProjection\"]"},
     {"tokenizer", KEY_ONLY,
      "[\"transformers\",\"CLIPTokenizer\"]|[\"transformers\",\"CLIPTokenizerFast\"]"},
-    {"text_encoder_2", KEY_ONLY,
-     "[null,null]|null|[\"transformers\",\"CLIPTextModelWithProjection\"]"},
+    {"text_encoder_2", KEY_ONLY, "[null,null]|[\"transformers\",\"CLIPTextModelWithProjection\"]"},
     {"tokenizer_2", KEY_ONLY,
-     "[null,null]|null|[\"transformers\",\"CLIPTokenizer\"]|[\"transformers\","
+     "[null,null]|[\"transformers\",\"CLIPTokenizer\"]|[\"transformers\","
      "\"CLIPTokenizerFast\"]"},
     {"unet", KEY_ONLY, "[\"diffusers\",\"UNet2DConditionModel\"]"},
     {"vae", KEY_ONLY, "[\"diffusers\",\"AutoencoderKL\"]"},

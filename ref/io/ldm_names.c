@@ -9,19 +9,35 @@
 
 #include "core/err.h"
 
-#define UNET_AND_VAE                                                                               \
-    {"unet", "model.diffusion_model."}, {                                                          \
-        "vae", "first_stage_model."                                                                \
-    }
+#define UNET                                                                                       \
+    { .component = "unet", .prefix = "model.diffusion_model." }
+#define VAE                                                                                        \
+    { .component = "vae", .prefix = "first_stage_model." }
 
 const ldm_layout_t ldm_layout_v1 = {
-    4, 2, {1, 1, 1, 0}, {UNET_AND_VAE, {"text_encoder", "cond_stage_model.transformer."}}};
-const ldm_layout_t ldm_layout_xl = {3,
+    4,
+    2,
+    {1, 1, 1, 0},
+    {UNET, VAE, {.component = "text_encoder", .prefix = "cond_stage_model.transformer."}}};
+const ldm_layout_t ldm_layout_v2 = {4,
                                     2,
-                                    {0, 2, 10},
-                                    {UNET_AND_VAE,
-                                     {"text_encoder", "conditioner.embedders.0.transformer."},
-                                     {"text_encoder_2", "conditioner.embedders.1.model."}}};
+                                    {1, 1, 1, 0},
+                                    {UNET,
+                                     VAE,
+                                     {.component = "text_encoder",
+                                      .prefix = "cond_stage_model.model.",
+                                      .open_clip = true,
+                                      .spare_layer = true}}};
+const ldm_layout_t ldm_layout_xl = {
+    3,
+    2,
+    {0, 2, 10},
+    {UNET,
+     VAE,
+     {.component = "text_encoder", .prefix = "conditioner.embedders.0.transformer."},
+     {.component = "text_encoder_2",
+      .prefix = "conditioner.embedders.1.model.",
+      .open_clip = true}}};
 
 /* ---- inside of a block: what a name goes on with ------------------------------------------------- */
 
@@ -119,6 +135,9 @@ static void unet(search_t *s, const ldm_layout_t *l) {
                                   {"time_embedding.linear_1", "time_embed.0"},
                                   {"time_embedding.act", "time_embed.1"},
                                   {"time_embedding.linear_2", "time_embed.2"},
+                                  {"add_embedding.linear_1", "label_emb.0.0"},
+                                  {"add_embedding.act", "label_emb.0.1"},
+                                  {"add_embedding.linear_2", "label_emb.0.2"},
                                   {"conv_in", "input_blocks.0.0"},
                                   {"conv_norm_out", "out.0"},
                                   {"conv_act", "out.1"},
@@ -139,6 +158,7 @@ static void unet(search_t *s, const ldm_layout_t *l) {
     ROWS(s, ends, same);
     row_of_container(s, "mid_block", "middle_block");
     row_of_container(s, "time_embedding", "time_embed");
+    row_of_container(s, "add_embedding", "label_emb");
     row_of_container(s, "conv_in", "input_blocks.0");
 }
 
@@ -189,15 +209,52 @@ static void vae(search_t *s) {
     if (strcmp(s->name, "encoder") == 0) row(s, "encoder", "encoder", same);
 }
 
+/* ---- OpenCLIP's text encoder ---------------------------------------------------------------------- */
+
+/* More than any has. */
+enum { TEXT_LAYERS = 64 };
+
+static void open_clip(search_t *s) {
+    static const pair_t layer[] = {{"layer_norm1", "ln_1"},
+                                   {"layer_norm2", "ln_2"},
+                                   {"self_attn.q_proj.weight", "attn.in_proj_weight[0]"},
+                                   {"self_attn.k_proj.weight", "attn.in_proj_weight[1]"},
+                                   {"self_attn.v_proj.weight", "attn.in_proj_weight[2]"},
+                                   {"self_attn.q_proj.bias", "attn.in_proj_bias[0]"},
+                                   {"self_attn.k_proj.bias", "attn.in_proj_bias[1]"},
+                                   {"self_attn.v_proj.bias", "attn.in_proj_bias[2]"},
+                                   {"self_attn.out_proj", "attn.out_proj"},
+                                   {"mlp.fc1", "mlp.c_fc"},
+                                   {"mlp.fc2", "mlp.c_proj"},
+                                   {NULL, NULL}};
+    static const pair_t ends[] = {
+        {"text_model.embeddings.token_embedding", "token_embedding"},
+        {"text_model.embeddings.position_embedding.weight", "positional_embedding"},
+        {"text_model.final_layer_norm", "ln_final"},
+        {"text_projection.weight", "text_projection"}};
+    for (size_t i = 0; i < TEXT_LAYERS; i++) {
+        char ours[64], theirs[64];
+        snprintf(ours, sizeof ours, "text_model.encoder.layers.%zu", i);
+        snprintf(theirs, sizeof theirs, "transformer.resblocks.%zu", i);
+        row(s, ours, theirs, layer);
+    }
+    ROWS(s, ends, same);
+}
+
 /* ---- both directions ----------------------------------------------------------------------------- */
 
 static char *translate(const ldm_layout_t *layout, const char *component, const char *name,
                        bool to_ours) {
     search_t s = {to_ours, name, NULL};
+    size_t i = 0;
+    while (layout->component[i].component && strcmp(layout->component[i].component, component) != 0)
+        if (++i == LDM_COMPONENTS) return xstrdup(name);
     if (strcmp(component, "unet") == 0)
         unet(&s, layout);
     else if (strcmp(component, "vae") == 0)
         vae(&s);
+    else if (layout->component[i].open_clip)
+        open_clip(&s);
     else
         return xstrdup(name);
     return s.found;

@@ -55,6 +55,7 @@ typedef struct {
     dtype_t dtype;
     shape_t shape;
     const void *data; /* as saved, in the mapped file; NULL: `numbers` computes them */
+    bool unchecked;   /* without data, and of a file all the same: may hold NaN or Inf */
 } source_tensor_t;
 
 enum { SOURCE_OPEN_SHAPE = -1 };

@@ -55,7 +55,11 @@ static const st_tensor_t *locate(const source_files_t *f, size_t index, const st
 source_tensor_t source_files_at(const source_t *source, size_t index) {
     const st_file_t *file;
     const st_tensor_t *t = locate(files_of(source), index, &file);
-    return (source_tensor_t){t->name, st_path(file), t->dtype, t->shape, t->data};
+    return (source_tensor_t){.name = t->name,
+                             .file = st_path(file),
+                             .dtype = t->dtype,
+                             .shape = t->shape,
+                             .data = t->data};
 }
 
 void source_files_numbers(const source_t *source, size_t index, size_t first, size_t count,
@@ -85,7 +89,6 @@ void source_files_close(source_t *source) {
     source_files_t *f = (source_files_t *)source;
     for (size_t i = 0; i < f->files; i++) st_close(f->file[i]);
     free(f->file);
-    free(f->component);
     free(f->source.path);
     free(f);
 }

@@ -54,7 +54,8 @@ static size_t count(const source_t *source) {
 static source_tensor_t at(const source_t *source, size_t index) {
     const formula_t *f = (const formula_t *)source;
     const struct made *made = &f->made[index];
-    return (source_tensor_t){made->name, source->path, DTYPE_F32, made->shape, NULL};
+    return (source_tensor_t){
+        .name = made->name, .file = source->path, .dtype = DTYPE_F32, .shape = made->shape};
 }
 
 /* The one scalar there is: an expert's alpha. */

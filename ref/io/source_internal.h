@@ -15,7 +15,6 @@ typedef struct {
     source_t source;
     st_file_t **file;
     size_t files;
-    char *component; /* of a single-file checkpoint */
 } source_files_t;
 
 /* One file. */

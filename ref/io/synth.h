@@ -11,7 +11,7 @@
  * expert's name or "gates" in front ("face.lora_unet_mid_block_attentions_0_proj_in.lora_up.weight").
  *
  * Where a file or folder is named, a specification may stand in its place:
- *   synth:sd15[,seed=N]                     a model; also synth:sd15-tiny
+ *   synth:sd15[,seed=N]                     a model; also sd21, sdxl, and each as sd15-tiny
  *   synth:[rank=R][,alpha=A][,seed=N]       an expert (R 256; A the rank)
  *   synth:[seed=N]                          gates */
 #ifndef MOLE_IO_SYNTH_H
@@ -48,7 +48,7 @@ int synth_parse(synth_spec_t *spec, synth_kind_t kind, const char *text, const c
 
 /* A file of a made model's folder, "synth:sd15/unet/config.json": model_index.json, unet/, vae/ and
  * text_encoder/config.json, scheduler/scheduler_config.json, tokenizer/: vocab.json, merges.txt,
- * tokenizer_config.json, special_tokens_map.json. *text is fresh memory for the caller, NULL (and
+ * tokenizer_config.json, special_tokens_map.json; of sdxl also text_encoder_2/ and tokenizer_2/. *text is fresh memory for the caller, NULL (and
  * no error) when the folder has no such file. Returns 0, or -1 and err for a bad specification. */
 int synth_file(char **text, const char *path, err_t *err);
 /* The names of these files, "unet/config.json"; NULL behind the last. */

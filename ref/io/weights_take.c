@@ -200,7 +200,8 @@ int weights_take(weights_t *weights, const char *name, shape_t expected, const r
     bool in_place = x && tensor.dtype == dtype_real() && (uintptr_t)x % sizeof *x == 0;
     if (!in_place) x = copy_numbers(weights, index, count);
     if (!x) return refuse_memory(weights, &tensor, err);
-    if (tensor.data) bad = first_not_finite(x, count); /* a formula's are finite */
+    if (tensor.data || tensor.unchecked)
+        bad = first_not_finite(x, count); /* a formula's are finite */
     if (bad < count) return refuse_number(weights, index, bad, err);
     if (!in_place) forget(weights, index);
     mark_taken(weights, index, &tensor);

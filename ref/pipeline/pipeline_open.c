@@ -280,35 +280,57 @@ static void note_experts(const pipeline_t *p, const pipeline_files_t *files) {
     note_prediction(p, &files->mole, files->notes);
 }
 
+/* Where a tokenizer is: in the model; in another model's folder, --tokenizer; or that folder itself. */
+static char *tokenizer_folder(const pipeline_files_t *files, size_t i) {
+    const char *name = pipeline_tokenizer_name(i), *other = files->tokenizer;
+    char *own = xasprintf("%s/%s", other ? other : files->folder, name);
+    char *config = xasprintf("%s/tokenizer_config.json", own);
+    char *vocab = xasprintf("%s/vocab.json", own);
+    bool plain = other && !source_has(config) && !source_has(vocab);
+    free(config);
+    free(vocab);
+    if (!plain) return own;
+    free(own);
+    return xstrdup(other);
+}
+
 static int open_tokenizers(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     int status = 0;
     for (size_t i = 0; !status && i < p->kind->texts; i++) {
-        char *folder = files->tokenizer ? xstrdup(files->tokenizer)
-                                        : file_join(files->folder, pipeline_tokenizer_name(i));
+        char *folder = tokenizer_folder(files, i);
         status = tokenizer_open(&p->tokenizer[i], folder, err);
         free(folder);
     }
     return status;
 }
 
+/* A vocabulary from elsewhere has the padding of whoever it is from. OpenCLIP's text encoders (hidden_act "gelu")
+ * were trained with padding 0, the others with the end token. */
+static void choose_padding(pipeline_t *p, const pipeline_files_t *files) {
+    for (size_t i = 0; files->tokenizer && source_is_single(files->folder) && i < p->texts; i++)
+        if (text_encoder_config(p->text_encoder[i])->hidden_act == ACT_GELU)
+            tokenizer_set_pad(p->tokenizer[i], 0);
+}
+
 static int open_text_encoders(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     int status = 0;
     for (size_t i = 0; !status && i < p->kind->texts; i++) {
         const char *name = pipeline_text_encoder_name(i);
-        char *folder = file_join(files->folder, name);
+        char *folder = xasprintf("%s/%s", files->folder, name);
         status = text_encoder_open(&p->text_encoder[i], folder, name, p->kind->use[i],
                                    files->allow_unused, err);
         free(folder);
     }
     p->texts = p->kind->texts;
+    if (!status) choose_padding(p, files);
     return status;
 }
 
 int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     *p = (pipeline_t){0};
     const char *folder = files->folder;
-    char *unet = file_join(folder, "unet"), *vae = file_join(folder, "vae");
-    char *scheduler = file_join(folder, "scheduler/scheduler_config.json");
+    char *unet = xasprintf("%s/unet", folder), *vae = xasprintf("%s/vae", folder);
+    char *scheduler = xasprintf("%s/scheduler/scheduler_config.json", folder);
     bool loose = files->allow_unused;
     char class_name[SHOWN_TEXT] = "";
     int status = check_index(p, folder, class_name, files->notes, err) ||

@@ -11,10 +11,17 @@
 #include "io/file.h"
 #include "io/ldm_names.h"
 #include "io/safetensors.h"
+#include "io/source.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "model/vae.h"
 #include "pipeline/pipeline.h"
+
+static const ldm_layout_t *layout_of(const char *arch) {
+    return strncmp(arch, "sdxl", 4) == 0   ? &ldm_layout_xl
+           : strncmp(arch, "sd21", 4) == 0 ? &ldm_layout_v2
+                                           : &ldm_layout_v1;
+}
 
 /* A file on the way. */
 typedef struct {
@@ -26,34 +33,100 @@ typedef struct {
     size_t *done;
 } output_t;
 
+/* x (shape_count): the numbers of component.name. */
+static void fill(const output_t *o, const char *name, shape_t shape, float *x) {
+    char *whole = xasprintf("%s.%s", o->component, name);
+    synth_tensor_t tensor = synth_tensor(o->spec, whole, shape);
+    synth_numbers_f32(x, &tensor, 0, shape_count(shape));
+    free(whole);
+}
+
+/* Writes x, which is converted in place. */
+static int put_tensor(const output_t *o, const char *saved, shape_t as, float *x, err_t *err) {
+    size_t count = shape_count(as);
+    dtype_from_f32(x, x, o->dtype, count);
+    *o->done += count * dtype_size(o->dtype);
+    return st_writer_add(o->writer, saved, o->dtype, as, x, err);
+}
+
+/* Memory for the numbers of a tensor, and whether to go on. */
+static float *start_tensor(const output_t *o, const char *saved, size_t count, err_t *err) {
+    if (o->job->progress && !o->job->progress(o->job->who, *o->done, o->path)) {
+        err_set(err, "%s: stopped", o->path);
+        return NULL;
+    }
+    float *x = malloc(count * sizeof *x);
+    if (!x) err_set(err, "%s: tensor '%s': out of memory", o->path, saved);
+    return x;
+}
+
 /* One tensor under the name `saved`, its numbers those of component.name. */
 static int add_tensor(const output_t *o, const char *name, const char *saved, shape_t shape,
                       shape_t as, err_t *err) {
-    size_t count = shape_count(shape), bytes = count * dtype_size(o->dtype);
-    if (o->job->progress && !o->job->progress(o->job->who, *o->done, o->path))
-        return err_set(err, "%s: stopped", o->path);
-    float *x = malloc(count * sizeof *x);
-    if (!x) return err_set(err, "%s: tensor '%s': out of memory", o->path, saved);
-    if (shape.ndim == 0) {
+    float *x = start_tensor(o, saved, shape_count(shape), err);
+    if (!x) return -1;
+    if (shape.ndim == 0)
         *x = (float)o->spec->alpha;
-    } else {
-        char *whole = xasprintf("%s.%s", o->component, name);
-        synth_tensor_t tensor = synth_tensor(o->spec, whole, shape);
-        synth_numbers_f32(x, &tensor, 0, count);
-        free(whole);
-    }
-    dtype_from_f32(x, x, o->dtype, count);
-    int status = st_writer_add(o->writer, saved, o->dtype, as, x, err);
+    else
+        fill(o, name, shape, x);
+    int status = put_tensor(o, saved, as, x, err);
     free(x);
-    *o->done += bytes;
     return status;
+}
+
+/* The projections of q, k and v in one, as OpenCLIP has them; `name` is q's, `saved` ends in "[0]". */
+static int add_fused(const output_t *o, const char *name, const char *saved, shape_t shape,
+                     err_t *err) {
+    size_t count = shape_count(shape);
+    const char *at = strstr(name, "q_proj");
+    char *whole = xasprintf("%.*s", (int)strlen(saved) - 3, saved);
+    float *x = start_tensor(o, whole, 3 * count, err);
+    for (size_t part = 0; x && part < 3; part++) {
+        char *one = xasprintf("%.*s%c%s", (int)(at - name), name, "qkv"[part], at + 1);
+        fill(o, one, shape, x + part * count);
+        free(one);
+    }
+    shape.dim[0] *= 3;
+    int status = x ? put_tensor(o, whole, shape, x, err) : -1;
+    free(x);
+    free(whole);
+    return status;
+}
+
+/* (P,D) written as (D,P). */
+static int add_turned(const output_t *o, const char *name, const char *saved, shape_t shape,
+                      err_t *err) {
+    size_t P = shape.dim[0], D = shape.dim[1];
+    float *x = start_tensor(o, saved, P * D, err), *turned = x ? malloc(P * D * sizeof *x) : NULL;
+    int status = x && !turned ? err_set(err, "%s: out of memory", o->path) : x ? 0 : -1;
+    if (!status) {
+        fill(o, name, shape, x);
+        for (size_t i = 0; i < P * D; i++) turned[i % D * P + i / D] = x[i];
+        status = put_tensor(o, saved, SHAPE2(D, P), turned, err);
+    }
+    free(x);
+    free(turned);
+    return status;
+}
+
+/* A tensor of OpenCLIP's, where it is not as transformers has it; 1 when it is. */
+static int add_open_clip(const output_t *o, const char *name, const char *saved, shape_t shape,
+                         err_t *err) {
+    if (text_ends(saved, "[0]")) return add_fused(o, name, saved, shape, err);
+    if (text_ends(saved, "[1]") || text_ends(saved, "[2]")) return 0; /* with the first */
+    return text_ends(saved, ".text_projection") ? add_turned(o, name, saved, shape, err) : 1;
 }
 
 /* A tensor of the model, named for the format. */
 static int add_model(const output_t *o, const char *name, shape_t shape, err_t *err) {
     if (!o->job->ldm) return add_tensor(o, name, name, shape, shape, err);
-    char *saved = ldm_name(&ldm_layout_v1, o->component, name);
+    char *saved = ldm_name(layout_of(o->spec->arch), o->component, name);
     if (!saved) return err_set(err, "%s: LDM has no name for '%s'", o->path, name);
+    int done = add_open_clip(o, name, saved, shape, err);
+    if (done <= 0) {
+        free(saved);
+        return done;
+    }
     bool attention = strstr(saved, ".mid.attn_1.") && shape.ndim == 2;
     shape_t as = attention ? SHAPE4(shape.dim[0], shape.dim[1], 1, 1) : shape;
     int status = add_tensor(o, name, saved, shape, as, err);
@@ -141,7 +214,9 @@ static int add_component(output_t *o, err_t *err) {
         vae_close(vae);
     } else {
         text_encoder_t *text;
-        status = text_encoder_open(&text, folder, o->component, TEXT_USE_LAST, false, err);
+        bool pooled = strcmp(o->component, pipeline_text_encoder_name(1)) == 0;
+        text_use_t use = {.final_norm = true, .pooled = pooled};
+        status = text_encoder_open(&text, folder, o->component, use, false, err);
         if (!status) status = add_listed(o, text_encoder_weights(text), err);
         text_encoder_close(text);
     }
@@ -168,12 +243,22 @@ static int make_folder(const char *path, err_t *err) {
     return err_set(err, "%s: cannot make this folder: %s", path, strerror(errno));
 }
 
-static const char *const components[] = {"text_encoder", "unet", "vae"};
+static const char *const components[] = {"text_encoder", "text_encoder_2", "unet", "vae"};
+enum { COMPONENTS = sizeof components / sizeof *components };
+
+/* A model of one text encoder has no second. */
+static bool has_component(const output_t *o, size_t i) {
+    char *config = xasprintf("synth:%s/%s/config.json", o->job->model.arch, components[i]);
+    bool there = source_has(config);
+    free(config);
+    return there;
+}
 
 static int write_ldm(output_t *o, err_t *err) {
     if (open_output(o, o->job->path, o->job->dtype, err)) return -1;
     int status = 0;
-    for (int i = 0; i < 3 && !status; i++) {
+    for (size_t i = 0; i < COMPONENTS && !status; i++) {
+        if (!has_component(o, i)) continue;
         o->component = components[i];
         status = add_component(o, err);
     }
@@ -199,8 +284,8 @@ static int write_configs(const synth_write_t *job, bool index, err_t *err) {
         char *made = xasprintf("synth:%s/%s", job->model.arch, name), *text = NULL;
         char *path = file_join(job->path, name);
         char *folder = slash ? xasprintf("%s/%.*s", job->path, (int)(slash - name), name) : NULL;
-        status = (folder && make_folder(folder, err)) || synth_file(&text, made, err) ||
-                 write_text(path, text, err);
+        status = synth_file(&text, made, err) ||
+                 (text && ((folder && make_folder(folder, err)) || write_text(path, text, err)));
         free(made);
         free(text);
         free(path);
@@ -211,10 +296,12 @@ static int write_configs(const synth_write_t *job, bool index, err_t *err) {
 
 static int write_folder(output_t *o, err_t *err) {
     if (make_folder(o->job->path, err) || write_configs(o->job, false, err)) return -1;
-    for (int i = 0; i < 3; i++) {
+    for (size_t i = 0; i < COMPONENTS; i++) {
+        if (!has_component(o, i)) continue;
         o->component = components[i];
-        char *path = xasprintf("%s/%s/%s.safetensors", o->job->path, components[i],
-                               i == 0 ? "model" : "diffusion_pytorch_model");
+        char *path =
+            xasprintf("%s/%s/%s.safetensors", o->job->path, components[i],
+                      strncmp(components[i], "text", 4) == 0 ? "model" : "diffusion_pytorch_model");
         int status = open_output(o, path, o->job->dtype, err);
         if (!status) status = close_output(o, add_component(o, err), err);
         free(path);

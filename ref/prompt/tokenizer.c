@@ -341,3 +341,9 @@ int tokenizer_encode_padded(const tokenizer_t *tok, const char *text, size_t len
     token_list_free(&ids);
     return 0;
 }
+
+void tokenizer_set_pad(tokenizer_t *tok, int32_t id) {
+    REQUIRE(id >= 0 && (size_t)id < tok->info.vocab, "tokenizer_set_pad: id %d of %zu", (int)id,
+            tok->info.vocab);
+    tok->info.pad = id;
+}

@@ -52,6 +52,8 @@ int tokenizer_open(tokenizer_t **tok, const char *folder, err_t *err);
 void tokenizer_close(tokenizer_t *tok); /* NULL is allowed */
 
 const tokenizer_info_t *tokenizer_info(const tokenizer_t *tok);
+/* Pad with this id, below the vocabulary's size, whatever the files say. Before any thread uses tok. */
+void tokenizer_set_pad(tokenizer_t *tok, int32_t id);
 
 /* A growing list of ids. Starts as {0}; token_list_free empties it. */
 typedef struct {

@@ -3,7 +3,8 @@
  * Karras, Aittala, Aila & Laine 2022, "Elucidating the design space of diffusion-based generative models",
  * algorithm 2 without its noise; diffusers' EulerDiscreteScheduler. Its latents are x0 + sigma noise, where
  * DDIM's are sqrt(alpha) x0 + sqrt(1 - alpha) noise: the network wants the latter, hence the scaling.
- * sigmas and timesteps are diffusers' float32 numbers, bit for bit, in every build. */
+ * timesteps and sigmas are diffusers' float32 numbers in every build, but that the square root in a sigma is
+ * correctly rounded: torch's float32 sqrt is not, and differs from it in a last bit here and there. */
 #ifndef MOLE_SAMPLER_EULER_H
 #define MOLE_SAMPLER_EULER_H
 

@@ -235,6 +235,19 @@ def hex_of(values):
 EULER = {"beta_schedule": "scaled_linear", "beta_start": 0.00085, "beta_end": 0.012}
 
 
+def exact_sigmas(scheduler):
+    """The scheduler's sigmas with correctly rounded square roots, which torch's float32 sqrt has not: one in
+    five differs in its last bit, and not in the same place on every machine."""
+    alphas = scheduler.alphas_cumprod.numpy()
+    table = np.sqrt((np.float32(1) - alphas) / alphas)
+    sigmas = np.interp(scheduler.timesteps.numpy(), np.arange(len(table)), table)
+    last = table[0] if scheduler.config.final_sigmas_type == "sigma_min" else 0
+    sigmas = np.concatenate([sigmas, [last]]).astype(np.float32)
+    off = np.abs(sigmas - scheduler.sigmas.numpy())
+    assert (off <= np.spacing(sigmas)).all()
+    return torch.from_numpy(sigmas)
+
+
 def euler_tables(out):
     """Timesteps, sigmas and init_noise_sigma as the bits of their float32 values."""
     rows = []
@@ -256,6 +269,7 @@ def euler_tables(out):
     for steps, settings in cases:
         scheduler = EulerDiscreteScheduler(**settings)
         scheduler.set_timesteps(steps)
+        scheduler.sigmas = exact_sigmas(scheduler)
         row = {"num_inference_steps": steps, **settings}
         row["timesteps"] = hex_of(scheduler.timesteps)
         row["sigmas"] = hex_of(scheduler.sigmas)
@@ -264,7 +278,9 @@ def euler_tables(out):
     folder = Path(out) / "sampler"
     about = (
         "EulerDiscreteScheduler's timesteps (steps) and sigmas (steps + 1) as float32 bit patterns "
-        "in hexadecimal, and init_noise_sigma. Settings that are absent have diffusers' defaults."
+        "in hexadecimal, and init_noise_sigma. Settings that are absent have diffusers' defaults. "
+        "The square roots of the sigmas are correctly rounded; torch's own differ from them by at "
+        "most one last bit."
     )
     head = {"format": "mole-golden-euler", "version": 1, "about": about, "made_with": made_with()}
     dump_json(folder / "euler-tables.json", {**head, "tables": rows})
@@ -318,7 +334,7 @@ def euler_step(out):
         def function(sample, model_output):
             scheduler = EulerDiscreteScheduler(**settings)
             scheduler.set_timesteps(steps)
-            scheduler.sigmas = scheduler.sigmas.to(sample.dtype)
+            scheduler.sigmas = exact_sigmas(scheduler).to(sample.dtype)
             scheduler.set_begin_index(k)
             t = scheduler.timesteps[k]
             scaled = scheduler.scale_model_input(sample, t)

@@ -91,7 +91,7 @@ static void choices(void **state) {
         {2, "--syntax a1111", "plain or weighted"},
         {2, "--noise tpu", "cpu or cuda"},
         {2, "--preset best", "paper"},
-        {3, "--scheduler euler", "euler: cannot open"},
+        {3, "--scheduler eulers", "eulers: cannot open"},
         {2, "--expert face", "NAME=FILE"},
         {2, "--expert =x", "NAME=FILE"},
         {2, "--expert Face=x", "NAME=FILE"},

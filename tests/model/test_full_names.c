@@ -121,7 +121,8 @@ static void check_model(const char *model) {
 
     text_encoder_t *text;
     snprintf(folder, sizeof folder, "synth:%s,names/text_encoder", model);
-    if (text_encoder_open(&text, folder, false, &err)) fail_msg("%s", err.text);
+    if (text_encoder_open(&text, folder, "text_encoder", TEXT_USE_LAST, false, &err))
+        fail_msg("%s", err.text);
     same(golden(model, "text_encoder", all), taken(text_encoder_weights(text)), folder);
     text_encoder_close(text);
 

@@ -69,8 +69,7 @@ static euler_t plan_of(json_node_t row, int64_t *steps) {
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* torch's float32 levels differ from a correctly rounded sqrt's by a last bit with zero terminal SNR (ddim.h),
- * and so do the sigmas made of them. */
+/* With zero terminal SNR the levels themselves have torch's float32 sqrt in them (ddim.h): close is enough. */
 static void check_bits(json_node_t row, const char *key, const float *found, size_t count,
                        bool close) {
     const char *text;
