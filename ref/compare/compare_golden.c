@@ -245,6 +245,9 @@ static bool may_compute_in(const comparison_t *c, budget_t given, budget_t b) {
     return budget_results(b) == budget_results(given) || (given == BUDGET_F32 && c->stretches);
 }
 
+/* Angles of a thousand radians lose a thousand roundings. */
+enum { ANGLES = 4096 };
+
 /* What a coarser type would excuse is said. The size of the culprit's error says which types are worth a
  * look. */
 static int note_coarser(comparison_t *c, double limit) {
@@ -257,7 +260,9 @@ static int note_coarser(comparison_t *c, double limit) {
     int status = 0;
     for (size_t i = 0; i < r->rows; i++) of[i] = r->row[i].budget;
     for (budget_t b = BUDGET_F32; !status && !agrees && b < BUDGETS; b++) {
-        if (!may_compute_in(c, given, b) || !(error <= 64 * budget_unit(b))) continue;
+        if (!may_compute_in(c, given, b) ||
+            !(error <= (given == BUDGET_F64 ? ANGLES : 64) * budget_unit(b)))
+            continue;
         status = agrees_with(c, b, limit, &agrees);
         if (!agrees) continue;
         compare_resolution(r);
