@@ -231,6 +231,13 @@ static int apply_marks(pipeline_t *p, const pipeline_files_t *files, err_t *err)
         return -1;
     snprintf(p->marked_by, sizeof p->marked_by, "%s%s%s", m.prediction_by,
              *m.prediction_by && *m.zero_snr_by ? ", " : "", m.zero_snr_by);
+    if (single && !m.prediction && p->scheduler.prediction_type != PREDICT_EPSILON)
+        notes_add(
+            files->notes,
+            "note: %s: nothing in it says what the model predicts; %s is taken, as of v2's 768 "
+            "model (for its base model name a scheduler_config.json that says epsilon)",
+            weights_path(unet_weights(p->unet)),
+            prediction_type_name(p->scheduler.prediction_type));
     if (m.zero_snr || (m.prediction && p->scheduler.prediction_type != PREDICT_EPSILON))
         notes_add(files->notes, "note: %s: prediction_type %s%s, as %s says",
                   weights_path(unet_weights(p->unet)),

@@ -156,6 +156,30 @@ static void runs_of_few_steps(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) every_way(names[i], 1e-11);
 }
 
+/* The same networks by other configurations: v2.1's and XL's. */
+static void text_encoders_of_others(void **state) {
+    (void)state;
+    static const char *const names[] = {"sd21-text-encoder", "sdxl-text-encoder",
+                                        "sdxl-text-encoder-2"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        every_way(names[i], 1e-11);
+        each_module(names[i]);
+    }
+}
+
+static void unets_of_others(void **state) {
+    (void)state;
+    every_way("sd21-unet-mole", 1e-11);
+    every_way("sdxl-unet", 1e-11);
+}
+
+static void runs_of_others(void **state) {
+    (void)state;
+    static const char *const names[] = {"sd21-run-3-mole", "sd21base-run-3", "sdxl-run-2-mole",
+                                        "sdxl-run-2-mole-encoded", "sdxl-run-2-negative"};
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) every_way(names[i], 1e-10);
+}
+
 static void run_of_fifty_steps(void **state) {
     (void)state;
     every_way("run-50-mole", 1e-9);
@@ -167,6 +191,8 @@ int main(void) {
         cmocka_unit_test(unet_plain),        cmocka_unit_test(unet_with_experts),
         cmocka_unit_test(vae_decoder),       cmocka_unit_test(forced_inherits_nothing),
         cmocka_unit_test(runs_of_few_steps), cmocka_unit_test(run_of_fifty_steps),
+        cmocka_unit_test(unets_of_others),   cmocka_unit_test(text_encoders_of_others),
+        cmocka_unit_test(runs_of_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -103,12 +103,57 @@ static void texts_of_a_single_file(void **state) {
     }
 }
 
+/* Files of other families and of other tasks, each by its own word. */
+static void strangers(void **state) {
+    (void)state;
+    static const char first[] = "model.diffusion_model.input_blocks.0.0.weight";
+    static const char context[] =
+        "model.diffusion_model.input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight";
+    static const struct {
+        const char *name;
+        shape_t shape;
+        const char *word;
+    } rows[] = {
+        {"double_blocks.0.img_attn.qkv.weight", {2, {3, 3}}, "Flux"},
+        {"model.diffusion_model.double_blocks.0.img_attn.qkv.weight", {2, {3, 3}}, "Flux"},
+        {"model.diffusion_model.joint_blocks.0.x.weight", {2, {3, 3}}, "Stable Diffusion 3"},
+        {"conditioner.embedders.0.model.ln_final.weight", {1, {8}}, "refiner"},
+        {first, {4, {320, 9, 3, 3}}, "inpainting"},
+        {first, {4, {320, 8, 3, 3}}, "takes 8 channels"},
+    };
+    err_t err;
+    char *text;
+    size_t bytes;
+    float *zeros = fixture_bytes((size_t)320 * 9 * 9 * sizeof *zeros);
+    memset(zeros, 0, (size_t)320 * 9 * 9 * sizeof *zeros);
+    const char *path = scratch_path("other.safetensors");
+    const char *config = scratch_path("other.safetensors/unet/config.json");
+    for (size_t i = 0; i <= sizeof rows / sizeof *rows; i++) {
+        st_writer_t *writer;
+        bool last = i == sizeof rows / sizeof *rows; /* v1's keys, v2's width */
+        assert_int_equal(st_writer_open(&writer, path, &err), 0);
+        if (last) {
+            assert_int_equal(
+                st_writer_add(writer, first, DTYPE_F32, SHAPE4(320, 4, 3, 3), zeros, &err), 0);
+            assert_int_equal(
+                st_writer_add(writer, context, DTYPE_F32, SHAPE2(4, 1024), zeros, &err), 0);
+        } else {
+            assert_int_equal(
+                st_writer_add(writer, rows[i].name, DTYPE_F32, rows[i].shape, zeros, &err), 0);
+        }
+        assert_int_equal(st_writer_finish(writer, &err), 0);
+        assert_int_equal(source_read(config, 1000, &text, &bytes, &err), -1);
+        assert_message(&err, "other.safetensors", last ? "(4, 1024)" : rows[i].word, NULL);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds),
         cmocka_unit_test(whole_models),
         cmocka_unit_test(texts_of_a_folder),
         cmocka_unit_test(texts_of_a_single_file),
+        fixture_test(strangers),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

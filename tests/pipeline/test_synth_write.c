@@ -1,8 +1,10 @@
 /* test_synth_write.c - a made model in place, as a diffusers folder and as one LDM file is the same model. */
+#include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -77,6 +79,36 @@ static void same_picture_from_every_form(void **state) {
     free(folder);
     free(experts);
     free(single);
+}
+
+/* The other kinds: OpenCLIP's names, its three projections in one, a second text encoder. */
+static void same_picture_of_other_kinds(void **state) {
+    (void)state;
+    static const char *const archs[] = {"sd21-tiny", "sdxl-tiny"};
+    for (size_t i = 0; i < 2; i++) {
+        char *folder = xstrdup(scratch_path(archs[i]));
+        char *single = xasprintf("%s.safetensors", folder), *made = xasprintf("synth:%s", archs[i]);
+        char *tokenizers = xasprintf("%s/tokenizer", folder);
+        synth_write_t job = tiny_job(folder);
+        snprintf(job.model.arch, sizeof job.model.arch, "%s", archs[i]);
+        write_job(&job);
+        job.path = single;
+        job.ldm = true;
+        write_job(&job);
+        /* One vocabulary for both text encoders, each with its own padding; or the folder of a model. */
+        pipeline_files_t formula = {.folder = made}, written = {.folder = folder};
+        pipeline_files_t ldm = {.folder = single, .tokenizer = tokenizers};
+        pipeline_files_t beside = {.folder = single, .tokenizer = folder};
+        tiny_picture_t a = picture_of(&formula), b = picture_of(&written), c = picture_of(&ldm);
+        tiny_picture_t d = picture_of(&beside);
+        tiny_same(&a, &b, "in place, diffusers folder");
+        tiny_same(&a, &c, "in place, LDM file");
+        tiny_same(&a, &d, "LDM file with a model's tokenizers");
+        free(folder);
+        free(single);
+        free(made);
+        free(tokenizers);
+    }
 }
 
 /* F16 and BF16: every number rounded, and the folder still a model. */
@@ -218,6 +250,79 @@ static void bad_single_files(void **state) {
     free(spoilt);
 }
 
+/* The twenty-fourth layer of v2's text encoder, its projection, scale and mask: known, and not read. */
+static void spare_tensors_of_v2(void **state) {
+    (void)state;
+    static const char *const extra[] = {
+        "cond_stage_model.model.transformer.resblocks.5.ln_1.weight",
+        "cond_stage_model.model.text_projection", "cond_stage_model.model.logit_scale",
+        "cond_stage_model.model.attn_mask"};
+    char *good = xstrdup(scratch_path("v2.safetensors"));
+    char *more = xstrdup(scratch_path("more.safetensors"));
+    synth_write_t job = tiny_job(good);
+    snprintf(job.model.arch, sizeof job.model.arch, "sd21-tiny");
+    job.ldm = true;
+    write_job(&job);
+    err_t err;
+    pipeline_t p;
+    pipeline_files_t files = {.folder = more, .tokenizer = "synth:sd21-tiny/tokenizer"};
+    for (size_t i = 0; i < sizeof extra / sizeof *extra; i++) {
+        spoil(good, more, NULL, NULL, extra[i]);
+        if (pipeline_open(&p, &files, &err)) fail_msg("%s", err.text);
+        pipeline_close(&p);
+    }
+    spoil(good, more, NULL, NULL, "cond_stage_model.model.something");
+    assert_int_equal(pipeline_open(&p, &files, &err), -1);
+    assert_message(&err, "more.safetensors", "something", "left over", NULL);
+    spoil(good, more, "cond_stage_model.model.transformer.resblocks.2.attn.in_proj_bias", NULL,
+          NULL);
+    assert_int_equal(pipeline_open(&p, &files, &err), -1);
+    assert_message(&err, "resblocks.2.attn.in_proj_bias[0]", "missing", NULL);
+    spoil(good, more, NULL, "cond_stage_model.model.transformer.resblocks.2.attn.in_proj_weight",
+          NULL);
+    assert_int_equal(pipeline_open(&p, &files, &err), -1);
+    assert_message(&err, "resblocks.2.attn.in_proj_weight[0]", "expected shape (24, 24)", NULL);
+    free(good);
+    free(more);
+}
+
+/* A tensor that is turned on its way in is looked through as any other. */
+static void nan_in_a_turned_tensor(void **state) {
+    (void)state;
+    static const char name[] = "conditioner.embedders.1.model.text_projection";
+    char *path = xstrdup(scratch_path("xl.safetensors"));
+    synth_write_t job = tiny_job(path);
+    snprintf(job.model.arch, sizeof job.model.arch, "sdxl-tiny");
+    job.ldm = true;
+    write_job(&job);
+    err_t err;
+    st_file_t *file;
+    assert_int_equal(st_open(&file, path, &err), 0);
+    const st_tensor_t *t = st_find(file, name);
+    assert_non_null(t);
+    assert_true(shape_equal(t->shape, SHAPE2(20, 20)));
+    size_t bytes;
+    char *all = scratch_slurp(path, &bytes);
+    st_close(file);
+    assert_int_equal(st_open(&file, path, &err), 0);
+    t = st_find(file, name);
+    const float number = *((const float *)t->data + 3 * 20 + 7), nan = (float)NAN;
+    st_close(file);
+    /* Number (3,7) of the file is (7,3) of the Linear. */
+    for (size_t at = 0; at + sizeof number <= bytes; at++)
+        if (memcmp(all + at, &number, sizeof number) == 0) memcpy(all + at, &nan, sizeof nan);
+    FILE *out = fopen(path, "wb");
+    assert_non_null(out);
+    assert_int_equal(fwrite(all, 1, bytes, out), bytes);
+    fclose(out);
+    free(all);
+    pipeline_t p;
+    pipeline_files_t files = {.folder = path, .tokenizer = "synth:sdxl-tiny"};
+    assert_int_equal(pipeline_open(&p, &files, &err), -1);
+    assert_message(&err, name, "NaN at index (7, 3)", NULL);
+    free(path);
+}
+
 static bool stop(void *who, size_t done, const char *file) {
     (void)who, (void)file;
     return done < 100000;
@@ -241,6 +346,9 @@ static void a_stopped_file_is_not_there(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(same_picture_from_every_form),
+        fixture_test(same_picture_of_other_kinds),
+        fixture_test(spare_tensors_of_v2),
+        fixture_test(nan_in_a_turned_tensor),
         cmocka_unit_test(narrow_types),
         cmocka_unit_test(names_of_ldm),
         cmocka_unit_test(bad_single_files),
