@@ -8,7 +8,7 @@
 typedef enum {
     COMPONENT_TEXT_ENCODER, /* 77 tokens (or as many as the model has positions) of each of the batch */
     COMPONENT_TEXT_ENCODER_2,
-    COMPONENT_UNET,         /* one denoising step; with experts when files name some */
+    COMPONENT_UNET, /* one denoising step; with experts when files name some */
     COMPONENT_VAE_DECODER
 } component_kind_t;
 

@@ -108,6 +108,9 @@ static json_t *collect_unet(const pipeline_t *p) {
     json_object_set_new(out, "use_linear_projection", json_boolean(c->use_linear_projection));
     json_object_set_new(out, "flip_sin_to_cos", json_boolean(c->flip_sin_to_cos));
     json_object_set_new(out, "freq_shift", json_real(c->freq_shift));
+    if (c->upcast_attention)
+        json_object_set_new(out, "upcast_attention",
+                            json_string("true; no effect, nothing is computed below float32"));
     if (c->added_embedding) {
         json_object_set_new(out, "addition_embed_type", json_string("text_time"));
         set_size(out, "addition_time_embed_dim", c->addition_time_embed_dim);
@@ -145,6 +148,9 @@ static json_t *collect_scheduler(const ddim_config_t *c, const char *marked_by) 
     json_t *out = collect_settings(c);
     json_object_set_new(out, "asked_for", json_string(c->class_name));
     json_object_set_new(out, "runs", json_string("DDIMScheduler"));
+    if (sampler_of_class(c->class_name) == SAMPLER_EULER)
+        json_object_set_new(out, "runs_with_scheduler_config",
+                            json_string("EulerDiscreteScheduler, unless a setting is not built"));
     if (*marked_by) json_object_set_new(out, "marked_by", json_string(marked_by));
     json_object_set_new(out, "taken_over", json_string(c->taken));
     json_object_set_new(out, "defaults_taken_for", json_string(c->defaults));
@@ -197,8 +203,16 @@ static json_t *collect_notes(const notes_t *notes) {
     return list;
 }
 
+/* The family, by what its networks are configured as. */
+static const char *kind_of(const pipeline_t *p) {
+    if (unet_config(p->unet)->added_embedding) return "Stable Diffusion XL";
+    bool open_clip = text_encoder_config(p->text_encoder[0])->hidden_act == ACT_GELU;
+    return open_clip ? "Stable Diffusion v2" : "Stable Diffusion v1";
+}
+
 static json_t *collect_model(const pipeline_t *p, const cli_common_t *common) {
-    json_t *out = json_pack("{s:s}", "model", common->files.folder);
+    json_t *out = json_pack("{s:s, s:s, s:s}", "model", common->files.folder, "kind", kind_of(p),
+                            "pipeline", p->kind->class_name);
     set_size(out, "default_size", pipeline_default_size(p));
     const notes_t *notes = common->files.notes;
     if (notes->count) json_object_set_new(out, "notes", collect_notes(notes));

@@ -53,6 +53,7 @@ const config_key_t config_keys_unet[] = {
     {"use_linear_projection", KEY_USED, NULL},
     {"flip_sin_to_cos", KEY_USED, NULL},
     {"freq_shift", KEY_USED, NULL},
+    {"upcast_attention", KEY_USED_OR_NULL, NULL},
     {"addition_embed_type", KEY_USED_OR_NULL, NULL},
     {"addition_time_embed_dim", KEY_USED_OR_NULL, NULL},
     {"projection_class_embeddings_input_dim", KEY_USED_OR_NULL, NULL},
@@ -87,7 +88,6 @@ const config_key_t config_keys_unet[] = {
     {"timestep_post_act", KEY_ONLY, "null"},
     {"addition_embed_type_num_heads", KEY_HARMLESS, "of other types of addition_embed_type"},
     {"dropout", KEY_HARMLESS, INFERENCE},
-    {"upcast_attention", KEY_HARMLESS, "scores in float32 at least, which they are in any case"},
     {NULL, KEY_END, NULL}};
 
 const config_key_t config_keys_vae[] = {

@@ -8,11 +8,11 @@
  *                   ...layers.3.self_attn.q_proj.weight       ...resblocks.3.attn.in_proj_weight[0]
  *
  * The last is a part of a tensor: OpenCLIP keeps the projections of q, k and v in one, which source_single.c
- * shows as three. The UNet's blocks are numbered through. input_blocks.0 is conv_in; then each level has its ResNets (.0),
- * each with an attention (.1) where the level has attention, and a block that halves the picture, but for
- * the last level. output_blocks: each level has one ResNet more, the last of which ends in an upsampler
- * (.2, or .1 without attention), but for the last level. The VAE numbers its decoder's levels from the
- * widest picture on, diffusers from the narrowest. */
+ * shows as three. The UNet's blocks are numbered through. input_blocks.0 is conv_in; then each level has its
+ * ResNets (.0), each with an attention (.1) where the level has attention, and a block that halves the
+ * picture, but for the last level. output_blocks: each level has one ResNet more, the last of which ends in
+ * an upsampler (.2, or .1 without attention), but for the last level. The VAE numbers its decoder's levels
+ * from the widest picture on, diffusers from the narrowest. */
 #ifndef MOLE_IO_LDM_NAMES_H
 #define MOLE_IO_LDM_NAMES_H
 
@@ -37,8 +37,8 @@ extern const ldm_layout_t ldm_layout_v1, ldm_layout_v2, ldm_layout_xl;
 /* What every name of the component starts with: "first_stage_model."; NULL for another component. */
 const char *ldm_prefix(const ldm_layout_t *layout, const char *component);
 
-/* The name in the file, without its prefix, of a component's module or parameter. Fresh memory; NULL for a name
- * that the table has not. */
+/* The name in the file, without its prefix, of a component's module or parameter. Fresh memory; NULL for a
+ * name that the table has not. */
 char *ldm_name_theirs(const ldm_layout_t *layout, const char *component, const char *name);
 /* The name in the file, prefix included, of a component's module or parameter. Fresh memory; NULL for a
  * name that the table has not. */

@@ -1,12 +1,12 @@
-/* source_single.c - see source.h: a single-file LDM checkpoint, Stable Diffusion v1, v2 or XL as their authors
- * saved them.
+/* source_single.c - see source.h: a single-file LDM checkpoint, Stable Diffusion v1, v2 or XL as their
+ * authors saved them.
  *
  * One safetensors file holds all components under names of its own (ldm_names.h). Such a file has no
  * configurations: what kind of model it is, keys and shapes tell; the configurations of that kind are assumed
  * (synth.h has them), and the shapes of all tensors are held against them. There is no tokenizer.
  *
- * OpenCLIP keeps the projections of q, k and v in one tensor (3D,D), here seen as three, NAME[0], [1], [2]; and
- * its text projection as (D,P), for x P, here seen transposed, as torch's Linear has it. */
+ * OpenCLIP keeps the projections of q, k and v in one tensor (3D,D), here seen as three, NAME[0], [1], [2];
+ * and its text projection as (D,P), for x P, here seen transposed, as torch's Linear has it. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,9 +43,9 @@ static const struct {
     const char *text; /* a tensor as wide as the text that cross-attention hears */
 } kinds[] = {{"conditioner.embedders.1.model.", &ldm_layout_xl,
               UNET "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"},
-             {"cond_stage_model.model.", &ldm_layout_v2,
-              UNET "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"},
              {"cond_stage_model.transformer.", &ldm_layout_v1,
+              UNET "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"},
+             {"cond_stage_model.model.", &ldm_layout_v2,
               UNET "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"}};
 
 /* The models whose configurations are known: channels of the first convolution, width of the text. */
@@ -128,7 +128,7 @@ static int recognise(const st_file_t *file, const char *path, const ldm_layout_t
     }
     if (!*layout) { /* v1, whose missing text encoder is named when it is looked for */
         *layout = &ldm_layout_v1;
-        text = st_find(file, kinds[sizeof kinds / sizeof *kinds - 1].text);
+        text = st_find(file, kinds[1].text);
     }
     *model = NULL;
     for (size_t i = 0; !*model && i < sizeof models / sizeof *models; i++)
@@ -243,7 +243,8 @@ static size_t count_seen(const source_t *source) {
     return ((const single_t *)source)->count;
 }
 
-/* A third of the rows; a tensor whose rows are no multiple of three keeps its shape, which nothing expects. */
+/* A third of the rows; a tensor whose rows are no multiple of three keeps its shape, which nothing expects.
+ * */
 static source_tensor_t third(source_tensor_t t, const seen_t *seen) {
     size_t rows = t.shape.ndim ? t.shape.dim[0] : 0;
     t.name = seen->name;

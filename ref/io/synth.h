@@ -48,8 +48,9 @@ int synth_parse(synth_spec_t *spec, synth_kind_t kind, const char *text, const c
 
 /* A file of a made model's folder, "synth:sd15/unet/config.json": model_index.json, unet/, vae/ and
  * text_encoder/config.json, scheduler/scheduler_config.json, tokenizer/: vocab.json, merges.txt,
- * tokenizer_config.json, special_tokens_map.json; of sdxl also text_encoder_2/ and tokenizer_2/. *text is fresh memory for the caller, NULL (and
- * no error) when the folder has no such file. Returns 0, or -1 and err for a bad specification. */
+ * tokenizer_config.json, special_tokens_map.json; of sdxl also text_encoder_2/ and tokenizer_2/. *text is
+ * fresh memory for the caller, NULL (and no error) when the folder has no such file. Returns 0, or -1 and
+ * err for a bad specification. */
 int synth_file(char **text, const char *path, err_t *err);
 /* The names of these files, "unet/config.json"; NULL behind the last. */
 const char *synth_file_name(size_t index);

@@ -39,8 +39,8 @@ typedef struct {
     const real_t *weight, *bias;
 } norm_t;
 
-/* For the *_work functions, which count what a forward pass takes of the arena beside its input and output, in
- * numbers: scratch of one part after the other. */
+/* For the *_work functions, which count what a forward pass takes of the arena beside its input and output,
+ * in numbers: scratch of one part after the other. */
 static inline size_t work_larger(size_t a, size_t b) {
     return a > b ? a : b;
 }

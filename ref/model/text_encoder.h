@@ -27,8 +27,8 @@ typedef struct {
     char unknown_keys[CONFIG_UNKNOWN];
 } text_encoder_config_t;
 
-/* What a pipeline takes of an encoder. A layer of which nothing is taken does not run, and is neither read nor
- * checked. */
+/* What a pipeline takes of an encoder. A layer of which nothing is taken does not run, and is neither read
+ * nor checked. */
 typedef struct {
     size_t
         skip; /* the hidden states are those before the last `skip` layers: hidden_states[-1 - skip] */

@@ -26,7 +26,8 @@ typedef struct {
     size_t heads[UNET_LEVELS], transformer_depth[UNET_LEVELS];
     size_t cross_attention_dim, norm_num_groups;
     bool use_linear_projection, flip_sin_to_cos;
-    bool added_embedding; /* addition_embed_type is "text_time"; the two below are 0 without */
+    bool upcast_attention; /* no effect: nothing is computed below float32 */
+    bool added_embedding;  /* addition_embed_type is "text_time"; the two below are 0 without */
     size_t addition_time_embed_dim, projection_class_embeddings_input_dim;
     double norm_eps, freq_shift;
     double transformer_norm_eps, layer_norm_eps; /* 1e-6 and 1e-5: fixed in diffusers' code */

@@ -86,6 +86,7 @@ static int read_keys(json_node_t node, unet_config_t *c, err_t *err) {
            json_get_size_or(node, "norm_num_groups", 1, 1 << 16, 32, &c->norm_num_groups, err) ||
            json_get_bool_or(node, "use_linear_projection", false, &c->use_linear_projection, err) ||
            json_get_bool_or(node, "flip_sin_to_cos", true, &c->flip_sin_to_cos, err) ||
+           json_get_bool_or(node, "upcast_attention", false, &c->upcast_attention, err) ||
            json_get_double_or(node, "norm_eps", 1e-5, &c->norm_eps, err) ||
            json_get_double_or(node, "freq_shift", 0, &c->freq_shift, err) ||
            read_blocks(node, c, err) || read_added(node, c, err) || check_divisions(node, c, err);

@@ -8,9 +8,9 @@
  *
  * <path> is the module path in the UNet with '_' for '.', of diffusers ("down_blocks_1_attentions_0_proj_in")
  * or of the first authors' single files ("input_blocks_4_1_proj_in"), one or the other in a whole file. Every
- * layer needs all of them; rank and alpha may differ per layer and expert. alpha missing or 0 stands for the rank, as in the authors' code.
- * Text-encoder factors (lora_te...) in a LoRA file are not used by MoLE, and a note says so. What else may
- * stand in such a file, and is refused: mole_check.h. */
+ * layer needs all of them; rank and alpha may differ per layer and expert. alpha missing or 0 stands for the
+ * rank, as in the authors' code. Text-encoder factors (lora_te...) in a LoRA file are not used by MoLE, and
+ * a note says so. What else may stand in such a file, and is refused: mole_check.h. */
 #ifndef MOLE_MOLE_MOLE_FILE_H
 #define MOLE_MOLE_MOLE_FILE_H
 

@@ -87,8 +87,8 @@ const block_t *pipeline_block(const pipeline_t *pipeline, const char *name);
 
 /* ---- one prompt ----------------------------------------------------------------------------------- */
 
-/* What stands for a negative prompt that is not given: zeros, as diffusers' pipeline for two text encoders has
- * it; or the encoded empty text, as its other pipeline and the authors' scripts have it. */
+/* What stands for a negative prompt that is not given: zeros, as diffusers' pipeline for two text encoders
+ * has it; or the encoded empty text, as its other pipeline and the authors' scripts have it. */
 typedef enum { NEGATIVE_ENCODED, NEGATIVE_ZEROS } negative_rule_t;
 
 typedef struct {
@@ -112,8 +112,8 @@ typedef struct {
  * encoded. */
 int pipeline_encode(const run_t *run, const pipeline_t *pipeline, const pipeline_prompt_t *prompt,
                     pipeline_text_t *text, err_t *err);
-/* The two halves of it: the embeddings, for which the text encoders are needed; and room in the arena for what
- * the UNet makes of them, much larger, which one may release and take anew for every prompt. */
+/* The two halves of it: the embeddings, for which the text encoders are needed; and room in the arena for
+ * what the UNet makes of them, much larger, which one may release and take anew for every prompt. */
 int pipeline_embed(const run_t *run, const pipeline_t *pipeline, const pipeline_prompt_t *prompt,
                    pipeline_text_t *text, err_t *err);
 void pipeline_context(const run_t *run, const pipeline_t *pipeline, pipeline_text_t *text);
@@ -158,9 +158,9 @@ size_t pipeline_memory(const run_t *run, const pipeline_t *pipeline, const pipel
 int pipeline_check_memory(const run_t *run, const pipeline_t *pipeline, const pipeline_text_t *text,
                           const pipeline_image_t *settings, err_t *err);
 
-/* image (1,3,height,width), row-major, in 0..1. Taps: add_time_ids (B,6), latents, then in every step step.NNN/ with all of
- * the UNet's, noise_pred (B,C,H,W), guided, latents; then vae.*, image. Returns 0, or -1 and err
- * (settings that make no schedule; stopped). */
+/* image (1,3,height,width), row-major, in 0..1. Taps: add_time_ids (B,6), latents, then in every step
+ * step.NNN/ with all of the UNet's, noise_pred (B,C,H,W), guided, latents; then vae.*, image. Returns 0, or
+ * -1 and err (settings that make no schedule; stopped). */
 int pipeline_generate(const run_t *run, const pipeline_t *pipeline, pipeline_text_t *text,
                       const pipeline_image_t *settings, real_t *image, err_t *err);
 

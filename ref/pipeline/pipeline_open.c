@@ -41,7 +41,8 @@ static const char *named_class(const json_t *index, const char *member) {
     return name ? name : "";
 }
 
-/* Those that the kind needs are there: a pipeline without its second text encoder does not fit its own name. */
+/* Those that the kind needs are there: a pipeline without its second text encoder does not fit its own name.
+ * */
 static int check_members(json_node_t index, const pipeline_kind_t *kind, err_t *err) {
     for (size_t i = 1; i < PIPELINE_TEXTS; i++) {
         const char *members[] = {pipeline_text_encoder_name(i), pipeline_tokenizer_name(i)};
@@ -311,8 +312,8 @@ static int open_tokenizers(pipeline_t *p, const pipeline_files_t *files, err_t *
     return status;
 }
 
-/* A vocabulary from elsewhere has the padding of whoever it is from. OpenCLIP's text encoders (hidden_act "gelu")
- * were trained with padding 0, the others with the end token. */
+/* A vocabulary from elsewhere has the padding of whoever it is from. OpenCLIP's text encoders (hidden_act
+ * "gelu") were trained with padding 0, the others with the end token. */
 static void choose_padding(pipeline_t *p, const pipeline_files_t *files) {
     for (size_t i = 0; files->tokenizer && source_is_single(files->folder) && i < p->texts; i++)
         if (text_encoder_config(p->text_encoder[i])->hidden_act == ACT_GELU)

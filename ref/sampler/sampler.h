@@ -6,7 +6,8 @@
  *   input     sample                 sample / sqrt(sigma^2 + 1)
  *   step      ddim_step              euler_step, which takes no noise
  *
- * To add one: its name in the table of sampler.c, its class in sampler_of_class, and a case in each function. */
+ * To add one: its name in the table of sampler.c, its class in sampler_of_class, and a case in each
+ * function. */
 #ifndef MOLE_SAMPLER_SAMPLER_H
 #define MOLE_SAMPLER_SAMPLER_H
 
@@ -37,8 +38,8 @@ const char *sampler_name(sampler_kind_t kind);
 sampler_kind_t sampler_of_class(const char *class_name);
 
 /* A scheduler_config.json as EulerDiscreteScheduler takes it, whatever its class: ddim_config_read, with
- * linspace spacing where the file says nothing. Also refused: interpolation_type other than "linear", Karras',
- * exponential and beta sigmas, sigma_min and sigma_max. Returns 0, or -1 and err. */
+ * linspace spacing where the file says nothing. Also refused: interpolation_type other than "linear",
+ * Karras', exponential and beta sigmas, sigma_min and sigma_max. Returns 0, or -1 and err. */
 int sampler_read_euler(sampler_choice_t *choice, ddim_config_t *config, const char *path,
                        err_t *err);
 

@@ -102,8 +102,8 @@ static char *dotted(const char *at) {
 }
 
 /* The component's name in front of what the table makes of a name; NULL where it has none. */
-static char *from_table(const char *component, const char *name) {
-    char *ours = ldm_name_ours(&ldm_layout_v1, component, name);
+static char *from_table(const ldm_layout_t *layout, const char *component, const char *name) {
+    char *ours = ldm_name_ours(layout, component, name);
     char *whole = ours ? xasprintf("%s.%s", component, ours) : NULL;
     free(ours);
     return whole;
@@ -111,25 +111,34 @@ static char *from_table(const char *component, const char *name) {
 
 static char *kohya(const char *name, const char *component) {
     char *path = dotted(name);
-    char *mapped = strcmp(component, "unet") == 0 ? from_table(component, path) : NULL;
+    char *mapped =
+        strcmp(component, "unet") == 0 ? from_table(&ldm_layout_v1, component, path) : NULL;
     if (!mapped) mapped = xasprintf("%s.%s", component, path);
     free(path);
     return mapped;
 }
 
 char *names_from_ldm(const char *name) {
-    static const char *const fronts[][2] = {{"model.diffusion_model", "unet"},
-                                            {"diffusion_model", "unet"},
-                                            {"first_stage_model", "vae"},
-                                            {"cond_stage_model.transformer", "text_encoder"}};
+    /* The UNet's blocks are numbered alike in all kinds. */
+    static const struct {
+        const char *front, *component;
+        const ldm_layout_t *layout;
+    } fronts[] = {{"model.diffusion_model", "unet", &ldm_layout_v1},
+                  {"diffusion_model", "unet", &ldm_layout_v1},
+                  {"first_stage_model", "vae", &ldm_layout_v1},
+                  {"cond_stage_model.transformer", "text_encoder", &ldm_layout_v1},
+                  {"cond_stage_model.model", "text_encoder", &ldm_layout_v2},
+                  {"conditioner.embedders.0.transformer", "text_encoder", &ldm_layout_xl},
+                  {"conditioner.embedders.1.model", "text_encoder_2", &ldm_layout_xl}};
     const char *at = name;
     if (strncmp(name, "lora_unet_", 10) == 0) return kohya(name + 10, "unet");
     if (strncmp(name, "lora_te_", 8) == 0) return kohya(name + 8, "text_encoder");
     for (size_t i = 0; i < sizeof fronts / sizeof *fronts; i++)
-        if (eat(&at, fronts[i][0]))
-            return *at ? from_table(fronts[i][1], at) : xstrdup(fronts[i][1]);
-    char *mapped = from_table("unet", name);
-    return mapped ? mapped : from_table("vae", name);
+        if (eat(&at, fronts[i].front))
+            return *at ? from_table(fronts[i].layout, fronts[i].component, at)
+                       : xstrdup(fronts[i].component);
+    char *mapped = from_table(&ldm_layout_v1, "unet", name);
+    return mapped ? mapped : from_table(&ldm_layout_v1, "vae", name);
 }
 
 /* ---- diffusers ------------------------------------------------------------------------------- */

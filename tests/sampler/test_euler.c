@@ -1,5 +1,5 @@
-/* test_euler.c - Euler's timesteps and sigmas (bit for bit) and steps against diffusers, by golden/sampler; the
- * sampler interface; and what of a scheduler_config.json Euler takes. */
+/* test_euler.c - Euler's timesteps and sigmas (bit for bit) and steps against diffusers, by golden/sampler;
+ * the sampler interface; and what of a scheduler_config.json Euler takes. */
 #include <math.h>
 #include <setjmp.h>
 #include <stdarg.h>
@@ -69,7 +69,8 @@ static euler_t plan_of(json_node_t row, int64_t *steps) {
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* With zero terminal SNR the levels themselves have torch's float32 sqrt in them (ddim.h): close is enough. */
+/* With zero terminal SNR the levels themselves have torch's float32 sqrt in them (ddim.h): close is enough.
+ * */
 static void check_bits(json_node_t row, const char *key, const float *found, size_t count,
                        bool close) {
     const char *text;
@@ -136,8 +137,8 @@ static size_t read_input(json_node_t inputs, const char *key, const st_file_t *t
     return n;
 }
 
-/* float64: 1e-14 of the tensor's scale; float32: no worse than PyTorch's own float32 error, and never asked for
- * more than half an ulp of the scale. */
+/* float64: 1e-14 of the tensor's scale; float32: no worse than PyTorch's own float32 error, and never asked
+ * for more than half an ulp of the scale. */
 static void check_output(json_node_t call, size_t index, const st_file_t *tensors,
                          const real_t *found, size_t n) {
     json_node_t output, f32_error;

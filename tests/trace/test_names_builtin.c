@@ -285,6 +285,13 @@ static void ldm_vae_and_text(void **state) {
     check(map, "cond_stage_model.transformer.text_model.encoder.layers.1.mlp.fc1",
           "text_encoder.text_model.encoder.layers.1.mlp.fc1");
     check(map, "cond_stage_model.transformer", "text_encoder");
+    check(map, "cond_stage_model.model.transformer.resblocks.3.mlp.c_fc",
+          "text_encoder.text_model.encoder.layers.3.mlp.fc1");
+    check(map, "conditioner.embedders.0.transformer.text_model.encoder.layers.1.mlp.fc1",
+          "text_encoder.text_model.encoder.layers.1.mlp.fc1");
+    check(map, "conditioner.embedders.1.model.transformer.resblocks.3.ln_2",
+          "text_encoder_2.text_model.encoder.layers.3.layer_norm2");
+    check(map, "model.diffusion_model.label_emb.0.2", "unet.add_embedding.linear_2");
     name_map_free(map);
 }
 
