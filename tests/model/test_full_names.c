@@ -14,6 +14,7 @@
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "model/vae.h"
+#include "pipeline/pipeline.h"
 
 /* ---- lists: "a.{0..2}.b 320 4 3 3" is three tensors ---------------------------------------------------- */
 
@@ -37,12 +38,14 @@ static void expand(list_t *list, const char *row) {
         append(list, row);
         return;
     }
-    int first, last, end = 0;
-    assert_int_equal(sscanf(open, "{%d..%d}%n", &first, &last, &end), 2);
-    assert_true(end > 0 && first < last);
-    for (int i = first; i <= last; i++) {
+    char *end;
+    long first = strtol(open + 1, &end, 10);
+    assert_int_equal(strncmp(end, "..", 2), 0);
+    long last = strtol(end + 2, &end, 10);
+    assert_true(*end == '}' && first < last);
+    for (long i = first; i <= last; i++) {
         char next[512];
-        int length = snprintf(next, sizeof next, "%.*s%d%s", (int)(open - row), row, i, open + end);
+        int length = snprintf(next, sizeof next, "%.*s%ld%s", (int)(open - row), row, i, end + 1);
         assert_in_range(length, 1, (int)sizeof next - 1);
         expand(list, next);
     }
@@ -135,12 +138,56 @@ static void check_model(const char *model) {
     vae_close(vae);
 }
 
+/* "KEY IN OUT" of every layer, from the shapes of an expert's factors, which stand one behind the other. */
+static list_t layers_of(const weights_t *expert) {
+    static const char down[] = ".lora_down.weight", up[] = ".lora_up.weight";
+    list_t list = {0};
+    size_t in = 0;
+    for (size_t i = 0; i < weights_count(expert); i++) {
+        weight_entry_t entry = weights_entry(expert, i);
+        char row[512];
+        if (text_ends(entry.name, down)) in = entry.shape.dim[1];
+        if (!text_ends(entry.name, up)) continue;
+        int key = (int)(strlen(entry.name) - strlen(up));
+        snprintf(row, sizeof row, "%.*s %zu %zu", key, entry.name, in, entry.shape.dim[0]);
+        append(&list, row);
+    }
+    sort(&list);
+    return list;
+}
+
+/* A LoRA has three tensors per layer, the gates have six. */
+static void check_experts(const char *model) {
+    char folder[128], path[256];
+    err_t err;
+    pipeline_t p = {0};
+    mole_files_t files = {
+        2, {"face", "hand"}, {"synth:names,rank=4", "synth:names,rank=4"}, "synth:names"};
+    snprintf(folder, sizeof folder, "synth:%s,names/unet", model);
+    snprintf(path, sizeof path, "golden/names/%s/mole.txt", model);
+    if (unet_open(&p.unet, folder, false, &err) || pipeline_attach_experts(&p, &files, false, &err))
+        fail_msg("%s", err.text);
+    list_t expected = read_list(path, all);
+    assert_int_equal(weights_count(mole_set_gates(p.mole)), 6 * expected.count);
+    assert_int_equal(weights_count(mole_set_expert(p.mole, 1)), 3 * expected.count);
+    list_free(&expected);
+    for (size_t i = 0; i < 2; i++)
+        same(read_list(path, all), layers_of(mole_set_expert(p.mole, i)), path);
+    pipeline_close(&p);
+}
+
 static void every_tensor_once(void **state) {
     (void)state;
     check_model("sd15");
 }
 
+static void every_layer_has_experts(void **state) {
+    (void)state;
+    check_experts("sd15");
+}
+
 int main(void) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(every_tensor_once)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(every_tensor_once),
+                                       cmocka_unit_test(every_layer_has_experts)};
     return cmocka_run_group_tests_name("full_names", tests, scratch_setup, scratch_teardown);
 }

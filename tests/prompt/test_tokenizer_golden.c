@@ -153,7 +153,8 @@ static void clip_vectors(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(tiny_vocabulary), cmocka_unit_test(a_padding_character),
+        cmocka_unit_test(tiny_vocabulary),
+        cmocka_unit_test(a_padding_character),
         cmocka_unit_test(clip_vocabulary),
         cmocka_unit_test(clip_vectors),
     };
