@@ -57,6 +57,8 @@ DOWN0 = "unet.down_blocks.0"
 RESNET = f"{DOWN0}.resnets.0"
 CONTAINER = f"{DOWN0}.attentions.0"
 BLOCK = f"{CONTAINER}.transformer_blocks.0"
+DOWN1_0 = "unet.down_blocks.1.attentions.0"
+DOWN1 = f"{DOWN1_0}.transformer_blocks.0"
 UP0, UP1 = "unet.up_blocks.0", "unet.up_blocks.1"
 CLIP = "text_encoder.text_model"
 CLIP0 = f"{CLIP}.encoder.layers.0"
@@ -237,6 +239,10 @@ V21 = (
       "sd21-text-encoder", f"{CLIP0}.mlp.activation_fn", thread="monatis/clip.cpp#10"),
     M("padding-id-end", "v2.1's prompts padded with the end token instead of 0", "padding",
       "sd21-run-3-mole", "prompt_embeds", f"{CLIP}.embeddings", "huggingface/diffusers#2201"),
+    M("fused-qk-swapped", "a fused in_proj of OpenCLIP split into k, q, v", "swapped-tensors",
+      "sd21-text-encoder", f"{CLIP0}.self_attn.q_proj", thread="huggingface/diffusers#6933"),
+    M("heads-of-first-level", "the first level's number of heads at every level", "heads",
+      "sd21-unet-mole", f"{DOWN1}.attn1.to_out.0.mole.base", thread="huggingface/diffusers#6980"),
 )  # fmt: skip
 
 XL = (
@@ -250,6 +256,10 @@ XL = (
       "sdxl-unet", "unet.add_embedding.linear_1"),
     M("added-embedding-missing", "the added embedding computed and not added", "other", "sdxl-unet",
       f"{RESNET}.time_emb_proj", thread="ml-explore/mlx-examples#160"),
+    M("depth-one", "one transformer block in each container, where XL has two or ten", "other",
+      "sdxl-unet", f"{DOWN1_0}.proj_out.mole.base", thread="huggingface/diffusers#4322"),
+    M("negative-first-only", "the negative prompt given to the first text encoder alone", "other",
+      "sdxl-run-2-negative", "prompt_embeds", f"{CLIP_2}.embeddings", "invoke-ai/InvokeAI#8256"),
     M("penultimate-normalised", "the final LayerNorm on the states before the last layer",
       "other", "sdxl-run-2-mole", "prompt_embeds", "prompt_embeds", "damian0815/compel#56"),
     M("text-encoders-swapped", "the second text encoder's states before the first's",

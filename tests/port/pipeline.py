@@ -83,7 +83,8 @@ class Pipeline:
         ids, real = self.tokenize("tokenizer", texts)
         first = self.encode_ids(ids)
         other = "tokenizer" if mutant("padding-id-2") else "tokenizer_2"
-        second, pooled = self.encode_ids_2(self.tokenize(other, texts)[0])
+        given = ["", *texts[1:]] if mutant("negative-first-only") else texts
+        second, pooled = self.encode_ids_2(self.tokenize(other, given)[0])
         states = np.concatenate([second, first] if mutant("text-encoders-swapped") else [first, second], -1)
         zeros = (settings["negative_rule"] == "zeros") != mutant("negative-rule")
         for i, text in enumerate(texts):

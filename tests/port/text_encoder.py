@@ -18,7 +18,10 @@ def embeddings(module, ids):
 
 
 def self_attention(module, x, heads):
-    q, k, v = (linear(module / name, x) for name in ("q_proj", "k_proj", "v_proj"))
+    q_proj, k_proj, v_proj = (module / name for name in ("q_proj", "k_proj", "v_proj"))
+    if mutant("fused-qk-swapped"):  # a fused in_proj taken for (k, q, v)
+        q_proj, k_proj = k_proj.called(q_proj), q_proj.called(k_proj)
+    q, k, v = (linear(projection, x) for projection in (q_proj, k_proj, v_proj))
     causal = not mutant("causal-mask-missing")
     x = nn.attention(q, k, v, heads, causal=causal)
     return module.tap(linear(module / "out_proj", x))

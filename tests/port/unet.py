@@ -20,6 +20,8 @@ class Settings:
         # "attention_head_dim" is, whatever its name says, the number of heads.
         heads = config["num_attention_heads"] or config["attention_head_dim"]
         self.heads = per_level(heads, self.channels)
+        if mutant("heads-of-first-level"):
+            self.heads = self.heads[:1] * len(self.channels)
         if mutant("heads-for-width"):
             self.heads = [c // h for c, h in zip(self.channels, self.heads)]
         self.depth = per_level(config["transformer_layers_per_block"], self.channels)
@@ -102,7 +104,7 @@ def transformer(module, x, prompt, s, level):
     h = group_norm(module / "norm", x, s.groups, eps)
     proj_in, proj_out = module / "proj_in", module / "proj_out"
     tokens = mole.linear(proj_in, tokens_of(h)) if s.linear else tokens_of(mole.conv1x1(proj_in, h))
-    for k in range(s.depth[level]):
+    for k in range(1 if mutant("depth-one") else s.depth[level]):
         tokens = transformer_block(module / f"transformer_blocks.{k}", tokens, prompt, s.heads[level])
     if s.linear:
         tokens = mole.linear(proj_out, tokens)
