@@ -240,7 +240,7 @@ static int agrees_with(comparison_t *c, budget_t budget, double limit, bool *agr
  * were dumped. */
 static bool may_compute_in(const comparison_t *c, budget_t given, budget_t b) {
     if (b <= given) return false;
-    if (given == BUDGET_F64) return b == BUDGET_F32 && c->stretches;
+    if (given == BUDGET_F64) return b == BUDGET_F32;
     if (b == BUDGET_TF32) return given == BUDGET_F32;
     return budget_results(b) == budget_results(given) || (given == BUDGET_F32 && c->stretches);
 }

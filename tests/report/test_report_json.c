@@ -341,11 +341,16 @@ static void report_with_picture(const char *path) {
                          .candidate_name = "x",
                          .verdict = ROW_NOT_FINITE,
                          .budget = BUDGET_F32,
+                         .hidden = BUDGET_F32,
                          .shape = SHAPE2(2, 3),
                          .candidate_shape = SHAPE2(2, 3)};
     row.cumulative = diff_tensors(a, b, 6);
-    compare_result_t r = {
-        .row = &row, .rows = 1, .compared = 1, .budget = BUDGET_F32, .computed = BUDGET_F32};
+    compare_result_t r = {.row = &row,
+                          .rows = 1,
+                          .compared = 1,
+                          .budget = BUDGET_F32,
+                          .hidden = BUDGET_F32,
+                          .computed = BUDGET_F32};
     trace_file_t *trace[2];
     for (int i = 0; i < 2; i++) {
         err_t err = {""};
@@ -369,9 +374,11 @@ static void report_with_picture(const char *path) {
 static void schema(void **state) {
     (void)state;
     err_t err;
-    compare_result_t r,
-        none = {
-            .culprit = SIZE_MAX, .budget = BUDGET_F64, .computed = BUDGET_F64, .median_ratio = NAN};
+    compare_result_t r, none = {.culprit = SIZE_MAX,
+                                .budget = BUDGET_F64,
+                                .hidden = BUDGET_F64,
+                                .computed = BUDGET_F64,
+                                .median_ratio = NAN};
     if (validate("") == 77 || report_shell("command -v python3 >/dev/null") != 0) {
         print_message(
             "SKIP: no python3 with jsonschema to hold the JSON report against its schema\n");
