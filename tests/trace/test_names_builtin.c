@@ -224,7 +224,7 @@ static void ldm_unet(void **state) {
                                             "outer.0",
                                             "first_stage_model.decoder.up.4.block.0",
                                             "first_stage_model.decoder.up.0.other",
-                                            "cond_stage_model.model",
+                                            "cond_stage_model.other",
                                             "model.diffusion_models.out.0",
                                             "lora_x_conv_in"};
     for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++)
