@@ -12,6 +12,7 @@
 #include <cmocka.h>
 
 #include "../scratch.h"
+#include "io/ldm_names.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "model/vae.h"
@@ -198,6 +199,32 @@ static void check_experts(const char *model) {
     pipeline_close(&p);
 }
 
+/* The same by the names of single files, as XL's experts have them. */
+static void check_ldm_layers(const char *model, const ldm_layout_t *layout) {
+    char folder[128], path[256];
+    err_t err;
+    unet_t *unet;
+    size_t count;
+    snprintf(folder, sizeof folder, "synth:%s,names/unet", model);
+    snprintf(path, sizeof path, "golden/names/%s/mole.txt", model);
+    if (unet_open(&unet, folder, false, &err)) fail_msg("%s", err.text);
+    const mole_site_t *site = unet_mole_sites(unet, &count);
+    list_t list = {0};
+    for (size_t i = 0; i < count; i++) {
+        const linear_t *layer = site[i].layer;
+        char row[512], *name = ldm_name_theirs(layout, "unet", layer->name + strlen("unet."));
+        assert_non_null(name);
+        for (char *c = name; *c; c++)
+            if (*c == '.') *c = '_';
+        snprintf(row, sizeof row, "lora_unet_%s %zu %zu", name, layer->in, layer->out);
+        append(&list, row);
+        free(name);
+    }
+    sort(&list);
+    same(read_list(path, all), list, path);
+    unet_close(unet);
+}
+
 static void every_tensor_once(void **state) {
     (void)state;
     check_model("sd15");
@@ -210,11 +237,11 @@ static void every_tensor_once(void **state) {
     check_text("sdxl", "text_encoder_2", (text_use_t){.skip = 1, .pooled = true}, 0);
 }
 
-/* XL's, whose files have the names of a single file, are held by golden/runs/sdxl-unet. */
 static void every_layer_has_experts(void **state) {
     (void)state;
     check_experts("sd15");
     check_experts("sd21");
+    check_ldm_layers("sdxl", &ldm_layout_xl);
 }
 
 int main(void) {
