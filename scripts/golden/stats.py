@@ -116,7 +116,8 @@ def check_unet(out, model):
     sample = normal("unet-step/sample", (2, 4, 8, 8)).double()
     context = normal("unet-step/context", (2, 77, models.MODELS[model].context)).double()
     added = conditions(model)
-    taps, norms = record(unet, "unet", lambda m: components.run_unet(m, sample, 501, context, torch.float64, added=added))
+    call = lambda m: components.run_unet(m, sample, 501, context, torch.float64, added=added)
+    taps, norms = record(unet, "unet", call)
     ok = check_norms("unet", norms)
     streams = [rms(v) for n, v in taps.items() if n.endswith(("resnets.0", "attentions.0"))]
     ok &= spread("unet rms of the stream", streams, 0.3, 4)
