@@ -52,7 +52,6 @@ static compare_row_t usual_row(const char *name, row_verdict_t verdict, double r
                          .candidate_dtype = DTYPE_F32,
                          .verdict = verdict,
                          .budget = BUDGET_F32,
-                         .hidden = BUDGET_F32,
                          .cumulative = usual,
                          .peer_rms = 1e-7,
                          .ratio = ratio,

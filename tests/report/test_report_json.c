@@ -341,7 +341,6 @@ static void report_with_picture(const char *path) {
                          .candidate_name = "x",
                          .verdict = ROW_NOT_FINITE,
                          .budget = BUDGET_F32,
-                         .hidden = BUDGET_F32,
                          .shape = SHAPE2(2, 3),
                          .candidate_shape = SHAPE2(2, 3)};
     row.cumulative = diff_tensors(a, b, 6);
