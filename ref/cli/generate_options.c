@@ -328,7 +328,7 @@ int generate_options_parse(generate_options_t *o, int argc, char **argv) {
                               .shards = 1,
                               .scheduler = "authors",
                               .max_chunks = 1};
-    words_t words = {NULL};
+    words_t words = {.prompt = NULL};
     int option, status = 0;
     while (!status &&
            (option = cli_next_option(command, argc, argv, ":ho:q", long_options)) != -1) {

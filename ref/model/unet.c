@@ -479,7 +479,7 @@ static size_t up_work(const run_t *run, const unet_t *u, size_t S, const grid_t 
 
 size_t unet_work(const run_t *run, const unet_t *u, size_t B, size_t S, size_t H, size_t W) {
     const unet_config_t *c = &u->config;
-    grid_t g = {B, H, W}, grid[UNET_LEVELS];
+    grid_t g = {B, H, W}, grid[UNET_LEVELS] = {{0, 0, 0}};
     size_t P = B * H * W, skips;
     size_t most = work_larger(embedding_work(c, B), down_work(run, u, S, g, &skips, grid));
     grid_t deepest = grid[c->levels - 1];

@@ -59,6 +59,7 @@ static int encode(const run_t *run, const text_encoder_t *encoder, const prompt_
     size_t T = tokens->max_length, S = tokens->chunks * T, D = c->hidden_size;
     size_t texts = tokens->prompts * tokens->chunks;
     bool pools = text_encoder_use(encoder).pooled;
+    REQUIRE(!pools || pooled, "pipeline: no room for the pooled vector");
     arena_mark_t mark = arena_mark(run->arena);
     real_t *all = pools ? arena_reals(run->arena, texts * c->projection_dim) : NULL;
     text_encoder_forward(run, encoder, hidden, all, tokens->ids, texts, T);
@@ -103,7 +104,8 @@ static void tap_text(const run_t *run, const pipeline_text_t *text, size_t D, si
 
 int pipeline_embed(const run_t *run, const pipeline_t *p, const pipeline_prompt_t *prompt,
                    pipeline_text_t *text, err_t *err) {
-    REQUIRE(p->text_encoder[0], "pipeline: a prompt after the text encoders were dropped");
+    REQUIRE(p->texts && p->text_encoder[0],
+            "pipeline: a prompt after the text encoders were dropped");
     rows_t rows = rows_of(prompt);
     prompt_tokens_t tokens[PIPELINE_TEXTS] = {{0}};
     size_t D, P, B = rows.zeros + rows.count;
