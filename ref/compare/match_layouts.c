@@ -223,7 +223,7 @@ static size_t count_against(const layouts_t *l, size_t kind, const form_t *form)
     return against;
 }
 
-/* A few tensors with axes of size 1 vote for many forms; most of these do not fit their neighbours' shapes. */
+/* Tensors with axes of size 1 vote for many forms, most of which do not fit their neighbours' shapes. */
 static void count_reach(const layouts_t *l, size_t kind) {
     kind_t *k = &l->kind[kind];
     for (size_t i = 0; i < l->tensors; i++)

@@ -140,7 +140,7 @@ static int measure_rounded(comparison_t *c, const emulation_t *e, size_t at, siz
     return 0;
 }
 
-/* A weight is the same for every token: rounded, it moves them all one way, which a mean over tokens keeps. */
+/* A weight is the same for every token: rounded, it moves all one way, which a mean over tokens keeps. */
 static size_t channel_of(size_t i, shape_t shape, const module_t *m) {
     bool image = m->kind == MODULE_CONV || (shape.ndim == 4 && shape.dim[1] == m->as.linear->in);
     if (!image) return i % shape.dim[shape.ndim - 1];

@@ -115,8 +115,8 @@ static size_t count_extras(const compare_result_t *r, trace_file_t *candidate, c
     return extras;
 }
 
-/* In which type a tap was computed that nobody dumped is not known: in the coarsest that is common among those
- * that were. */
+/* In which type a tap was computed that nobody dumped is not known: in the coarsest that is common among
+ * those that were. */
 static void judge_hidden(compare_result_t *r, trace_file_t *candidate, const size_t *source,
                          size_t seen[BUDGETS], size_t telling) {
     telling += count_extras(r, candidate, source, seen);
@@ -126,8 +126,8 @@ static void judge_hidden(compare_result_t *r, trace_file_t *candidate, const siz
         if (!r->row[i].candidate_name) r->row[i].budget = r->hidden;
 }
 
-/* PyTorch multiplies a float16 prediction by a float32 number in float16, and only the sum with float32 latents
- * is float32: a step's result has the digits of the prediction, the row before it. */
+/* PyTorch multiplies a float16 prediction by a float32 number in float16, and only the sum with float32
+ * latents is float32: a step's result has the digits of the prediction, the row before it. */
 static void judge_steps_as_predictions(compare_result_t *r) {
     for (size_t i = 1; i < r->rows; i++) {
         tap_name_t name = tap_name(r->row[i].name);

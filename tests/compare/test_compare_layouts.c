@@ -244,7 +244,7 @@ static void square_tensors_follow(void **state) {
     }
 }
 
-/* Right tensors with axes of size 1 fit many orders: the one that fits the shapes of the wrong ones is meant. */
+/* Right tensors with axes of size 1 fit many orders: that which fits the wrong ones' shapes is meant. */
 static void small_tensors_speak_for_large_ones(void **state) {
     (void)state;
     err_t err;

@@ -1,5 +1,5 @@
-/* The derived rounding of a global gate against gates whose factors are rounded: over all layers of a model they
- * agree, in every type below float32. */
+/* The derived rounding of a global gate against gates whose factors are rounded: over all layers of a model
+ * they agree, in every type below float32. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
