@@ -15,7 +15,7 @@ static const char prefix[] = "synth:";
 static const char *const archs[] = {"sd15", "sd15-tiny", "sd21", "sd21-tiny", "sdxl", "sdxl-tiny"};
 static const char *const allowed[] = {
     [SYNTH_MODEL] =
-        "synth:sd15, synth:sd21 or synth:sdxl, also each with -tiny, then if wanted ,seed=N",
+        "synth:sd15, synth:sd21, synth:sdxl, or each as synth:sd15-tiny, then if wanted ,seed=N",
     [SYNTH_EXPERT] = "synth: and any of rank=R,alpha=A,seed=N",
     [SYNTH_GATES] = "synth: or synth:seed=N",
 };
