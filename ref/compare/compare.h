@@ -111,8 +111,7 @@ typedef struct {
     budget_t budget;   /* resolved: never AUTO */
     budget_t computed; /* what the candidate computes in, to all appearance */
     bool detected;     /* that was found from its numbers, not from the type they are stored in */
-    budget_t
-        hidden; /* of what was not dumped: the budget, or the coarsest that is common, where types mix */
+    budget_t hidden;   /* of what was not dumped: the coarsest that is common, where types mix */
     size_t mixed;   /* so many taps lie on a coarser grid and are judged so; 0: one type for all */
     dtype_t stored; /* the type of most of the candidate's taps */
     /* The smallest rms error of a module or stretch, relative to its tensor's rms, that would be called

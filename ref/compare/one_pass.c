@@ -88,20 +88,25 @@ static int spoil(comparison_t *c, void *who, size_t at, const char *name, real_t
     return 0;
 }
 
+/* The roundoff of a norm's sums: below float32 most keep them in float32, and lose no more than that does. */
+static double sums_unit(budget_t budget) {
+    return budget_is_low(budget) && !budget_narrow_sums(budget) ? 0x1p-24 : budget_unit(budget);
+}
+
 /* About how much the norms move the culprit by, if that is about as much as it is off; else 0. */
 static int predict(comparison_t *c, one_pass_t *o, double off, double *lost) {
     int status = 0;
     for (; !status && o->draw < DRAWS; o->draw++) status = pass_run(c, spoil, o, true);
     free(o->lost);
-    *lost = sqrt(o->moved / DRAWS) * budget_unit(c->result->row[o->culprit].budget);
+    *lost = sqrt(o->moved / DRAWS) * sums_unit(c->result->row[o->culprit].budget);
     if (!(off <= ABOUT * *lost && *lost <= ABOUT * off)) *lost = 0;
     return status;
 }
 
 #define SENTENCE                                                                                   \
     "an error of this size arises where GroupNorms take their variance in one pass (E[x^2] - "     \
-    "mean^2), "                                                                                    \
-    "adding up term by term: that would move %s by %.2g of its rms, and it is off by %.2g"
+    "mean^2), adding up term by term: that would move %s by %.2g of its rms, and it is off by "    \
+    "%.2g"
 
 int one_pass_explain(comparison_t *c, size_t culprit) {
     compare_row_t *row = &c->result->row[culprit];
