@@ -159,6 +159,12 @@ def chance(seed, prop, index):
     return random.Random(f"{seed}/{prop}/{index}")
 
 
+def compared(names, answer):
+    """Those that the comparison looks at: a case holds a part of a port's taps."""
+    rows = {row["name"] for row in answer.report["rows"]} if answer.code in (0, 1) else names
+    return [n for n in names if n in rows]
+
+
 def sample(groups, count, rng, each):
     """About `count` trials, some of some traces: to make a trace costs more than to cut it."""
     chosen, left = [], count

@@ -137,12 +137,6 @@ def undecidable(tensors, truth, layouts, writer):
     return None
 
 
-def compared(tensors, answer):
-    """Those that the comparison looks at: a case holds a part of a port's taps."""
-    rows = {row["name"] for row in answer.report["rows"]} if answer.code in (0, 1) else tensors
-    return {n: t for n, t in tensors.items() if n in rows}
-
-
 def changed(tensors, layouts, rename):
     out = {}
     for n, t in tensors.items():
@@ -193,7 +187,7 @@ def run(mole, seed, base, group, keep):
         with keep(index) as path:
             common.write(path, tensors)
             plain = common.compare(mole, case, path)
-            why = undecidable(compared(tensors, plain), right, layouts, writer)
+            why = undecidable({n: tensors[n] for n in common.compared(kept, plain)}, right, layouts, writer)
             if why:
                 yield Result(index, what, "skipped", why, (writer or "no writer",))
                 continue

@@ -152,7 +152,8 @@ def run(mole, seed, base, group, keep):
             continue
         with keep(index) as path:
             common.write(path, {n: tensors[n] for n in kept})
-            state, text = judge(common.compare(mole, case, path), case, mutant, precision, kept)
+            answer = common.compare(mole, case, path)
+            state, text = judge(answer, case, mutant, precision, common.compared(kept, answer))
             if state == "failed":
                 path.keep()
         sort = text.split(":")[0].split(" ")[0]
