@@ -9,7 +9,9 @@
 #include "compare/isolate.h"
 #include "compare/one_pass.h"
 #include "compare/passes.h"
+#include "compare/stray.h"
 #include "compare/units.h"
+#include "compare/verdicts.h"
 #include "core/tap_name.h"
 #include "trace/fingerprint.h"
 
@@ -149,65 +151,6 @@ static int weigh_rows(comparison_t *c) {
     return 0;
 }
 
-/* ---- units into ratios --------------------------------------------------------------------------------- */
-
-/* Roundings of one element of a linear map, on the way: in sums, of inputs and weights, of the result. */
-static double roundings(const compare_row_t *row, bool typical) {
-    double K = (double)(row->sum_length + 1), sums = budget_is_low(row->budget) ? 0x1p-24 : 0;
-    double u = budget_unit(row->budget);
-    if (!budget_is_low(row->budget) || budget_narrow_sums(row->budget)) sums = u;
-    double of_sums = typical ? 4 * sqrt(K) * sums : K * sums / (1 - K * sums);
-    return of_sums + (budget_is_low(row->budget) ? 3 * u : 0);
-}
-
-static void bound_ratios(compare_row_t *row) {
-    double K = (double)(row->sum_length + 1);
-    row->has_bound = row->inputs_known && row->sum_length > 0 && K * budget_unit(row->budget) < 1;
-    row->bound_used = row->has_bound ? row->sum_share / roundings(row, false) : 0;
-    row->typical_used = row->has_bound ? row->sum_share / roundings(row, true) : 0;
-}
-
-static void set_ratios(comparison_t *c, bool propagated) {
-    for (size_t i = 0; i < c->result->rows; i++) {
-        compare_row_t *row = &c->result->row[i];
-        const row_meta_t *m = &c->meta[i];
-        double per_rounding = budget_unit(row->budget) / 0x1p-24;
-        double cumulative = budget_is_low(row->budget) ? 0 : row->peer_rms * per_rounding;
-        if (propagated) cumulative = fmax(cumulative, sqrt(m->moved + m->own * m->own));
-        row->cumulative_unit = units_floored(cumulative, m->truth_rms, row->budget);
-        row->ratio = compare_ratio(&row->cumulative, row->cumulative_unit);
-        row->own_unit = units_floored(m->own, m->truth_rms, row->budget);
-        row->unit = sqrt(row->own_unit * row->own_unit + row->stretch * row->stretch);
-        if (row->has_isolated) row->isolated_ratio = compare_ratio(&row->isolated, row->unit);
-        bound_ratios(row);
-        snprintf(row->origin, sizeof row->origin, "%s",
-                 budget_is_low(row->budget) ? "times the rounding of its type along the reference"
-                                            : "times the error of a careful computation, measured");
-    }
-}
-
-static bool any_beyond(const compare_result_t *r, double limit) {
-    for (size_t i = 0; i < r->rows; i++)
-        if (r->row[i].candidate_name && r->row[i].has_isolated &&
-            !(r->row[i].ratio <= compare_limit(&r->row[i], limit)))
-            return true;
-    return false;
-}
-
-/* Cumulative errors of float32 and float64 are held against those of PyTorch's passes, and, where these
- * are exceeded, against the modules' units propagated: an order of sums that is worse everywhere adds up. */
-static int units_and_verdicts(comparison_t *c, double limit) {
-    bool low = budget_is_low(c->result->budget);
-    if (units_own(c) || units_stretch(c) || (low && units_cumulative(c))) return -1;
-    set_ratios(c, low);
-    if (!low && any_beyond(c->result, limit)) {
-        if (units_cumulative(c)) return -1;
-        set_ratios(c, true);
-    }
-    compare_judge(c->result, limit);
-    return 0;
-}
-
 /* ---- the culprit --------------------------------------------------------------------------------------- */
 
 static int name_stretch(comparison_t *c) {
@@ -230,7 +173,7 @@ static int agrees_with(comparison_t *c, budget_t budget, double limit, bool *agr
     compare_result_t *r = c->result;
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = budget;
     r->budget = r->hidden = budget;
-    if (units_and_verdicts(c, limit)) return -1;
+    if (verdicts_of_isolated(c, limit)) return -1;
     *agrees = !compare_differs(r);
     return 0;
 }
@@ -248,17 +191,17 @@ static bool may_compute_in(const comparison_t *c, budget_t given, budget_t b) {
 /* Angles of a thousand radians lose a thousand roundings. */
 enum { ANGLES = 4096 };
 
-/* What a coarser type would excuse is said. The size of the culprit's error says which types are worth a
- * look. */
+/* What a coarser type would excuse is said; the rows stay as they are. The size of the culprit's error says
+ * which types are worth a look. */
 static int note_coarser(comparison_t *c, double limit) {
     compare_result_t *r = c->result;
     budget_t given = r->budget, hidden = r->hidden;
     const compare_row_t *row = &r->row[r->culprit];
     double error = row->isolated.rms / row->isolated.truth_rms;
-    budget_t *of = xcalloc(r->rows + 1, sizeof *of);
+    compare_row_t *rows = xcalloc(r->rows, sizeof *rows);
     bool agrees = false;
     int status = 0;
-    for (size_t i = 0; i < r->rows; i++) of[i] = r->row[i].budget;
+    memcpy(rows, r->row, r->rows * sizeof *rows);
     for (budget_t b = BUDGET_F32; !status && !agrees && b < BUDGETS; b++) {
         if (!may_compute_in(c, given, b) ||
             !(error <= (given == BUDGET_F64 ? ANGLES : 64) * budget_unit(b)))
@@ -273,12 +216,12 @@ static int note_coarser(comparison_t *c, double limit) {
                          "agrees, and sees errors from %.1e of a tensor's rms on only",
                          where, budget_about(b), budget_name(b), r->seen_median));
     }
-    for (size_t i = 0; i < r->rows; i++) r->row[i].budget = of[i];
-    free(of);
-    if (r->budget == given && r->hidden == hidden) return status;
+    memcpy(r->row, rows, r->rows * sizeof *rows);
+    free(rows);
     r->budget = given;
     r->hidden = hidden;
-    return status || units_and_verdicts(c, limit) ? -1 : 0;
+    compare_count(r);
+    return status;
 }
 
 static void find_culprit(compare_result_t *r, const char *filter) {
@@ -302,16 +245,14 @@ static int explain_culprit(comparison_t *c, double limit, const compare_options_
 
 static int isolate(comparison_t *c, const compare_options_t *options, double limit) {
     units_of_case(c);
-    if (units_known(c) || isolate_rows(c) || units_and_verdicts(c, limit)) return -1;
+    if (units_known(c) || isolate_rows(c) || verdicts_of_isolated(c, limit)) return -1;
+    if (stray_taps(c, limit)) return -1;
     return explain_culprit(c, limit, options);
 }
 
 static int without_isolation(comparison_t *c, double limit) {
     units_of_case(c);
-    if (units_own(c)) return -1;
-    set_ratios(c, false);
-    compare_judge(c->result, limit);
-    return 0;
+    return verdicts_of_cumulative(c, limit);
 }
 
 /* ---- the whole ----------------------------------------------------------------------------------------- */

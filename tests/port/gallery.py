@@ -33,12 +33,12 @@ ROOT = HERE.parent.parent
 sys.path.insert(0, str(HERE))
 
 import mutants  # noqa: E402
+from nn import ORDERS  # noqa: E402
 from safetensors_np import read  # noqa: E402
 
 # What a mutant's case starts with -> the picture that is made with it.
 PICTURES = {"sd21": "sd21-run-3-mole", "sdxl": "sdxl-run-2-mole", "": "run-5-mole"}
 GATES = ("max 1e-3", "cosine 0.99", "NMSE 1e-2", "35 dB PSNR")
-ORDERS = ("blas", "numpy", "sequential", "pairwise", "plain")
 CLEAN = ("unet-step", "text-encoder", "vae-decode", "run-5-mole-48x40", "sd21-run-3-mole",
          "sdxl-text-encoder-2", "sdxl-run-2-mole")
 # A keyword of the comparator that explains a mutant as well as its own: the same mistake, told otherwise.
