@@ -47,22 +47,40 @@ static bool proven(const hunt_t *h, const sums_t *right, const sums_t *wrong) {
 
 /* ---- the border of an image ------------------------------------------------------------------ */
 
+/* Whether half of the pixels along one edge are wrong: padding is not about a corner, or one number. */
+static bool whole_edge(const hunt_t *h, const sums_t *pixel, size_t H, size_t W) {
+    size_t top = 0, bottom = 0, left = 0, right = 0;
+    for (size_t x = 0; x < W; x++) {
+        top += state_of(h, &pixel[x]) == SLICE_WRONG;
+        bottom += state_of(h, &pixel[(H - 1) * W + x]) == SLICE_WRONG;
+    }
+    for (size_t y = 0; y < H; y++) {
+        left += state_of(h, &pixel[y * W]) == SLICE_WRONG;
+        right += state_of(h, &pixel[y * W + W - 1]) == SLICE_WRONG;
+    }
+    return 2 * top >= W || 2 * bottom >= W || 2 * left >= H || 2 * right >= H;
+}
+
 void cause_border(hunt_t *h) {
     const shape_t *s = &h->c->shape;
     sums_t inside = {0}, border = {0};
     if (s->ndim != 4 || s->dim[2] < 4 || s->dim[3] < 4) return;
     size_t H = s->dim[2], W = s->dim[3], C = s->dim[0] * s->dim[1];
     sums_t *plane = (sums_t *)hunt_doubles(h, C * sizeof *plane / sizeof(double));
+    sums_t *pixel = (sums_t *)hunt_doubles(h, H * W * sizeof *pixel / sizeof(double));
     memset(plane, 0, C * sizeof *plane);
+    memset(pixel, 0, H * W * sizeof *pixel);
     for (size_t i = 0; i < h->c->count; i++) {
         size_t y = i / W % H, x = i % W;
         bool edge = y == 0 || x == 0 || y == H - 1 || x == W - 1;
         add_number(edge ? &border : &inside, h->c, i);
+        add_number(&pixel[i % (H * W)], h->c, i);
         if (!edge) add_number(&plane[i / W / H], h->c, i);
     }
     for (size_t i = 0; i < C; i++)
         if (state_of(h, &plane[i]) != SLICE_RIGHT) return;
-    if (state_of(h, &border) == SLICE_WRONG && proven(h, &inside, &border))
+    if (state_of(h, &border) == SLICE_WRONG && whole_edge(h, pixel, H, W) &&
+        proven(h, &inside, &border))
         hunt_say(h, "padding", "only the outermost pixels of the image are wrong");
 }
 

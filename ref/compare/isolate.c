@@ -185,6 +185,9 @@ static int force(comparison_t *c, void *who, size_t at, const char *name, real_t
             measure(c, f, at, name, count);
         else if (f->culprit == at && explain(c, f, at, name, view))
             return -1;
+        forced = !c->meta[at].withheld;
+    }
+    if (forced) {
         pass_put(c, x, c->b, view);
         remember(f, c->b, count);
         if (input) memcpy(c->a, c->b, count * sizeof *c->a);

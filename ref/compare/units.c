@@ -294,7 +294,7 @@ static int make_noise(comparison_t *c, void *who, size_t at, const char *name, r
         else if (n->watch == SIZE_MAX || n->watch == at)
             m->tainted |= !(moved <= TAINTED * m->truth_rms);
     }
-    if (force)
+    if (force && !m->withheld)
         force_truth(c, n, x, view);
     else if (!input)
         add_noise(c, n, at, x, view);
@@ -338,7 +338,8 @@ static double to_float32(const comparison_t *c) {
 int units_known(comparison_t *c) {
     compare_result_t *r = c->result;
     size_t missing = 0;
-    for (size_t i = 0; i < r->rows; i++) missing += !c->meta[i].forced && !r->row[i].is_input;
+    for (size_t i = 0; i < r->rows; i++)
+        missing += (!c->meta[i].forced || c->meta[i].withheld) && !r->row[i].is_input;
     for (size_t i = 0; i < r->rows; i++) r->row[i].inputs_known = true;
     c->stretches = missing > 0 && !c->golden->is_calls;
     if (!c->stretches) return 0;

@@ -296,6 +296,12 @@ static void localised(void **state) {
     for (size_t i = 0; i < COUNT; i++)
         y[i] = i / 5 % 4 == 0 || i / 5 % 4 == 3 || i % 5 == 0 || i % 5 == 4 ? x[i] + n[i] : x[i];
     bench_expect(y, "padding", "outermost pixels");
+    for (size_t i = 0; i < COUNT; i++) /* as where rows are padded on one side only */
+        y[i] = i / 5 % 4 == 3 ? x[i] + n[i] : x[i];
+    bench_expect(y, "padding", "outermost pixels");
+    memcpy(y, x, COUNT * sizeof *y);
+    y[3] += 1; /* on the border, but one number is no edge */
+    bench_expect(y, "localised", "row 0, column 3 of");
     x = start_tokens();
     n = fixture_random(TOKENS, 14, 1);
     for (size_t i = 0; i < TOKENS; i++) y[i] = i / C % T >= 3 ? x[i] + n[i] : x[i];

@@ -348,6 +348,11 @@ static void stray_tensors_accuse_nobody_else(void **state) {
         if (chooser.keep == 256 && !notes(said, layer)) fail_msg("no note: %s", output);
         json_decref(said);
     }
+    chooser_t small = {.layer = layer, .keep = 256, .stray = true, .gain = 1 + 0x1p-14};
+    if (sizeof(real_t) == 8) small.gain = 1 + 0x1p-40;
+    json_t *little = compared(&b, &small, false);
+    assert_int_equal(failures_of(little), 1);
+    json_decref(little);
     chooser_t chooser = {.layer = layer, .keep = 256};
     json_t *said = compared(&b, &chooser, false);
     assert_true(failures_of(said) > 10);
