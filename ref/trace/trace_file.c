@@ -14,7 +14,7 @@
 #include "io/file.h"
 #include "io/safetensors.h"
 #include "trace/name_ids.h"
-#include "trace/trace_source.h"
+#include "trace/trace_file_internal.h"
 
 typedef struct {
     bool set;

@@ -10,8 +10,8 @@
 
 #include "io/file.h"
 #include "io/npy.h"
+#include "trace/trace_file_internal.h"
 #include "trace/trace_index.h"
-#include "trace/trace_source.h"
 
 enum { PIECE = 1 << 18 };
 

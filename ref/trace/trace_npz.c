@@ -8,7 +8,7 @@
 
 #include "io/file.h"
 #include "io/npy.h"
-#include "trace/trace_source.h"
+#include "trace/trace_file_internal.h"
 
 enum { PIECE = 1 << 18 };
 static const size_t fortran_most = (size_t)1 << 30;

@@ -1,9 +1,9 @@
-/* trace_source.h - what the files of trace_file.h share, and nobody else includes.
+/* trace_file_internal.h - what the files of trace_file.h share, and nobody else includes.
  *
  * A format is a source: its opener declares the entries with trace_add, in order, and hands over how
  * to read them. */
-#ifndef MOLE_TRACE_TRACE_SOURCE_H
-#define MOLE_TRACE_TRACE_SOURCE_H
+#ifndef MOLE_TRACE_TRACE_FILE_INTERNAL_H
+#define MOLE_TRACE_TRACE_FILE_INTERNAL_H
 
 #include "trace/trace_file.h"
 
