@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "compare/match.h"
+#include "core/name_ids.h"
 #include "core/tap_name.h"
-#include "trace/name_ids.h"
 #include "trace/names_plan.h"
 
 static const char input[] = ".in";

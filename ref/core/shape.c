@@ -31,3 +31,14 @@ const char *shape_text(char text[SHAPE_TEXT], shape_t shape) {
     snprintf(text + used, SHAPE_TEXT - used, ")");
     return text;
 }
+
+bool shape_next_order(int *p, int n) {
+    int i = n - 2, j = n - 1;
+    while (i >= 0 && p[i] > p[i + 1]) i--;
+    if (i < 0) return false;
+    while (p[j] < p[i]) j--;
+    int t = p[i];
+    p[i] = p[j], p[j] = t;
+    for (int a = i + 1, b = n - 1; a < b; a++, b--) t = p[a], p[a] = p[b], p[b] = t;
+    return true;
+}

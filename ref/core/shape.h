@@ -26,5 +26,7 @@ bool shape_count_checked(shape_t shape, size_t *count);
 bool shape_equal(shape_t a, shape_t b);
 /* "(2, 4, 64, 64)", "()" for a scalar; returns text. */
 const char *shape_text(char text[SHAPE_TEXT], shape_t shape);
+/* order[0 .. n), a permutation of axes, becomes the next one in lexicographic order; false after the last. */
+bool shape_next_order(int *order, int n);
 
 #endif
