@@ -1,12 +1,5 @@
 /* What `make install` makes, used as somebody else would: installed.sh has the checks, one a case. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include "../unit.h"
 #include <sys/wait.h>
 
 #include "../scratch.h"

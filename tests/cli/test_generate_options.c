@@ -3,18 +3,11 @@
  * The program runs as a user runs it; MOLE and MOLE_F64 say where it was built. Pictures are compared pixel
  * by pixel with those of other command lines that must give the same, or another, picture. */
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "core/real.h"
 #include "io/npy.h"
 #include "io/png.h"

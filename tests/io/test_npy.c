@@ -1,17 +1,8 @@
 /* test_npy.c - NumPy's files: bytes as NumPy writes them, orders, versions, damage. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/npy.h"
 #include "npy_bytes.h"
 

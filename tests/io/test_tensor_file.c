@@ -1,12 +1,5 @@
 /* test_tensor_file.c - one tensor from .npy, .npz and .safetensors, the same way. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "../unit.h"
 #include <zip.h>
 
 #include "../scratch.h"

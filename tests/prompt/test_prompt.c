@@ -1,15 +1,8 @@
 /* test_prompt.c - the weight syntax, chunks and the mean of weighted embeddings. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "../unit.h"
 #include <jansson.h>
 
 #include "prompt/prompt.h"

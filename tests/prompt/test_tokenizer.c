@@ -1,15 +1,7 @@
 /* test_tokenizer.c - every rule of the tokenizer on vocabularies made here. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "prompt/text_normalize.h"
 #include "prompt/tokenizer.h"
 #include "tokenizer_folder.h"

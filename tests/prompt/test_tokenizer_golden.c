@@ -1,13 +1,5 @@
 /* test_tokenizer_golden.c - ids of golden/tokenizer/, which transformers' CLIPTokenizer made. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
+#include "../unit.h"
 #include <jansson.h>
 
 #include "prompt/tokenizer.h"

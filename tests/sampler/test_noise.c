@@ -1,16 +1,9 @@
 /* test_noise.c - torch's CPU random numbers: golden/sampler/randn, published numbers
  * of the generator below it, and digests of samples too long to keep. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "../scratch.h"
+#include "../unit.h"
 #include "golden/sha256.h"
 #include "io/json.h"
 #include "io/safetensors.h"
@@ -56,10 +49,6 @@ typedef struct {
 } vector_t;
 
 /* Fails the test with the loader's message. */
-static void must(int status, const err_t *err) {
-    if (status) fail_msg("%s", err->text);
-}
-
 static vector_t read_vector(json_node_t root, size_t index, const st_file_t *tensors) {
     vector_t v = {.parts = 0};
     json_node_t row;

@@ -2,16 +2,9 @@
 #define _XOPEN_SOURCE 700 /* popen */
 #include <float.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "../unit.h"
 #include <jansson.h>
 
 #include "../compare/mole_says.h"
