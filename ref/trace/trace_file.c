@@ -29,10 +29,8 @@ struct trace_file {
     trace_entry_t *entries; /* (names.count), each with the name of its number */
     trace_skip_t *skipped;  /* (skips) */
     size_t skips;
-    bool rounds; /* trace_file_round */
-    name_ids_t aliases;
-    size_t *aliased;  /* (aliases.room): which entry each is */
-    layout_t *layout; /* (count), or NULL: every entry is read as it is stored */
+    bool rounds;      /* trace_file_round */
+    layout_t *layout; /* (names.count), or NULL: every entry is read as it is stored */
     trace_band_t band;
 };
 
@@ -181,10 +179,6 @@ static int read_safetensors(trace_source_t *self, size_t index, size_t first, si
     return 0;
 }
 
-static const char *safetensors_metadata(const trace_source_t *self, const char *key) {
-    return st_metadata(((const safetensors_t *)self)->file, key);
-}
-
 static void close_safetensors(trace_source_t *self) {
     st_close(((safetensors_t *)self)->file);
     free(self);
@@ -203,7 +197,7 @@ trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err) {
         }
     }
     safetensors_t *s = xcalloc(1, sizeof *s);
-    s->source = (trace_source_t){read_safetensors, safetensors_metadata, close_safetensors};
+    s->source = (trace_source_t){read_safetensors, close_safetensors};
     s->file = file;
     s->trace = trace;
     return &s->source;
@@ -255,11 +249,10 @@ void trace_file_close(trace_file_t *trace) {
         free(trace->skipped[i].name);
         free(trace->skipped[i].reason);
     }
+    for (size_t i = 0; i < trace->names.count; i++) free(trace->entries[i].alias);
     free(trace->entries);
     free(trace->skipped);
     name_ids_free(&trace->names);
-    name_ids_free(&trace->aliases);
-    free(trace->aliased);
     free(trace->layout);
     free(trace->band.x);
     free(trace->path);
@@ -288,19 +281,8 @@ void trace_file_set_alias(trace_file_t *trace, size_t index, const char *alias) 
     REQUIRE(index < trace->names.count, "trace_file_set_alias: %s has %zu tensors, not %zu",
             trace->path, trace->names.count, index);
     trace_entry_t *entry = &trace->entries[index];
-    size_t old = entry->alias ? name_id(&trace->aliases, entry->alias) : SIZE_MAX;
-    if (old != SIZE_MAX && trace->aliased[old] == index) trace->aliased[old] = SIZE_MAX;
-    entry->alias = NULL;
-    if (!alias) return;
-    size_t id = name_id(&trace->aliases, alias);
-    trace->aliased = xrealloc(trace->aliased, trace->aliases.room * sizeof *trace->aliased);
-    trace->aliased[id] = index;
-    entry->alias = trace->aliases.text[id];
-}
-
-size_t trace_file_find_alias(const trace_file_t *trace, const char *alias) {
-    size_t id = name_id_of(&trace->aliases, alias);
-    return id == SIZE_MAX ? SIZE_MAX : trace->aliased[id];
+    free(entry->alias);
+    entry->alias = alias ? xstrdup(alias) : NULL;
 }
 
 size_t trace_file_skips(const trace_file_t *trace) {
@@ -315,10 +297,6 @@ const trace_skip_t *trace_file_skipped(const trace_file_t *trace, size_t index) 
 
 void trace_file_round(trace_file_t *trace) {
     trace->rounds = true;
-}
-
-const char *trace_file_metadata(const trace_file_t *trace, const char *key) {
-    return trace->source->metadata ? trace->source->metadata(trace->source, key) : NULL;
 }
 
 shape_t trace_file_stored_shape(const trace_file_t *trace, size_t index) {

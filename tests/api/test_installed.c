@@ -1,8 +1,8 @@
 /* What `make install` makes, used as somebody else would: installed.sh has the checks, one a case. */
-#include "../unit.h"
 #include <sys/wait.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "core/real.h"
 
 enum { SKIPPED = 77 };

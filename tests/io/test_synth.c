@@ -1,8 +1,8 @@
 /* test_synth.c - weights by formula: the bits of the NumPy twin, specifications, in place, bad input. */
-#include "../unit.h"
 #include <jansson.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "golden/sha256.h"
 #include "io/file.h"
 #include "io/synth.h"

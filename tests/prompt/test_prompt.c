@@ -1,10 +1,9 @@
 /* test_prompt.c - the weight syntax, chunks and the mean of weighted embeddings. */
+#include <jansson.h>
 #include <math.h>
 #include <unistd.h>
 
 #include "../unit.h"
-#include <jansson.h>
-
 #include "prompt/prompt.h"
 #include "tokenizer_folder.h"
 

@@ -1,7 +1,7 @@
 /* test_tokenizer_golden.c - ids of golden/tokenizer/, which transformers' CLIPTokenizer made. */
-#include "../unit.h"
 #include <jansson.h>
 
+#include "../unit.h"
 #include "prompt/tokenizer.h"
 
 enum { AT_LEAST = 300 };

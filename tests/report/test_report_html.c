@@ -6,12 +6,11 @@
  * "mutant" and "unet" are runs of the tiny
  * model in which one layer was made wrong. */
 #include <ctype.h>
+#include <jansson.h>
 #include <math.h>
 
-#include "../unit.h"
-#include <jansson.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "golden/execute.h"
 #include "io/safetensors.h"
 #include "io/trace.h"

@@ -1,15 +1,14 @@
 /* test_report_json.c - the JSON report: every figure of the result, the schema, files whole or not at
  * all. */
+#include <jansson.h>
 #include <math.h>
 #include <signal.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "../unit.h"
-#include <jansson.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "report/report.h"
 #include "report/report_parts.h"

@@ -1,10 +1,9 @@
 /* test_report_junit.c - the JUnit report: well-formed whatever names it holds, its counts true. */
 #include <ctype.h>
-
-#include "../unit.h"
 #include <utf8proc.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "report/report.h"
 #include "report/report_parts.h"
 #include "report_sample.h"

@@ -1,9 +1,8 @@
 /* test_report_text.c - what a comparison says on a terminal, line by line. */
 #include <math.h>
-
-#include "../unit.h"
 #include <utf8proc.h>
 
+#include "../unit.h"
 #include "report/report.h"
 #include "report/report_parts.h"
 #include "report_sample.h"

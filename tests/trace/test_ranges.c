@@ -1,14 +1,13 @@
 /* test_ranges.c - the edges of f16 and bf16, sums of squares that overflow, pieces, and the command. */
 #define _XOPEN_SOURCE 700 /* popen */
 #include <float.h>
+#include <jansson.h>
 #include <math.h>
 #include <unistd.h>
 
-#include "../unit.h"
-#include <jansson.h>
-
 #include "../compare/mole_says.h"
 #include "../scratch.h"
+#include "../unit.h"
 #include "trace/ranges.h"
 #include "trace_fixture.h"
 

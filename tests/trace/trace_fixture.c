@@ -22,6 +22,10 @@ static const char *descr(dtype_t dtype) {
     case DTYPE_I64: return "<i8";
     case DTYPE_U64: return "<u8";
     case DTYPE_I32: return "<i4";
+    case DTYPE_I16: return "<i2";
+    case DTYPE_I8: return "|i1";
+    case DTYPE_U32: return "<u4";
+    case DTYPE_U16: return "<u2";
     case DTYPE_U8: return "|u1";
     case DTYPE_BOOL: return "|b1";
     default: fail_msg("NumPy has no %s", dtype_name(dtype)); return NULL;
@@ -66,6 +70,15 @@ char *fixture_npy(const fixture_tensor_t *tensor, size_t *bytes) {
     char *file = fixture_npy_bytes(1, dictionary, tensor->data, data, bytes);
     if (tensor->fortran) reorder(file + *bytes - data, tensor->data, tensor->shape, size);
     return file;
+}
+
+const char *fixture_npy_file(const char *name, dtype_t dtype, shape_t shape, const void *data) {
+    const fixture_tensor_t tensor = {name, dtype, shape, data, false};
+    size_t bytes;
+    char *file = fixture_npy(&tensor, &bytes);
+    const char *path = scratch_write(name, file, bytes);
+    free(file);
+    return path;
 }
 
 const char *fixture_safetensors(const char *name, const char *header, const void *data,

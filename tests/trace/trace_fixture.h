@@ -23,6 +23,9 @@ extern const char *const format_names[TRACE_FORMATS];
 /* Bytes of a .npy file, version 1.0; the caller frees them. */
 char *fixture_npy(const fixture_tensor_t *tensor, size_t *bytes);
 
+/* Such a file, row-major, in the scratch folder; its path. */
+const char *fixture_npy_file(const char *name, dtype_t dtype, shape_t shape, const void *data);
+
 /* The same of any dictionary and data, version 1, 2 or 3. */
 char *fixture_npy_bytes(int version, const char *dictionary, const void *data, size_t count,
                         size_t *bytes);
