@@ -42,8 +42,7 @@ static const char *named_class(const json_t *index, const char *member) {
     return name ? name : "";
 }
 
-/* Those that the kind needs are there: a pipeline without its second text encoder does not fit its own name.
- * */
+/* Those that the kind needs are there: a pipeline without its second text encoder does not fit its name. */
 static int check_members(json_node_t index, const pipeline_kind_t *kind, err_t *err) {
     for (size_t i = 1; i < PIPELINE_TEXTS; i++) {
         const char *members[] = {pipeline_text_encoder_name(i), pipeline_tokenizer_name(i)};

@@ -1,5 +1,4 @@
-/* test_tokenizer_files.c - hostile and broken tokenizer folders: one message each, nothing leaked.
- * */
+/* test_tokenizer_files.c - hostile and broken tokenizer folders: one message each, nothing leaked. */
 #include "../unit.h"
 #include "prompt/tokenizer.h"
 #include "tokenizer_folder.h"

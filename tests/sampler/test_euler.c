@@ -50,8 +50,7 @@ static euler_t plan_of(json_node_t row, int64_t *steps) {
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* With zero terminal SNR the levels themselves have torch's float32 sqrt in them (ddim.h): close is enough.
- * */
+/* With zero terminal SNR the levels have torch's float32 sqrt in them (ddim.h): close is enough. */
 static void check_bits(json_node_t row, const char *key, const float *found, size_t count,
                        bool close) {
     const char *text;
