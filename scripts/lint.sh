@@ -6,9 +6,9 @@
 #
 # 1. clang-format: layout, by .clang-format
 # 2. shellcheck on the scripts
-# 3. rules of the house: includes go down the list of rooms; fmath.c alone calls libm's transcendental
-#    functions, matmul_blas.c alone calls BLAS; no file over 500 lines, no tabs, no line over 110 columns
-#    (code ends at 100 by clang-format, which leaves comments alone)
+# 3. rules of the house: includes go down the list of rooms, and no files include each other in a circle;
+#    fmath.c alone calls libm's transcendental functions, matmul_blas.c alone calls BLAS; no file over 500
+#    lines, no tabs, no line over 110 columns (code ends at 100 by clang-format, which leaves comments alone)
 # 4. clang-tidy: static analysis, by .clang-tidy
 set -u
 
@@ -71,6 +71,32 @@ awk -v order="cli bench report compare causes golden trace api pipeline sampler 
         }
     }
     END { exit bad }' $sources /dev/null || fail "includes go down the list of rooms, never up"
+
+# X.c, X.h and X_internal.h, which belongs to the files of X alone, are one file here. Files that include
+# nothing which is left, and files that nothing left includes, are taken away until none goes: what remains
+# is circles and what lies between them.
+# shellcheck disable=SC2086
+awk '
+    function stem(path) { sub(/^ref\//, "", path); sub(/(_internal)?\.[ch]$/, "", path); return path }
+    FILENAME !~ /^ref\// { next }
+    /^#include "/ {
+        split($0, part, "\"")
+        from = stem(FILENAME); to = stem(part[2])
+        if (from != to) edge[from, to] = FILENAME ":" FNR ": in a circle: " $0
+    }
+    END {
+        do {
+            split("", out); split("", in_) # how many edges leave and enter each
+            for (e in edge) { split(e, end, SUBSEP); out[end[1]]++; in_[end[2]]++ }
+            gone = 0
+            for (e in edge) {
+                split(e, end, SUBSEP)
+                if (!(end[2] in out) || !(end[1] in in_)) { delete edge[e]; gone = 1 }
+            }
+        } while (gone)
+        for (e in edge) { print edge[e]; bad = 1 }
+        exit bad
+    }' $sources /dev/null || fail "files include each other in a circle"
 
 # shellcheck disable=SC2086
 LC_ALL=C awk 'FNR == 501 { print FILENAME ": more than 500 lines"; bad = 1 }

@@ -5,15 +5,8 @@
 #ifndef MOLE_TESTS_FIXTURE_H
 #define MOLE_TESTS_FIXTURE_H
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-
-#include <cmocka.h>
-
 #include "core/real.h"
+#include "unit.h"
 
 /* Half the distance from 1 to the next number: the largest relative error of one rounding. */
 #ifdef MOLE_F64

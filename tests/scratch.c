@@ -4,15 +4,9 @@
 
 #include <dirent.h>
 #include <ftw.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "unit.h"
 
 static char folder[64];
 
@@ -86,4 +80,8 @@ void assert_message(const err_t *err, ...) {
     for (const char *word; (word = va_arg(words, const char *));)
         if (!strstr(err->text, word)) fail_msg("no '%s' in the message: %s", word, err->text);
     va_end(words);
+}
+
+void must(int status, const err_t *err) {
+    if (status) fail_msg("%s", err->text);
 }

@@ -22,6 +22,8 @@ size_t scratch_entries(void);
 /* The bytes of a file, with a NUL after them; the caller frees them. */
 char *scratch_slurp(const char *path, size_t *bytes);
 
+/* Fails with the message where the status is not 0. */
+void must(int status, const err_t *err);
 /* Fails unless the message holds every one of the words (NULL ends the list). */
 void assert_message(const err_t *err, ...) __attribute__((sentinel));
 

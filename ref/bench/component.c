@@ -156,10 +156,6 @@ static pipeline_component_t component_part(const component_t *c) {
     return part[0];
 }
 
-modules_t component_modules(const component_t *c) {
-    return component_part(c).modules;
-}
-
 size_t component_weight_bytes(const component_t *c) {
     size_t numbers = weights_parameters(component_part(c).weights);
     for (size_t i = 0; c->part.mole && i < c->part.mole_layer[0].experts; i++)
@@ -170,7 +166,7 @@ size_t component_weight_bytes(const component_t *c) {
 }
 
 double component_gflop(component_t *c) {
-    modules_t modules = component_modules(c);
+    modules_t modules = component_part(c).modules;
     profile_t profile;
     if (c->kind == COMPONENT_UNET && !c->context.ready) component_run(c, NULL);
     profile_start(&profile, &modules, 1, NULL);

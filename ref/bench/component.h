@@ -27,7 +27,6 @@ void component_close(component_t *component);
 /* Run once. The UNet's first run also computes cross-attention's keys and values, which are kept. */
 void component_run(component_t *component, tap_sink_t *sink);
 
-modules_t component_modules(const component_t *component);
 /* Bytes of all weights of the part, experts included, as float32 or float64. */
 size_t component_weight_bytes(const component_t *component);
 /* Operations of a run after the first, in 10^9 (see profile.h); runs it once. */

@@ -8,6 +8,7 @@
 #include <time.h>
 
 #include "core/err.h"
+#include "core/sort.h"
 #include "ops/blas.h"
 
 double measure_seconds(void) {
@@ -76,16 +77,11 @@ const char *measure_cpu(char *text, size_t size) {
     return text;
 }
 
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 spread_t spread_of(const double *x, size_t n) {
     REQUIRE(n >= 1, "spread_of: %zu numbers", n);
     double *sorted = xmalloc(n * sizeof *sorted);
     memcpy(sorted, x, n * sizeof *sorted);
-    qsort(sorted, n, sizeof *sorted, by_size);
+    sort_doubles(sorted, n);
     spread_t s = {(sorted[(n - 1) / 2] + sorted[n / 2]) / 2, sorted[0], sorted[n - 1]};
     free(sorted);
     return s;

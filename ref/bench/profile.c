@@ -110,11 +110,6 @@ void profile_start(profile_t *p, const modules_t *sets, size_t count, tap_sink_t
     p->last = measure_seconds();
 }
 
-void profile_pass(profile_t *p) {
-    p->last = measure_seconds();
-    p->inside = NULL;
-}
-
 void profile_free(profile_t *p) {
     for (size_t i = 0; i < p->modules; i++) free(p->module[i].name);
     p->modules = 0;

@@ -43,8 +43,6 @@ typedef struct {
 
 /* Starts the watch. Up to 3 sets of modules whose names will be seen; a set may be empty. */
 void profile_start(profile_t *profile, const modules_t *sets, size_t count, tap_sink_t *next);
-/* The time since the last tap does not count: for pauses. */
-void profile_pass(profile_t *profile);
 void profile_free(profile_t *profile);
 
 const char *profile_kind_name(profile_kind_t kind);

@@ -33,18 +33,6 @@ static void permute(double *out, const double *x, const dims_t *d, const int *pe
     }
 }
 
-/* The next permutation in lexicographic order; false after the last. */
-static bool next_permutation(int *p, int n) {
-    int i = n - 2, j = n - 1;
-    while (i >= 0 && p[i] > p[i + 1]) i--;
-    if (i < 0) return false;
-    while (p[j] < p[i]) j--;
-    int t = p[i];
-    p[i] = p[j], p[j] = t;
-    for (int a = i + 1, b = n - 1; a < b; a++, b--) t = p[a], p[a] = p[b], p[b] = t;
-    return true;
-}
-
 static void perm_text(char *text, size_t size, const int *p, int n) {
     size_t used = 0;
     for (int i = 0; i < n && used < size; i++)
@@ -89,7 +77,7 @@ void cause_permuted(hunt_t *h) {
     if (s->ndim < 2 || s->ndim > PERMUTE_DIMS) return;
     for (int i = 0; i < s->ndim; i++) d.dim[i] = s->dim[i], perm[i] = i;
     double *guess = hunt_doubles(h, h->c->count);
-    while (next_permutation(perm, d.ndim)) try_permutation(h, &d, perm, guess);
+    while (shape_next_order(perm, d.ndim)) try_permutation(h, &d, perm, guess);
 }
 
 /* The layer's input was laid out otherwise: an image flattened to tokens as it lies in memory, or
@@ -102,7 +90,7 @@ void cause_input_layout(hunt_t *h) {
     int perm[PERMUTE_DIMS];
     for (int i = 0; i < s->ndim; i++) d.dim[i] = s->dim[i], perm[i] = i;
     double *x = hunt_doubles(h, shape_count(*s));
-    while (next_permutation(perm, d.ndim) && perm[0] == 0) {
+    while (shape_next_order(perm, d.ndim) && perm[0] == 0) {
         char text[32];
         bool plane = s->ndim == 4 && perm[1] == 1; /* height and width */
         perm_text(text, sizeof text, perm, d.ndim);
@@ -130,7 +118,7 @@ void cause_heads_layout(hunt_t *h) {
         size_t D = C / heads, B = s->dim[0], rest = h->c->count / B / C;
         dims_t d = image ? (dims_t){4, {B, heads, D, rest}} : (dims_t){4, {B, rest, heads, D}};
         int perm[] = {0, 1, 2, 3};
-        while (next_permutation(perm, 4) && perm[0] == 0) {
+        while (shape_next_order(perm, 4) && perm[0] == 0) {
             char text[32];
             perm_text(text, sizeof text, perm, 4);
             for (int back = 0; back < 2; back++) {

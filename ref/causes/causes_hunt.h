@@ -3,7 +3,8 @@
 #ifndef MOLE_CAUSES_CAUSES_HUNT_H
 #define MOLE_CAUSES_CAUSES_HUNT_H
 
-#include "causes/causes.h"
+#include "causes/culprit.h"
+#include "mole/run.h"
 
 /* What a sentence claims.
  *   FOUND_WAY      the layer is computed in a certain wrong way. Another way of the same family may

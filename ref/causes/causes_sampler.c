@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "causes/causes_hunt.h"
+#include "core/sort.h"
 #include "core/tap_name.h"
 #include "io/trace.h"
 
@@ -227,19 +228,14 @@ static void try_blocks(hunt_t *h) {
                  "size, torch draws them anew");
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 /* The same numbers in another order. */
 static bool is_reordered(hunt_t *h) {
     const culprit_t *c = h->c;
     double *a = hunt_doubles(h, c->count), *b = hunt_doubles(h, c->count);
     memcpy(a, c->candidate, c->count * sizeof *a);
     memcpy(b, c->expected, c->count * sizeof *b);
-    qsort(a, c->count, sizeof *a, by_value);
-    qsort(b, c->count, sizeof *b, by_value);
+    sort_doubles(a, c->count);
+    sort_doubles(b, c->count);
     double rest = 0;
     for (size_t i = 0; i < c->count; i++) rest += (a[i] - b[i]) * (a[i] - b[i]);
     return hunt_same(h, a, b, c->count) && sqrt(rest / (double)c->count) <= h->difference / 100;

@@ -10,6 +10,7 @@
 #include <string.h>
 
 #include "causes/causes_norm.h"
+#include "core/sort.h"
 
 /* Orders of adding n numbers that lie as (n / P, P): rows of P pixels. */
 typedef enum { FORWARD, BACKWARD, PIXELS, LANES, ORDERS, EXACT = ORDERS } order_t;
@@ -347,13 +348,8 @@ typedef struct {
     size_t large;
 } survey_t;
 
-static int by_size(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static double median(double *x, size_t count) {
-    qsort(x, count, sizeof *x, by_size);
+    sort_doubles(x, count);
     return x[count / 2];
 }
 

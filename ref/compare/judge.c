@@ -20,6 +20,7 @@
 #include <string.h>
 
 #include "compare/compare_internal.h"
+#include "core/sort.h"
 
 const char *row_verdict_name(row_verdict_t verdict) {
     static const char *const names[] = {"agrees",  "suspicious", "DIFFERS",   "inherited",
@@ -60,11 +61,6 @@ static void judge(compare_row_t *row, double limit) {
         row->verdict = row->has_bound && row->typical_used > 1 ? ROW_SUSPICIOUS : ROW_AGREES;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 bool compare_row_wrong(const compare_row_t *row) {
     return row->verdict == ROW_DIFFERS || row->verdict == ROW_SHAPE ||
            row->verdict == ROW_NOT_FINITE;
@@ -86,7 +82,7 @@ void compare_count(compare_result_t *r) {
         if (wrong && r->culprit == SIZE_MAX) r->culprit = i;
         if (row->verdict != ROW_MISSING && row->verdict != ROW_SHAPE) ratios[judged++] = row->ratio;
     }
-    qsort(ratios, judged, sizeof *ratios, by_value);
+    sort_doubles(ratios, judged);
     r->median_ratio = judged ? ratios[judged / 2] : 0;
     r->worst_ratio = judged ? ratios[judged - 1] : 0;
     free(ratios);
@@ -108,7 +104,7 @@ void compare_resolution(compare_result_t *r) {
         r->unresolved += seen[count] >= 1;
         count++;
     }
-    qsort(seen, count, sizeof *seen, by_value);
+    sort_doubles(seen, count);
     if (count) r->seen_median = seen[count / 2];
     free(seen);
 }

@@ -18,18 +18,6 @@ static const struct {
 };
 enum { KNOWN = sizeof known / sizeof known[0] };
 
-/* The next permutation in lexicographic order; false after the last. */
-static bool next_order(int *p, int n) {
-    int i = n - 2, j = n - 1;
-    while (i >= 0 && p[i] > p[i + 1]) i--;
-    if (i < 0) return false;
-    while (p[j] < p[i]) j--;
-    int t = p[i];
-    p[i] = p[j], p[j] = t;
-    for (int a = i + 1, b = n - 1; a < b; a++, b--) t = p[a], p[a] = p[b], p[b] = t;
-    return true;
-}
-
 typedef struct {
     int order[24][FORM_AXES];
     bool likely[24];
@@ -50,7 +38,7 @@ static orders_t all_orders(int axes) {
     add_order(&o, order, axes, true);
     for (size_t i = 0; i < KNOWN; i++)
         if (known[i].axes == axes) add_order(&o, known[i].order, axes, known[i].likely);
-    while (next_order(order, axes)) add_order(&o, order, axes, false);
+    while (shape_next_order(order, axes)) add_order(&o, order, axes, false);
     return o;
 }
 

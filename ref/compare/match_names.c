@@ -5,8 +5,8 @@
 #include <string.h>
 
 #include "compare/match.h"
+#include "core/name_ids.h"
 #include "core/tap_name.h"
-#include "trace/name_ids.h"
 #include "trace/names_plan.h"
 
 static const char input[] = ".in";
@@ -117,27 +117,16 @@ static int same_numbers(void *context, size_t theirs, size_t ours) {
     return match_same(s->m, s->entry[theirs], ours);
 }
 
-/* Length of what stands before ".in", "_in", ".input.0" and the like; 0 when nothing does. */
-static size_t before_input(const char *name) {
-    static const char *const endings[] = {"in", "input", "inputs"};
-    size_t length = strlen(name);
-    if (length > 2 && name[length - 1] == '0' && strchr("./_", name[length - 2])) length -= 2;
-    for (size_t i = 0; i < sizeof endings / sizeof endings[0]; i++) {
-        size_t tail = strlen(endings[i]);
-        if (length > tail + 1 && memcmp(name + length - tail, endings[i], tail) == 0 &&
-            strchr("./_", name[length - tail - 1]))
-            return length - tail - 1;
-    }
-    return 0;
-}
-
 /* What is no tap is perhaps what goes into one: NAME.in of what the rules make of NAME. */
 static int match_inputs(names_t *n, names_plan_t *plan, err_t *err) {
+    static const char *const endings[] = {"in", "input", "inputs"};
+    enum { ENDINGS = sizeof endings / sizeof *endings };
     match_t *m = n->m;
     int status = 0;
     for (size_t i = 0; !status && i < trace_file_count(m->candidate); i++) {
         const char *name = trace_file_at(m->candidate, i)->name;
-        size_t length = m->settled[i] || m->row[i] != NO_ROW ? 0 : before_input(name);
+        if (m->settled[i] || m->row[i] != NO_ROW) continue;
+        size_t length = name_before(name, endings, ENDINGS);
         if (!length) continue;
         char *module = xasprintf("%.*s", (int)length, name);
         size_t row = name_id_of(&n->rows, module);

@@ -77,7 +77,8 @@ size_t pass_find_row(const comparison_t *c, const char *name) {
 
 /* ---- numbers ------------------------------------------------------------------------------------------- */
 
-void pass_make_room(comparison_t *c, size_t count) {
+/* Scratch of at least `count` numbers. */
+static void make_room(comparison_t *c, size_t count) {
     if (count <= c->room) return;
     c->room = count;
     c->a = xrealloc(c->a, count * sizeof *c->a);
@@ -136,7 +137,7 @@ static void see(tap_sink_t *self, const char *name, real_t *x, view_t view) {
     if (v->failed) return;
     size_t at = pass_find_row(v->c, name);
     if (at != SIZE_MAX && !shape_equal(v->c->result->row[at].shape, view.shape)) at = SIZE_MAX;
-    pass_make_room(v->c, shape_count(view.shape));
+    make_room(v->c, shape_count(view.shape));
     v->failed = v->visit(v->c, v->who, at, name, x, view) != 0;
 }
 

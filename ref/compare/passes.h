@@ -64,8 +64,6 @@ int pass_run(comparison_t *c, visit_t *visit, void *who, bool inputs);
 /* Rows by name, after their names are known or have changed. SIZE_MAX: none. */
 void pass_index_rows(comparison_t *c);
 size_t pass_find_row(const comparison_t *c, const char *name);
-/* Scratch of at least `count` numbers. */
-void pass_make_room(comparison_t *c, size_t count);
 /* A tap's numbers in torch's order, and back. Scratch must have room. */
 void pass_get(comparison_t *c, double *out, const real_t *x, view_t view);
 void pass_put(comparison_t *c, real_t *x, const double *in, view_t view);

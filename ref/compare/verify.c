@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "compare/compare_internal.h"
+#include "core/sort.h"
 #include "core/tap_name.h"
 #include "golden/execute.h"
 #include "trace/fingerprint.h"
@@ -132,11 +133,6 @@ double verify_usual_ratio(const golden_case_t *g, matmul_t matmul) {
     return matmul == MATMUL_PLAIN ? blas / 2 : blas;
 }
 
-static int by_value(const void *a, const void *b) {
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 verify_summary_t verify_summarise(const verify_result_t *result) {
     verify_summary_t s = {0};
     double *ratios = xcalloc(result->rows + 1, sizeof *ratios), ours = 0, theirs = 0;
@@ -159,7 +155,7 @@ verify_summary_t verify_summarise(const verify_result_t *result) {
             s.small++;
         }
     }
-    qsort(ratios, s.seen, sizeof *ratios, by_value);
+    sort_doubles(ratios, s.seen);
     if (s.seen) s.median_ratio = ratios[s.seen / 2];
     if (s.small) s.small_ratio = theirs > 0 ? sqrt(ours / theirs) : (ours > 0 ? INFINITY : 0);
     free(ratios);

@@ -41,8 +41,6 @@ tap_name_t tap_name(const char *text) {
     else
         t.suffix = t.name + strlen(t.name) - (t.is_input ? strlen(input) : 0);
     t.module = (tap_span_t){t.name, (size_t)(t.suffix - t.name)};
-    const char *dot = memchr(t.name, '.', t.module.length);
-    t.component = (tap_span_t){t.name, dot ? (size_t)(dot - t.name) : 0};
     t.layer = (tap_span_t){text, (size_t)(t.suffix - text)};
     return t;
 }

@@ -21,12 +21,11 @@ typedef struct {
 /* All pointers are into the text that was read. */
 typedef struct {
     bool has_step;
-    size_t step;          /* 0 without */
-    const char *name;     /* without the step */
-    tap_span_t layer;     /* without the suffix: "step.003/unet.mid_block.attentions.0.proj_in" */
-    tap_span_t component; /* "unet"; empty for a value of the pipeline */
-    tap_span_t module;    /* without both */
-    const char *suffix;   /* ".mole.face.local", ".mole.base", ".in"; or "" */
+    size_t step;        /* 0 without */
+    const char *name;   /* without the step */
+    tap_span_t layer;   /* without the suffix: "step.003/unet.mid_block.attentions.0.proj_in" */
+    tap_span_t module;  /* without both */
+    const char *suffix; /* ".mole.face.local", ".mole.base", ".in"; or "" */
     bool is_mole, is_input;
     tap_span_t expert; /* "face"; empty without */
     const char *part;  /* "local", "base"; "" without */

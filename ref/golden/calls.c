@@ -8,7 +8,6 @@
 
 #include "api/api_layer.h"
 #include "api/op_table.h"
-#include "golden/golden.h"
 
 typedef struct {
     const run_t *run;
@@ -143,8 +142,7 @@ static int take_expert(const call_t *c, size_t index, const mole_layer_args_t *l
     if (json_get_item(c->call, "experts", index, &node, c->err) ||
         json_get_string(node, "name", name, c->err))
         return -1;
-    /* Names become parts of tap names, which have an end. */
-    if (strlen(*name) > GOLDEN_NAME_MOST) return refuse(c, "a name is too long");
+    if (strlen(*name) > CALL_NAME_MOST) return refuse(c, "a name is too long");
     if (json_get_double(node, "alpha", &alpha, c->err) ||
         take_factor(c, node, "lora_down", 0, &down))
         return -1;

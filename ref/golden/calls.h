@@ -9,6 +9,9 @@
 #include "io/tensor_file.h"
 #include "mole/run.h"
 
+/* Bytes of a call's id, and of an expert's name: both become parts of tap names, which have an end. */
+enum { CALL_NAME_MOST = 128 };
+
 /* Where tensors come from: the one called `name`, as tensor_file_read gives it. */
 typedef struct {
     int (*read)(const void *who, const char *name, tensor_file_t *tensor, err_t *err);

@@ -141,8 +141,8 @@ static int read_outputs(golden_case_t *g, json_node_t call, err_t *err) {
     json_node_t node;
     if (json_get_string(call, "id", &id, err) || json_get_length(call, "outputs", &outputs, err))
         return -1;
-    if (!*id || strlen(id) > GOLDEN_NAME_MOST)
-        return json_node_error(call, "id", err, "expected 1 to %d bytes", GOLDEN_NAME_MOST);
+    if (!*id || strlen(id) > CALL_NAME_MOST)
+        return json_node_error(call, "id", err, "expected 1 to %d bytes", CALL_NAME_MOST);
     g->tap = xrealloc(g->tap, (g->taps + outputs + 1) * sizeof *g->tap);
     for (size_t i = 0; i < outputs; i++) {
         golden_tap_t *t = &g->tap[g->taps];

@@ -14,8 +14,6 @@
 #include "io/json.h"
 #include "io/safetensors.h"
 
-enum { GOLDEN_NAME_MOST = 128 }; /* bytes of a call's id */
-
 typedef struct {
     const char *name;
     shape_t shape;

@@ -38,7 +38,7 @@ static const struct {
     {'V', 2, DTYPE_BF16},
     {'f', 1, DTYPE_F8_E5M2},
 };
-enum { TYPES = sizeof types / sizeof types[0], OF_NUMPY = TYPES - 2 };
+enum { TYPES = sizeof types / sizeof types[0] };
 
 /* ---- the dictionary -------------------------------------------------------------------------- */
 
@@ -351,46 +351,4 @@ int npy_read(npy_t *array, const char *path, err_t *err) {
 void npy_free(npy_t *array) {
     free(array->data);
     *array = (npy_t){0};
-}
-
-/* ---- writing --------------------------------------------------------------------------------- */
-
-/* (2, 3) as Python writes it: (2,) for one dimension, () for none. */
-static void tuple_text(char *text, size_t size, shape_t shape) {
-    size_t used = (size_t)snprintf(text, size, "(");
-    for (int i = 0; i < shape.ndim; i++)
-        used += (size_t)snprintf(text + used, size - used, i ? ", %zu" : "%zu", shape.dim[i]);
-    snprintf(text + used, size - used, shape.ndim == 1 ? ",)" : ")");
-}
-
-int npy_write(const char *path, dtype_t dtype, shape_t shape, const void *data, err_t *err) {
-    size_t count, bytes, type = 0;
-    while (type < OF_NUMPY && types[type].dtype != dtype) type++;
-    if (type == OF_NUMPY)
-        return err_set(err, "%s: NumPy has no type for %s", path, dtype_name(dtype));
-    if (!shape_count_checked(shape, &count) ||
-        __builtin_mul_overflow(count, dtype_size(dtype), &bytes))
-        return err_set(err, "%s: its size overflows", path);
-
-    enum { PREFIX = 10, UNIT = 64, TEXT = 320 }; /* PREFIX: magic, version, length */
-    char tuple[SHAPE_TEXT + 4], text[PREFIX + TEXT + UNIT];
-    tuple_text(tuple, sizeof tuple, shape);
-    int length =
-        snprintf(text + PREFIX, TEXT, "{'descr': '%c%c%zu', 'fortran_order': False, 'shape': %s, }",
-                 types[type].size > 1 ? '<' : '|', types[type].kind, types[type].size, tuple);
-    size_t total = (PREFIX + (size_t)length + 1 + UNIT - 1) / UNIT * UNIT;
-    memset(text + PREFIX + length, ' ', total - PREFIX - (size_t)length);
-    text[total - 1] = '\n';
-    memcpy(text, "\x93NUMPY\x01\x00", 8);
-    text[8] = (char)((total - PREFIX) & 0xff);
-    text[9] = (char)((total - PREFIX) >> 8);
-
-    out_file_t out;
-    if (out_file_open(&out, path, "", err) != 0) return -1;
-    if (out_file_write(&out, text, total, err) != 0 ||
-        out_file_write(&out, data, bytes, err) != 0) {
-        out_file_abort(&out);
-        return -1;
-    }
-    return out_file_commit(&out, err);
 }

@@ -55,9 +55,6 @@ int npy_read(npy_t *array, const char *path, err_t *err);
 /* Frees data; safe on a zeroed struct. */
 void npy_free(npy_t *array);
 
-/* Write version 1.0, row-major; whole or not at all. BF16 has no NumPy type and is refused. */
-int npy_write(const char *path, dtype_t dtype, shape_t shape, const void *data, err_t *err);
-
 /* A .npz: a zip of NAME.npy. An entry that unpacks to more than 4 GiB, or to another size than it
  * says, is refused. An entry that neither is called .npy nor begins as one (README.txt, a folder) is no
  * array, nor is what macOS adds (below __MACOSX, or called ._NAME). */

@@ -15,6 +15,7 @@
 
 #include <jansson.h>
 
+#include "core/name_ids.h"
 #include "io/file.h"
 #include "io/safetensors.h"
 
@@ -30,8 +31,7 @@ struct st_file {
     st_tensor_t *tensors; /* (count + unread) those that are unread after the others */
     size_t count, unread;
     bool partly;
-    size_t *slots; /* open addressing: index + 1 of a tensor, 0 for empty */
-    size_t slot_mask;
+    name_ids_t names; /* (count): the number of each is its tensor's index */
 };
 
 /* ---- the file's frame ------------------------------------------------------------------------ */
@@ -327,30 +327,6 @@ static void set_apart(st_file_t *file, st_tensor_t *work) {
     memcpy(file->tensors + file->count, work, file->unread * sizeof *work);
 }
 
-/* ---- lookup ---------------------------------------------------------------------------------- */
-
-/* FNV-1a */
-static size_t hash_name(const char *name) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
-    return (size_t)(hash ^ (hash >> 32));
-}
-
-static size_t *slot_of(const st_file_t *file, const char *name) {
-    size_t slot = hash_name(name) & file->slot_mask;
-    while (file->slots[slot] && strcmp(file->tensors[file->slots[slot] - 1].name, name) != 0)
-        slot = (slot + 1) & file->slot_mask;
-    return &file->slots[slot];
-}
-
-static void build_lookup(st_file_t *file) {
-    size_t slots = 16;
-    while (slots < 2 * file->count) slots *= 2;
-    file->slots = xcalloc(slots, sizeof *file->slots);
-    file->slot_mask = slots - 1;
-    for (size_t i = 0; i < file->count; i++) *slot_of(file, file->tensors[i].name) = i + 1;
-}
-
 /* ---- the interface --------------------------------------------------------------------------- */
 
 static int load(st_file_t *file, err_t *err) {
@@ -363,7 +339,8 @@ static int load(st_file_t *file, err_t *err) {
     int status = check_layout(file, (size_t)header_bytes, err);
     if (status == 0) set_apart(file, work);
     free(work);
-    if (status == 0) build_lookup(file);
+    for (size_t i = 0; status == 0 && i < file->count; i++)
+        name_id(&file->names, file->tensors[i].name);
     return status;
 }
 
@@ -394,7 +371,7 @@ void st_close(st_file_t *file) {
     if (file->map) munmap(file->map, file->bytes);
     json_decref(file->header);
     free(file->tensors);
-    free(file->slots);
+    name_ids_free(&file->names);
     free(file->path);
     free(file);
 }
@@ -424,8 +401,8 @@ const st_tensor_t *st_unread_at(const st_file_t *file, size_t index) {
 }
 
 const st_tensor_t *st_find(const st_file_t *file, const char *name) {
-    size_t slot = *slot_of(file, name);
-    return slot ? &file->tensors[slot - 1] : NULL;
+    size_t index = name_id_of(&file->names, name);
+    return index == SIZE_MAX ? NULL : &file->tensors[index];
 }
 
 const char *st_metadata(const st_file_t *file, const char *key) {

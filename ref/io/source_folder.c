@@ -19,7 +19,7 @@ static const source_files_t *files_of(const source_t *source) {
     return (const source_files_t *)source;
 }
 
-int source_files_add(source_files_t *f, const char *path, err_t *err) {
+static int add_file(source_files_t *f, const char *path, err_t *err) {
     st_file_t *file;
     if (st_open(&file, path, err) != 0) return -1;
     f->file = xrealloc(f->file, (f->files + 1) * sizeof *f->file);
@@ -103,7 +103,7 @@ static source_files_t *files_new(const char *path) {
 
 int source_open_file(source_t **source, const char *path, err_t *err) {
     source_files_t *f = files_new(path);
-    int status = source_files_add(f, path, err);
+    int status = add_file(f, path, err);
     *source = status ? NULL : &f->source;
     if (status) source_files_close(&f->source);
     return status;
@@ -134,7 +134,7 @@ static int add_mapped(source_files_t *f, const char *folder, const char *name, c
     const st_file_t *shard = shard_named(f, path);
     if (!shard && f->files == SHARDS)
         status = err_set(err, "weight_map: more than %d files", SHARDS);
-    else if (!shard && (status = source_files_add(f, path, err)) == 0)
+    else if (!shard && (status = add_file(f, path, err)) == 0)
         shard = f->file[f->files - 1];
     if (status == 0 && !st_find(shard, name))
         status = err_set(err, "tensor '%s' is missing in %s", shown, path);

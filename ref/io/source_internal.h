@@ -19,7 +19,6 @@ typedef struct {
 
 /* One file. */
 int source_open_file(source_t **source, const char *path, err_t *err);
-int source_files_add(source_files_t *f, const char *path, err_t *err);
 size_t source_files_find(source_t *source, const char *name, shape_t shape);
 size_t source_files_count(const source_t *source);
 source_tensor_t source_files_at(const source_t *source, size_t index);

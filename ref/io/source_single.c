@@ -243,8 +243,7 @@ static size_t count_seen(const source_t *source) {
     return ((const single_t *)source)->count;
 }
 
-/* A third of the rows; a tensor whose rows are no multiple of three keeps its shape, which nothing expects.
- * */
+/* A third of the rows; where they are no multiple of three, the shape stays, which nothing expects. */
 static source_tensor_t third(source_tensor_t t, const seen_t *seen) {
     size_t rows = t.shape.ndim ? t.shape.dim[0] : 0;
     t.name = seen->name;

@@ -225,8 +225,7 @@ static char *scheduler_config(const sizes_t *s) {
 
 /* ---- a tokenizer without merges: every byte is a token, the last of a word with "</w>" --------------- */
 
-/* OpenCLIP's text encoders, those of act "gelu", pad with "!", whose id is 0; the others with the end token.
- * */
+/* OpenCLIP's text encoders, those of act "gelu", pad with "!", of id 0; the others with the end token. */
 static char *special_of(const text_sizes_t *t, const char *front) {
     return xasprintf("{\n%s"
                      "  \"bos_token\": \"<|startoftext|>\",\n  \"eos_token\": \"<|endoftext|>\",\n"

@@ -21,8 +21,8 @@ size_t pipeline_memory_denoise(const run_t *run, const pipeline_t *p, const pipe
                                            unet_work(run, p->unet, text->B, text->S, H, W));
 }
 
-size_t pipeline_memory_decode(const run_t *run, const pipeline_t *p,
-                              const pipeline_image_t *settings) {
+static size_t memory_decode(const run_t *run, const pipeline_t *p,
+                            const pipeline_image_t *settings) {
     size_t unit = vae_scale(p->vae), H = settings->height / unit, W = settings->width / unit;
     return SLACK_BYTES + sizeof(real_t) * (always(p, settings) + vae_work(run, p->vae, 1, H, W));
 }
@@ -30,7 +30,7 @@ size_t pipeline_memory_decode(const run_t *run, const pipeline_t *p,
 size_t pipeline_memory(const run_t *run, const pipeline_t *p, const pipeline_text_t *text,
                        const pipeline_image_t *settings) {
     size_t denoise = pipeline_memory_denoise(run, p, text, settings);
-    size_t decode = pipeline_memory_decode(run, p, settings);
+    size_t decode = memory_decode(run, p, settings);
     return denoise > decode ? denoise : decode;
 }
 

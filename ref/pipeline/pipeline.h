@@ -36,9 +36,6 @@ typedef struct {
     text_use_t use[PIPELINE_TEXTS];
 } pipeline_kind_t;
 
-/* NULL for a class that is not in the table. */
-const pipeline_kind_t *pipeline_kind(const char *class_name);
-
 typedef struct {
     const pipeline_kind_t *kind;
     size_t texts; /* those that are open or were */
@@ -150,8 +147,6 @@ typedef struct {
  * already holds there: the larger of what the two halves take. */
 size_t pipeline_memory_denoise(const run_t *run, const pipeline_t *pipeline,
                                const pipeline_text_t *text, const pipeline_image_t *settings);
-size_t pipeline_memory_decode(const run_t *run, const pipeline_t *pipeline,
-                              const pipeline_image_t *settings);
 size_t pipeline_memory(const run_t *run, const pipeline_t *pipeline, const pipeline_text_t *text,
                        const pipeline_image_t *settings);
 /* Is so much left of run->arena? 0, or -1 and err. A larger picture would break the arena's contract. */

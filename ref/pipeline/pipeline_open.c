@@ -15,7 +15,8 @@ static const pipeline_kind_t kinds[] = {
     {"StableDiffusionPipeline", 1, {{.final_norm = true}}},
     {"StableDiffusionXLPipeline", 2, {{.skip = 1}, {.skip = 1, .pooled = true}}}};
 
-const pipeline_kind_t *pipeline_kind(const char *class_name) {
+/* NULL for a class that is not in the table. */
+static const pipeline_kind_t *kind_of(const char *class_name) {
     for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
         if (strcmp(class_name, kinds[i].class_name) == 0) return &kinds[i];
     return NULL;
@@ -41,8 +42,7 @@ static const char *named_class(const json_t *index, const char *member) {
     return name ? name : "";
 }
 
-/* Those that the kind needs are there: a pipeline without its second text encoder does not fit its own name.
- * */
+/* Those that the kind needs are there: a pipeline without its second text encoder does not fit its name. */
 static int check_members(json_node_t index, const pipeline_kind_t *kind, err_t *err) {
     for (size_t i = 1; i < PIPELINE_TEXTS; i++) {
         const char *members[] = {pipeline_text_encoder_name(i), pipeline_tokenizer_name(i)};
@@ -67,7 +67,7 @@ static int check_index(pipeline_t *p, const char *folder, char scheduler[SHOWN_T
     if (config_open(&index, folder, "model_index.json", config_keys_index, unknown, err)) return -1;
     json_node_t root = json_file_root(index);
     int status = json_get_string_or(root, "_class_name", kinds[0].class_name, &class_name, err);
-    p->kind = status ? NULL : pipeline_kind(class_name);
+    p->kind = status ? NULL : kind_of(class_name);
     if (!status) status = check_members(root, p->kind, err);
     note_unknown(notes, folder, "model_index.json", unknown);
     text_shown(scheduler, named_class(root.value, "scheduler"));

@@ -3,8 +3,7 @@
 
 #include "pipeline/pipeline.h"
 
-/* The texts that are encoded, [negative,] prompt. A negative prompt that stands for zeros is not among them.
- * */
+/* The texts that are encoded, [negative,] prompt. A negative that stands for zeros is not among them. */
 typedef struct {
     const char *text[2];
     size_t count, zeros; /* zeros: rows before them */

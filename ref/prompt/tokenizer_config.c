@@ -46,8 +46,7 @@ int tokenizer_json(json_t **json, const char *folder, const char *name, size_t l
 
 /* ---- tokens ---------------------------------------------------------------------------- */
 
-/* A string, or an object with "content". `special` decides "normalized" where the object does not.
- * */
+/* A string, or an object with "content". `special` decides "normalized" where the object does not. */
 static int parse_token(added_token_t *token, const json_t *value, bool special, const char *where,
                        const char *key, err_t *err) {
     *token = (added_token_t){.id = -1, .is_object = json_is_object(value)};

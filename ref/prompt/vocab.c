@@ -5,19 +5,13 @@
 #include <string.h>
 #include <utf8proc.h>
 
-/* ---- pieces ---------------------------------------------------------------------------- */
+#include "core/name_ids.h"
 
-/* FNV-1a, 64 bits. A hostile file can make keys collide; with at most 2^20 of them a load then
- * takes long, but nothing else goes wrong. */
-static uint64_t hash_text(const char *text) {
-    uint64_t hash = 0xCBF29CE484222325u;
-    for (const char *p = text; *p; p++) hash = (hash ^ (unsigned char)*p) * 0x100000001B3u;
-    return hash ^ hash >> 32;
-}
+/* ---- pieces ---------------------------------------------------------------------------- */
 
 /* The slot that holds the piece, or the empty one where it belongs. */
 static size_t slot_of(const vocab_t *vocab, const char *piece) {
-    size_t at = hash_text(piece) & (vocab->slots - 1);
+    size_t at = name_hash(piece) & (vocab->slots - 1);
     while (vocab->slot[at] >= 0 && strcmp(vocab->piece[vocab->slot[at]], piece) != 0)
         at = (at + 1) & (vocab->slots - 1);
     return at;

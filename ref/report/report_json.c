@@ -47,7 +47,7 @@ static json_t *sizes(const size_t *value, int count) {
 static json_t *diff_value(const diff_t *d, shape_t shape) {
     size_t at[SHAPE_DIMS] = {0};
     json_t *o = json_object();
-    report_index(at, shape, d->worst);
+    shape_index(at, shape, d->worst);
     json_object_set_new(o, "count", size(d->count));
     json_object_set_new(o, "max_abs", figure(d->max_abs));
     json_object_set_new(o, "worst_at", sizes(at, shape.ndim));

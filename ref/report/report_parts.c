@@ -173,7 +173,7 @@ char *report_dump_text(const compare_result_t *result) {
 
 char *report_diff_text(const diff_t *diff, shape_t shape) {
     char at[SHAPE_TEXT];
-    report_index_text(at, shape, diff->worst);
+    shape_index_text(at, shape, diff->worst);
     if (diff->count == 0) return xstrdup("empty, nothing to compare");
     if (diff->nan_candidate || diff->nan_truth || diff->inf_mismatch)
         return xasprintf(
@@ -253,24 +253,6 @@ const char *report_share(char text[NUMBER_TEXT], double share) {
 
 double report_relative_rms(const diff_t *diff) {
     return diff->rms == 0 ? 0 : diff->rms / diff->truth_rms;
-}
-
-void report_index(size_t index[SHAPE_DIMS], shape_t shape, size_t flat) {
-    for (int d = shape.ndim - 1; d >= 0; d--) {
-        size_t size = shape.dim[d] > 0 ? shape.dim[d] : 1;
-        index[d] = flat % size;
-        flat /= size;
-    }
-}
-
-const char *report_index_text(char text[SHAPE_TEXT], shape_t shape, size_t flat) {
-    size_t index[SHAPE_DIMS] = {0};
-    report_index(index, shape, flat);
-    size_t used = (size_t)snprintf(text, SHAPE_TEXT, "[");
-    for (int d = 0; d < shape.ndim; d++)
-        used += (size_t)snprintf(text + used, SHAPE_TEXT - used, "%s%zu", d ? "," : "", index[d]);
-    snprintf(text + used, SHAPE_TEXT - used, "]");
-    return text;
 }
 
 char *report_extra_text(const compare_result_t *result, size_t index) {

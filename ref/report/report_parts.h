@@ -60,9 +60,6 @@ const char *report_ratio(char text[NUMBER_TEXT], double ratio);
 const char *report_share(char text[NUMBER_TEXT], double share);
 /* rms / truth_rms: 0 for 0/0, Inf for x/0. */
 double report_relative_rms(const diff_t *diff);
-/* Row-major: index[0 .. shape.ndim) of a flat one; "[0,3,1,2]". */
-void report_index(size_t index[SHAPE_DIMS], shape_t shape, size_t flat);
-const char *report_index_text(char text[SHAPE_TEXT], shape_t shape, size_t flat);
 
 /* ---- text that came from outside ------------------------------------------------------------- */
 

@@ -99,7 +99,7 @@ static void shape_cell(char text[CELL], shape_t shape) {
 
 static void measured_cells(char cell[COLUMNS][CELL], const compare_row_t *row) {
     const diff_t *d = &row->cumulative;
-    report_index_text(cell[C_AT], row->shape, d->worst);
+    shape_index_text(cell[C_AT], row->shape, d->worst);
     snprintf(cell[C_MAX], CELL, "%.1e", d->max_abs);
     snprintf(cell[C_REL], CELL, "%.1e", report_relative_rms(d));
     cosine_text(cell[C_COSINE], d->cosine);

@@ -14,8 +14,7 @@ typedef struct {
     uint32_t next; /* the word that is drawn next; MT19937_WORDS: a new generation is due */
 } mt19937_t;
 
-/* torch keeps the low 32 bits of its 64-bit seed, so that seeds 2^32 apart draw the same numbers.
- * */
+/* torch keeps the low 32 bits of its 64-bit seed, so that seeds 2^32 apart draw the same numbers. */
 void mt19937_seed(mt19937_t *engine, uint64_t seed);
 
 /* The next 32 random bits. */

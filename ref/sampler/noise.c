@@ -71,9 +71,3 @@ void noise_randn_f64(double *out, size_t n, noise_t *noise) {
         box_muller16_f64(out + n - BLOCK);
     }
 }
-
-void noise_randn_cpu(float *out, size_t n, uint64_t seed) {
-    noise_t noise;
-    noise_seed(&noise, seed);
-    noise_randn(out, n, &noise);
-}

@@ -54,9 +54,6 @@ void noise_randn(float *out, size_t n, noise_t *noise);
  * last bits are torch's where torch runs on the same libm; so are those of n < 16 above). */
 void noise_randn_f64(double *out, size_t n, noise_t *noise);
 
-/* torch.manual_seed(seed); torch.randn(n) */
-void noise_randn_cpu(float *out, size_t n, uint64_t seed);
-
 /* ---- CUDA: torch.Generator("cuda") ----------------------------------------------------------- */
 
 enum {

@@ -259,21 +259,6 @@ double diff_ratio(const diff_t *diff, double peer_rms) {
     return unit > 0 ? diff->rms / unit : HUGE_VAL;
 }
 
-/* "[0,3,1,2]" for a flat index; "[]" in a scalar. */
-static const char *index_text(char text[SHAPE_TEXT], shape_t shape, size_t flat) {
-    size_t index[SHAPE_DIMS] = {0};
-    for (int d = shape.ndim - 1; d >= 0; d--) {
-        size_t size = shape.dim[d] > 0 ? shape.dim[d] : 1;
-        index[d] = flat % size;
-        flat /= size;
-    }
-    size_t used = (size_t)snprintf(text, SHAPE_TEXT, "[");
-    for (int d = 0; d < shape.ndim; d++)
-        used += (size_t)snprintf(text + used, SHAPE_TEXT - used, "%s%zu", d ? "," : "", index[d]);
-    snprintf(text + used, SHAPE_TEXT - used, "]");
-    return text;
-}
-
 /* Six digits, or as many as tell two different numbers apart. */
 static int digits_for(double a, double b) {
     double scale = fmax(fabs(a), fabs(b));
@@ -285,7 +270,7 @@ void diff_describe(char *text, size_t size, const char *name, shape_t shape, con
                    double tolerance) {
     char dims[SHAPE_TEXT], at[SHAPE_TEXT];
     shape_text(dims, shape);
-    index_text(at, shape, diff->worst);
+    shape_index_text(at, shape, diff->worst);
     if (diff->count == 0) {
         snprintf(text, size, "%s %s: empty, nothing to compare", name, dims);
         return;

@@ -18,9 +18,6 @@ const char *const name_wrappers[NAME_WRAPPERS] = {"_orig_mod",
                                                   "_checkpoint_wrapped_module",
                                                   "_forward_module"};
 
-static const char *const endings[] = {"output", "outputs", "out", "result"};
-enum { ENDINGS = sizeof endings / sizeof endings[0] };
-
 /* Which wrapper an element is, or NAME_WRAPPERS. */
 static size_t wrapper_at(const char *element, size_t length) {
     size_t i = 0;
@@ -48,24 +45,24 @@ static char *without_wrappers(const char *name, unsigned *wrappers) {
     return out;
 }
 
-/* Length of a name before ".output", "_out", ".output.0" and the like; all of it when it has none. */
-static size_t before_ending(const char *name) {
-    size_t whole = strlen(name), length = whole;
+size_t name_before(const char *name, const char *const *endings, size_t count) {
+    size_t length = strlen(name);
     if (length > 2 && name[length - 1] == '0' && strchr("./_", name[length - 2])) length -= 2;
-    for (size_t i = 0; i < ENDINGS; i++) {
+    for (size_t i = 0; i < count; i++) {
         size_t tail = strlen(endings[i]);
         if (length > tail + 1 && memcmp(name + length - tail, endings[i], tail) == 0 &&
             strchr("./_", name[length - tail - 1]))
             return length - tail - 1;
     }
-    return whole;
+    return 0;
 }
 
 name_forms_t name_forms(const char *name) {
     name_forms_t f = {.forms = 1};
     f.form[0] = without_wrappers(name, &f.wrappers);
-    size_t length = before_ending(f.form[0]);
-    if (f.form[0][length]) f.form[f.forms++] = xasprintf("%.*s", (int)length, f.form[0]);
+    static const char *const endings[] = {"output", "outputs", "out", "result"};
+    size_t length = name_before(f.form[0], endings, sizeof endings / sizeof *endings);
+    if (length) f.form[f.forms++] = xasprintf("%.*s", (int)length, f.form[0]);
     return f;
 }
 

@@ -3,7 +3,7 @@
 #ifndef MOLE_TRACE_NAME_VOTES_H
 #define MOLE_TRACE_NAME_VOTES_H
 
-#include "trace/name_ids.h"
+#include "core/name_ids.h"
 
 #include <stdbool.h>
 

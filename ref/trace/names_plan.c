@@ -11,8 +11,8 @@
 #include <string.h>
 
 #include "core/err.h"
+#include "core/name_ids.h"
 #include "trace/name_forms.h"
-#include "trace/name_ids.h"
 #include "trace/name_votes.h"
 #include "trace/names_internal.h"
 

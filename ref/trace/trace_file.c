@@ -11,10 +11,10 @@
 
 #include <utf8proc.h>
 
+#include "core/name_ids.h"
 #include "io/file.h"
 #include "io/safetensors.h"
-#include "trace/name_ids.h"
-#include "trace/trace_source.h"
+#include "trace/trace_file_internal.h"
 
 typedef struct {
     bool set;
@@ -25,44 +25,16 @@ typedef struct {
 struct trace_file {
     char *path;
     trace_source_t *source;
-    trace_entry_t *entries; /* (count), owned names */
-    size_t count, room;
-    trace_skip_t *skipped; /* (skips) */
+    name_ids_t names;       /* in the order of execution */
+    trace_entry_t *entries; /* (names.count), each with the name of its number */
+    trace_skip_t *skipped;  /* (skips) */
     size_t skips;
-    bool rounds;   /* trace_file_round */
-    size_t *slots; /* open addressing: index + 1 of an entry, 0 for empty; at most half full */
-    size_t slot_mask;
-    name_ids_t aliases;
-    size_t *aliased;  /* (aliases.room): which entry each is */
-    layout_t *layout; /* (count), or NULL: every entry is read as it is stored */
+    bool rounds;      /* trace_file_round */
+    layout_t *layout; /* (names.count), or NULL: every entry is read as it is stored */
     trace_band_t band;
 };
 
 /* ---- names ----------------------------------------------------------------------------------- */
-
-/* FNV-1a */
-static size_t hash_name(const char *name) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (const char *p = name; *p; p++) hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
-    return (size_t)(hash ^ (hash >> 32));
-}
-
-static size_t *slot_of(const trace_file_t *trace, const char *name) {
-    size_t slot = hash_name(name) & trace->slot_mask;
-    while (trace->slots[slot] && strcmp(trace->entries[trace->slots[slot] - 1].name, name) != 0)
-        slot = (slot + 1) & trace->slot_mask;
-    return &trace->slots[slot];
-}
-
-static void make_room(trace_file_t *trace) {
-    if (trace->count < trace->room) return;
-    trace->room = trace->room ? 2 * trace->room : 64;
-    trace->entries = xrealloc(trace->entries, trace->room * sizeof *trace->entries);
-    free(trace->slots);
-    trace->slots = xcalloc(2 * trace->room, sizeof *trace->slots);
-    trace->slot_mask = 2 * trace->room - 1;
-    for (size_t i = 0; i < trace->count; i++) *slot_of(trace, trace->entries[i].name) = i + 1;
-}
 
 /* NULL, or what is wrong with a name: it ends up in terminals, HTML and XML. */
 static const char *name_defect(const char *name) {
@@ -99,16 +71,15 @@ int trace_add(trace_file_t *trace, const char *name, dtype_t dtype, shape_t shap
     size_t count;
     const char *defect = name_defect(name);
     if (defect) return refuse_name(trace, name, defect, err);
-    make_room(trace);
-    size_t *slot = slot_of(trace, name);
-    if (*slot)
+    if (name_id_of(&trace->names, name) != SIZE_MAX)
         return err_set(err,
                        "%s: the name '%s' stands for two tensors; each tap has a name of its own",
                        trace->path, text_shown(shown, name));
     if (!shape_count_checked(shape, &count) || count > SIZE_MAX / sizeof(double))
         return err_set(err, "%s: '%s': its size overflows", trace->path, text_shown(shown, name));
-    trace->entries[trace->count] = (trace_entry_t){xstrdup(name), NULL, dtype, shape, count};
-    *slot = ++trace->count;
+    size_t index = name_id(&trace->names, name);
+    trace->entries = xrealloc(trace->entries, trace->names.room * sizeof *trace->entries);
+    trace->entries[index] = (trace_entry_t){trace->names.text[index], NULL, dtype, shape, count};
     return 0;
 }
 
@@ -208,10 +179,6 @@ static int read_safetensors(trace_source_t *self, size_t index, size_t first, si
     return 0;
 }
 
-static const char *safetensors_metadata(const trace_source_t *self, const char *key) {
-    return st_metadata(((const safetensors_t *)self)->file, key);
-}
-
 static void close_safetensors(trace_source_t *self) {
     st_close(((safetensors_t *)self)->file);
     free(self);
@@ -230,7 +197,7 @@ trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err) {
         }
     }
     safetensors_t *s = xcalloc(1, sizeof *s);
-    s->source = (trace_source_t){read_safetensors, safetensors_metadata, close_safetensors};
+    s->source = (trace_source_t){read_safetensors, close_safetensors};
     s->file = file;
     s->trace = trace;
     return &s->source;
@@ -264,10 +231,10 @@ int trace_file_open(trace_file_t **trace, const char *path, err_t *err) {
     trace_file_t *opened = xcalloc(1, sizeof *opened);
     *trace = NULL;
     opened->path = xstrdup(path);
-    make_room(opened);
     opened->source = open_source(opened, err);
     int status = opened->source ? 0 : -1;
-    if (status == 0 && opened->count == 0 && opened->skips) status = refuse_skipped(opened, err);
+    if (status == 0 && opened->names.count == 0 && opened->skips)
+        status = refuse_skipped(opened, err);
     if (status == 0)
         *trace = opened;
     else
@@ -278,16 +245,14 @@ int trace_file_open(trace_file_t **trace, const char *path, err_t *err) {
 void trace_file_close(trace_file_t *trace) {
     if (!trace) return;
     if (trace->source) trace->source->close(trace->source);
-    for (size_t i = 0; i < trace->count; i++) free((char *)trace->entries[i].name);
     for (size_t i = 0; i < trace->skips; i++) {
         free(trace->skipped[i].name);
         free(trace->skipped[i].reason);
     }
+    for (size_t i = 0; i < trace->names.count; i++) free(trace->entries[i].alias);
     free(trace->entries);
     free(trace->skipped);
-    free(trace->slots);
-    name_ids_free(&trace->aliases);
-    free(trace->aliased);
+    name_ids_free(&trace->names);
     free(trace->layout);
     free(trace->band.x);
     free(trace->path);
@@ -299,37 +264,25 @@ const char *trace_file_path(const trace_file_t *trace) {
 }
 
 size_t trace_file_count(const trace_file_t *trace) {
-    return trace->count;
+    return trace->names.count;
 }
 
 const trace_entry_t *trace_file_at(const trace_file_t *trace, size_t index) {
-    REQUIRE(index < trace->count, "trace_file_at: %s has %zu tensors, not %zu", trace->path,
-            trace->count, index);
+    REQUIRE(index < trace->names.count, "trace_file_at: %s has %zu tensors, not %zu", trace->path,
+            trace->names.count, index);
     return &trace->entries[index];
 }
 
 size_t trace_file_find(const trace_file_t *trace, const char *name) {
-    size_t slot = *slot_of(trace, name);
-    return slot ? slot - 1 : SIZE_MAX;
+    return name_id_of(&trace->names, name);
 }
 
 void trace_file_set_alias(trace_file_t *trace, size_t index, const char *alias) {
-    REQUIRE(index < trace->count, "trace_file_set_alias: %s has %zu tensors, not %zu", trace->path,
-            trace->count, index);
+    REQUIRE(index < trace->names.count, "trace_file_set_alias: %s has %zu tensors, not %zu",
+            trace->path, trace->names.count, index);
     trace_entry_t *entry = &trace->entries[index];
-    size_t old = entry->alias ? name_id(&trace->aliases, entry->alias) : SIZE_MAX;
-    if (old != SIZE_MAX && trace->aliased[old] == index) trace->aliased[old] = SIZE_MAX;
-    entry->alias = NULL;
-    if (!alias) return;
-    size_t id = name_id(&trace->aliases, alias);
-    trace->aliased = xrealloc(trace->aliased, trace->aliases.room * sizeof *trace->aliased);
-    trace->aliased[id] = index;
-    entry->alias = trace->aliases.text[id];
-}
-
-size_t trace_file_find_alias(const trace_file_t *trace, const char *alias) {
-    size_t id = name_id_of(&trace->aliases, alias);
-    return id == SIZE_MAX ? SIZE_MAX : trace->aliased[id];
+    free(entry->alias);
+    entry->alias = alias ? xstrdup(alias) : NULL;
 }
 
 size_t trace_file_skips(const trace_file_t *trace) {
@@ -346,10 +299,6 @@ void trace_file_round(trace_file_t *trace) {
     trace->rounds = true;
 }
 
-const char *trace_file_metadata(const trace_file_t *trace, const char *key) {
-    return trace->source->metadata ? trace->source->metadata(trace->source, key) : NULL;
-}
-
 shape_t trace_file_stored_shape(const trace_file_t *trace, size_t index) {
     bool set = trace->layout && trace->layout[index].set;
     return set ? trace->layout[index].stored : trace_file_at(trace, index)->shape;
@@ -358,7 +307,7 @@ shape_t trace_file_stored_shape(const trace_file_t *trace, size_t index) {
 void trace_file_set_layout(trace_file_t *trace, size_t index, const trace_layout_t *layout) {
     shape_t stored = trace_file_stored_shape(trace, index);
     trace_entry_t *entry = &trace->entries[index];
-    if (!trace->layout) trace->layout = xcalloc(trace->count, sizeof *trace->layout);
+    if (!trace->layout) trace->layout = xcalloc(trace->names.count, sizeof *trace->layout);
     trace->layout[index] = (layout_t){.stored = stored, .set = layout != NULL};
     trace->band.count = 0;
     entry->shape = layout ? layout->shape : stored;

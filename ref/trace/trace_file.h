@@ -25,8 +25,8 @@
 #include "trace/trace_layout.h"
 
 typedef struct {
-    const char *name;  /* UTF-8 without control characters */
-    const char *alias; /* what it was found to be, or NULL: see trace_file_set_alias */
+    const char *name; /* UTF-8 without control characters */
+    char *alias;      /* what it was found to be, or NULL: see trace_file_set_alias */
     dtype_t dtype;
     shape_t shape;
     size_t count;
@@ -51,8 +51,7 @@ shape_t trace_file_stored_shape(const trace_file_t *trace, size_t index);
 /* Says which of another's names an entry stands for: its own, or one that a map led to; NULL takes it
  * back. */
 void trace_file_set_alias(trace_file_t *trace, size_t index, const char *alias);
-/* The entry with that alias, or SIZE_MAX. Constant time. */
-size_t trace_file_find_alias(const trace_file_t *trace, const char *alias);
+
 /* What the file holds besides, and no trace of numbers does: in the file's order. Names and reasons are
  * UTF-8 without control characters, at most 199 bytes. */
 typedef struct {
@@ -63,9 +62,6 @@ const trace_skip_t *trace_file_skipped(const trace_file_t *trace, size_t index);
 /* "'ids' (dtype 'C64': complex numbers), 'README.txt' (no array) and 3 more": owned by the caller; NULL where
  * nothing was skipped. */
 char *trace_file_skipped_text(const trace_file_t *trace);
-/* A metadata value of a safetensors file, or NULL. */
-const char *trace_file_metadata(const trace_file_t *trace, const char *key);
-
 /* out[0 .. count) = numbers first .. first + count of an entry, row-major in torch's order, exact.
  * 0, or -1 and err: an I/O error, a file that changed, or an I64 or U64 beyond 2^53, where doubles have gaps.
  * Sequential reads of one entry are cheap in every format; in a .npz any other read starts it anew. One

@@ -8,7 +8,7 @@
 
 #include "io/file.h"
 #include "io/npy.h"
-#include "trace/trace_source.h"
+#include "trace/trace_file_internal.h"
 
 enum { PIECE = 1 << 18 };
 static const size_t fortran_most = (size_t)1 << 30;
@@ -110,7 +110,7 @@ trace_source_t *trace_open_npz(trace_file_t *trace, err_t *err) {
     npz_t *npz;
     if (npz_open(&npz, trace_file_path(trace), err) != 0) return NULL;
     npz_source_t *s = xcalloc(1, sizeof *s);
-    s->source = (trace_source_t){read_npz, NULL, close_npz};
+    s->source = (trace_source_t){read_npz, close_npz};
     s->npz = npz;
     s->trace = trace;
     s->piece = xmalloc(PIECE);

@@ -1,15 +1,8 @@
 /* What `make install` makes, used as somebody else would: installed.sh has the checks, one a case. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "core/real.h"
 
 enum { SKIPPED = 77 };

@@ -165,23 +165,29 @@ static void unknown_keys(void **state) {
 
 /* ---- experts ------------------------------------------------------------------------------------------- */
 
+/* A copy with one more tensor, of `count` numbers, and a value of metadata, where there is a key. */
+static void copy_with(const char *path, const char *from, const char *tensor, size_t count,
+                      const char *key, const char *value) {
+    err_t err;
+    st_file_t *old;
+    st_writer_t *writer;
+    float one = 1;
+    must(st_open(&old, from, &err), &err);
+    must(st_writer_open(&writer, path, &err), &err);
+    must(st_writer_add(writer, tensor, DTYPE_F32, SHAPE1(count), &one, &err), &err);
+    if (key) st_writer_metadata(writer, key, value);
+    for (size_t i = 0; i < st_count(old); i++) {
+        const st_tensor_t *t = st_at(old, i);
+        must(st_writer_add(writer, t->name, t->dtype, t->shape, t->data, &err), &err);
+    }
+    st_close(old);
+    must(st_writer_finish(writer, &err), &err);
+}
+
 /* The golden face expert with one more tensor and a value of metadata. */
 static const char *changed_face(const char *tensor, const char *key, const char *value) {
     const char *path = program_file("face.safetensors");
-    err_t err;
-    st_file_t *old;
-    st_writer_t *writer = NULL;
-    float one = 1;
-    if (st_open(&old, EXPERTS "face.safetensors", &err) || st_writer_open(&writer, path, &err))
-        fail_msg("%s", err.text);
-    int status = st_writer_add(writer, tensor, DTYPE_F32, SHAPE1(1), &one, &err);
-    st_writer_metadata(writer, key, value);
-    for (size_t i = 0; !status && i < st_count(old); i++) {
-        const st_tensor_t *t = st_at(old, i);
-        status = st_writer_add(writer, t->name, t->dtype, t->shape, t->data, &err);
-    }
-    st_close(old);
-    if (status || st_writer_finish(writer, &err)) fail_msg("%s", err.text);
+    copy_with(path, EXPERTS "face.safetensors", tensor, 1, key, value);
     return path;
 }
 
@@ -212,20 +218,10 @@ static void experts(void **state) {
 static void marked_checkpoint(void **state) {
     (void)state;
     const char *plain = program_file("plain.safetensors"), *path = program_file("v.safetensors");
-    err_t err;
-    st_file_t *old;
-    st_writer_t *writer = NULL;
     ran_t ran =
         program_run(NULL, "synth --arch sd15-tiny --format ldm --dtype f16 -q -o %s", plain);
     assert_int_equal(ran.status, 0);
-    if (st_open(&old, plain, &err) || st_writer_open(&writer, path, &err)) fail_msg("%s", err.text);
-    int status = st_writer_add(writer, "v_pred", DTYPE_F32, SHAPE1(0), "", &err);
-    for (size_t i = 0; !status && i < st_count(old); i++) {
-        const st_tensor_t *t = st_at(old, i);
-        status = st_writer_add(writer, t->name, t->dtype, t->shape, t->data, &err);
-    }
-    st_close(old);
-    if (status || st_writer_finish(writer, &err)) fail_msg("%s", err.text);
+    copy_with(path, plain, "v_pred", 0, NULL, NULL);
     const char *said, *words = "--tokenizer synth:sd15-tiny/tokenizer";
     says(note_of_run(path, words, &said), "Prediction type: v_prediction");
     says(said, "v.safetensors: prediction_type v_prediction, as tensor 'v_pred' says");

@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "../scratch.h"
-#include "io/npy.h"
+#include "../trace/trace_fixture.h"
 #include "io/safetensors.h"
 #include "program.h"
 
@@ -137,8 +137,7 @@ static void the_only_tensor_is_the_input(void **state) {
     char line[1024], path[512];
     float x[6] = {0, 1, 2, -1, 0, 1};
     err_t err;
-    snprintf(path, sizeof path, "%s", program_file("x.npy"));
-    if (npy_write(path, DTYPE_F32, SHAPE2(2, 3), x, &err)) fail_msg("%s", err.text);
+    snprintf(path, sizeof path, "%s", fixture_npy_file("x.npy", DTYPE_F32, SHAPE2(2, 3), x));
     snprintf(line, sizeof line, "op.softmax --inputs %s -o %s", path,
              program_file("softmax.safetensors"));
     expect(0, "op.softmax.out  (2, 3)", line);

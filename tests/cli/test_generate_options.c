@@ -3,20 +3,13 @@
  * The program runs as a user runs it; MOLE and MOLE_F64 say where it was built. Pictures are compared pixel
  * by pixel with those of other command lines that must give the same, or another, picture. */
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../trace/trace_fixture.h"
+#include "../unit.h"
 #include "core/real.h"
-#include "io/npy.h"
 #include "io/png.h"
 #include "io/safetensors.h"
 
@@ -178,10 +171,9 @@ static void width_and_height(void **state) {
 static void latents(void **state) {
     (void)state;
     static const float zeros[1 * 4 * 2 * 3] = {0};
-    err_t err;
     char path[512];
-    snprintf(path, sizeof path, "%s", scratch_path("latents.npy"));
-    if (npy_write(path, DTYPE_F32, SHAPE4(1, 4, 2, 3), zeros, &err)) fail_msg("%s", err.text);
+    snprintf(path, sizeof path, "%s",
+             fixture_npy_file("latents.npy", DTYPE_F32, SHAPE4(1, 4, 2, 3), zeros));
     generate("usual.png", WITH(USUAL));
     generate("given.png", WITH(USUAL, "--latents", path));
     assert_false(same_pixels("usual.png", "given.png"));

@@ -1,15 +1,6 @@
 /* test_layout_forms.c - tensors stored in every way: the way is among those found, and gives the numbers
  * back. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "compare/layout_forms.h"
 
 static form_t found[FORMS_MOST];

@@ -6,14 +6,7 @@
  * float32: the error in units of PyTorch's careful passes, at most 4 with BLAS and 2 with the plain loops
  * (verify_usual_ratio says why); median of a run at most 1. 2.64 and 1.62 are the worst that was seen, over
  * six of OpenBLAS's kernels. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-#include <stdio.h>
-#include <string.h>
-
+#include "../unit.h"
 #include "compare/verify.h"
 
 static const bool is_f64 = sizeof(real_t) == sizeof(double);

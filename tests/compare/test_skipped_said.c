@@ -74,7 +74,7 @@ static void by_compare_with_golden(void **state) {
     char *file = fixture_npy(&x, &bytes);
     const fixture_entry_t entries[] = {{"vae.decoder.npy", file, bytes},
                                        {"read\x1b[2J\xff.txt", "hello", 5}};
-    const char *zip = fixture_zip("golden.npz", true, entries, 2);
+    const char *zip = fixture_zip("golden.npz", ZIP_DEFLATED, entries, 2);
     assert_int_equal(mole_says("compare golden/runs/vae-decode %s", zip),
                      1); /* its shape is wrong */
     said("note       the candidate holds what is not compared: 'read?[2J?.txt' (no array)\n");

@@ -1,18 +1,11 @@
 /* test_verdict.c - a golden case is checked before it is believed, and no tap is forgiven. */
 #include <limits.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "compare/verify.h"
 
 /* ---- the case ---------------------------------------------------------------------------------------- */

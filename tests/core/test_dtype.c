@@ -1,14 +1,8 @@
 /* test_dtype.c - every F16, BF16 and 8-bit value against its definition, F64 rounding, integers,
  * names, alignment, the order of bytes. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "core/dtype.h"
 
 /* The definition: (-1)^s * (1.m) * 2^(e - bias), e = 0 without the hidden 1, e all ones Inf or

@@ -48,14 +48,6 @@ static void parts(void **state) {
     }
 }
 
-static void components(void **state) {
-    (void)state;
-    assert_true(tap_span_is(tap_name("step.003/unet.conv_in.mole.face.out").component, "unet"));
-    assert_true(tap_span_is(tap_name("text_encoder.text_model.in").component, "text_encoder"));
-    assert_true(tap_span_is(tap_name("step.003/latents").component, ""));
-    assert_true(tap_span_is(tap_name("prompt_embeds.in").component, ""));
-}
-
 static void layers(void **state) {
     (void)state;
     char *base = tap_name_layer("step.003/unet.a.in", ".mole.base");
@@ -81,7 +73,6 @@ static void steps(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(parts),
-        cmocka_unit_test(components),
         cmocka_unit_test(layers),
         cmocka_unit_test(steps),
     };

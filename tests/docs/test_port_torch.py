@@ -7,7 +7,6 @@ PYTHON=NAME is tried first, then .venv/bin/python and python3.
 """
 
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,24 +14,19 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "tests"))
+sys.dont_write_bytecode = True
+
+from python_cases import run_cases, with_torch  # noqa: E402
+
 RECIPE = ROOT / "scripts" / "port_torch.py"
 CASE = "golden/runs/unet-plain"
-NEEDS = "import numpy, torch, diffusers, safetensors.torch"
 # Wrong in one place: GroupNorm's epsilon of the second block.
 LOADED = "torch_dtype=torch.float32)\n"
 WRONG = LOADED + "unet.down_blocks[1].resnets[0].norm1.eps = 1e-2\n"
 
 
-def python():
-    """A Python that can run the recipe; None where there is none."""
-    for name in (os.environ.get("PYTHON"), str(ROOT / ".venv/bin/python"), "python3"):
-        if name and shutil.which(name):
-            if subprocess.run([name, "-c", NEEDS], capture_output=True, check=False).returncode == 0:
-                return name
-    return None
-
-
-PYTHON = python()
+PYTHON = with_torch()
 
 
 @unittest.skipUnless(PYTHON, "no Python here has torch and diffusers (make .venv/ready installs them)")
@@ -70,14 +64,5 @@ class Page(unittest.TestCase):
         self.assertLessEqual(len(lines), 12)
 
 
-def main():
-    result = unittest.TextTestRunner(stream=sys.stderr).run(unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__]))
-    for test, why in result.skipped:
-        print(f"SKIP {test}: {why}")
-    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
-    print(f"{result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(sys.modules[__name__]))

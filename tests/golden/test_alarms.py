@@ -7,7 +7,6 @@ tests/golden/test_alarms.py       PYTHON=NAME: one that has torch and diffusers;
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 import tempfile
@@ -15,10 +14,11 @@ import unittest
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 sys.dont_write_bytecode = True
 
 from golden import cuts  # noqa: E402
+from python_cases import run_cases, with_torch  # noqa: E402
 
 RUNS = ROOT / "golden" / "runs"
 
@@ -27,15 +27,7 @@ def names_of(run):
     return [tap["name"] for tap in json.loads((RUNS / run / "manifest.json").read_text())["taps"]]
 
 
-def python():
-    for name in (os.environ.get("PYTHON"), str(ROOT / ".venv/bin/python"), "python3"):
-        command = [name, "-c", "import torch, diffusers, safetensors.torch"]
-        if name and shutil.which(name) and not subprocess.run(command, capture_output=True, check=False).returncode:
-            return name
-    return None
-
-
-PYTHON = python()
+PYTHON = with_torch()
 
 
 class Cuts(unittest.TestCase):
@@ -144,15 +136,5 @@ class Alarms(unittest.TestCase):
         self.assertEqual(({row["result"] for row in rows}, code), ({"alarm"}, 1))
 
 
-def main():
-    loaded = unittest.defaultTestLoader.loadTestsFromModule(sys.modules[__name__])
-    result = unittest.TextTestRunner(stream=sys.stderr).run(loaded)
-    for test, why in result.skipped:
-        print(f"SKIP {test}: {why}")
-    failed, skipped = len(result.failures) + len(result.errors), len(result.skipped)
-    print(f"{result.testsRun - failed - skipped} passed, {failed} failed, {skipped} skipped")
-    return failed > 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_cases(sys.modules[__name__]))

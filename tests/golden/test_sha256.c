@@ -1,15 +1,7 @@
 /* test_sha256.c - SHA-256 against the published examples of FIPS 180-4 and its lengths' corners. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "golden/sha256.h"
 
 static void published_examples(void **state) {

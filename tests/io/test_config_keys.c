@@ -1,16 +1,10 @@
 /* Every key that diffusers' and transformers' configurations have: used, or harmless, or refused by its own
  * name when its value asks for a computation that is not here. None is passed over in silence. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "../model/model_copy.h"
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/file.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
@@ -51,65 +45,57 @@ static const char scheduler_keys[] =
 
 /* ---- the files of the copy -------------------------------------------------------------------------- */
 
-static int read_index(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err) {
+static int read_index(const char *folder, char unknown[CONFIG_UNKNOWN], err_t *err) {
     json_file_t *index;
-    if (config_open(&index, root, "model_index.json", config_keys_index, unknown, err)) return -1;
+    if (config_open(&index, folder, "model_index.json", config_keys_index, unknown, err)) return -1;
     json_file_close(index);
     return 0;
 }
 
-static int read_unet(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err) {
-    char folder[1200];
+static int read_unet(const char *folder, char unknown[CONFIG_UNKNOWN], err_t *err) {
     unet_config_t config;
-    snprintf(folder, sizeof folder, "%s/unet", root);
     if (unet_config_read(&config, folder, err)) return -1;
     strcpy(unknown, config.unknown_keys);
     return 0;
 }
 
-static int read_vae(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err) {
-    char folder[1200];
+static int read_vae(const char *folder, char unknown[CONFIG_UNKNOWN], err_t *err) {
     vae_t *vae;
-    snprintf(folder, sizeof folder, "%s/vae", root);
     if (vae_open(&vae, folder, false, err)) return -1;
     strcpy(unknown, vae_config(vae)->unknown_keys);
     vae_close(vae);
     return 0;
 }
 
-static int read_text(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err) {
-    char folder[1200];
+static int read_text(const char *folder, char unknown[CONFIG_UNKNOWN], err_t *err) {
     text_encoder_t *encoder;
-    snprintf(folder, sizeof folder, "%s/text_encoder", root);
     if (text_encoder_open(&encoder, folder, "text_encoder", TEXT_USE_LAST, false, err)) return -1;
     strcpy(unknown, text_encoder_config(encoder)->unknown_keys);
     text_encoder_close(encoder);
     return 0;
 }
 
-static int read_tokenizer(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err) {
-    char folder[1200];
+static int read_tokenizer(const char *folder, char unknown[CONFIG_UNKNOWN], err_t *err) {
     tokenizer_t *tok;
-    snprintf(folder, sizeof folder, "%s/tokenizer", root);
     if (tokenizer_open(&tok, folder, err)) return -1;
     strcpy(unknown, tokenizer_info(tok)->unknown_keys);
     tokenizer_close(tok);
     return 0;
 }
 
-static int read_scheduler(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err) {
-    char path[1200];
+static int read_scheduler(const char *folder, char unknown[CONFIG_UNKNOWN], err_t *err) {
+    char *path = file_join(folder, "scheduler_config.json");
     ddim_config_t config;
-    snprintf(path, sizeof path, "%s/scheduler/scheduler_config.json", root);
-    if (ddim_config_read(&config, path, err)) return -1;
-    strcpy(unknown, config.ignored);
-    return 0;
+    int status = ddim_config_read(&config, path, err);
+    if (!status) strcpy(unknown, config.ignored);
+    free(path);
+    return status;
 }
 
 static const struct {
     const char *file;
     const config_key_t *table;
-    int (*read)(const char *root, char unknown[CONFIG_UNKNOWN], err_t *err);
+    int (*read)(const char *folder, char unknown[CONFIG_UNKNOWN], err_t *err);
 } files[] = {{"unet/config.json", config_keys_unet, read_unet},
              {"vae/config.json", config_keys_vae, read_vae},
              {"text_encoder/config.json", config_keys_text_encoder, read_text},
@@ -130,7 +116,11 @@ static int with(size_t f, const char *key, const char *value, char unknown[CONFI
     assert_int_equal(unlink(map), 0);
     *err = (err_t){""};
     unknown[0] = '\0';
-    return files[f].read(root, unknown, err);
+    char *folder = file_join(root, files[f].file), *slash = strrchr(folder, '/');
+    *slash = '\0';
+    int status = files[f].read(folder, unknown, err);
+    free(folder);
+    return status;
 }
 
 static void must_refuse(size_t f, const char *key, const char *value) {

@@ -1,17 +1,10 @@
 /* test_file.c - paths, bounded reads, and outputs that appear whole or not at all. */
 #include <fcntl.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/file.h"
 
 static void assert_join(const char *folder, const char *name, const char *expected) {

@@ -1,16 +1,8 @@
 /* test_golden.c - files that Python's safetensors wrote: every number as torch widens it, shards,
  * and names without their prefix. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "core/dtype.h"
 #include "io/file.h"
 #include "io/json.h"

@@ -1,15 +1,8 @@
 /* test_json.c - configurations: types, ranges, null, positions in the messages. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/json.h"
 
 static json_file_t *open_text(const char *text) {

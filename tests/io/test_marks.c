@@ -1,14 +1,7 @@
 /* What a file of weights says of itself: marker tensors and metadata, in every spelling, and what is refused
  * because DDIM cannot run it or because two do not agree. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/marks.h"
 #include "io/safetensors.h"
 

@@ -1,42 +1,11 @@
 /* test_npz.c - zip archives of NumPy's files: as wholes, in pieces, and when their sizes lie. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
-#include <zip.h>
-
 #include "../scratch.h"
+#include "../trace/trace_fixture.h"
+#include "../unit.h"
 #include "io/npy.h"
 #include "npy_bytes.h"
 
 static const float f32[6] = {0, 1, 2, 3, 4, 5};
-
-typedef struct {
-    const char *name;
-    const void *data;
-    size_t bytes;
-} entry_t;
-
-static const char *write_zip(const char *name, const entry_t *entries, size_t count) {
-    const char *path = scratch_path(name);
-    int code;
-    unlink(path);
-    zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
-    assert_non_null(zip);
-    for (size_t i = 0; i < count; i++) {
-        zip_source_t *source = zip_source_buffer(zip, entries[i].data, entries[i].bytes, 0);
-        zip_int64_t index = zip_file_add(zip, entries[i].name, source, 0);
-        assert_true(index >= 0);
-        if (i % 2) zip_set_file_compression(zip, (zip_uint64_t)index, ZIP_CM_STORE, 0);
-    }
-    assert_int_equal(zip_close(zip), 0);
-    return path;
-}
 
 static void archives(void **state) {
     (void)state;
@@ -46,9 +15,9 @@ static void archives(void **state) {
     char one[512], two[512];
     size_t one_bytes = build(one, 1, DICT("<f4", "False", "(2, 3)"), f32, sizeof f32);
     size_t two_bytes = build(two, 2, DICT("<f4", "False", "(6,)"), f32, sizeof f32);
-    const entry_t entries[] = {
+    const fixture_entry_t entries[] = {
         {"latents.npy", one, one_bytes}, {"a.b/c.npy", two, two_bytes}, {"text", "x", 1}};
-    const char *path = write_zip("x.npz", entries, 3);
+    const char *path = fixture_zip("x.npz", ZIP_IN_TURN, entries, 3);
     if (npz_open(&npz, path, &err) != 0) fail_msg("%s", err.text);
     assert_int_equal(npz_count(npz), 2);
     assert_string_equal(npz_name(npz, 0), "latents");
@@ -100,8 +69,9 @@ static void whole_and_turned(void **state) {
         npy_t alone, packed;
         char file[512];
         size_t bytes = build(file, 1, forms[f].dictionary, forms[f].data, 24);
-        const entry_t entry = {"x.npy", file, bytes};
-        if (npz_open(&npz, write_zip("w.npz", &entry, 1), &err) != 0) fail_msg("%s", err.text);
+        const fixture_entry_t entry = {"x.npy", file, bytes};
+        if (npz_open(&npz, fixture_zip("w.npz", ZIP_IN_TURN, &entry, 1), &err) != 0)
+            fail_msg("%s", err.text);
         assert_int_equal(npy_parse(&alone, file, bytes, "x.npy", &err), f < 3 ? 0 : -1);
         if (f == 3) assert_message(&err, "x.npy: dtype '|O': Python objects", "f2 f4 f8", NULL);
         assert_int_equal(npz_read(npz, "x", &packed, &err), f < 3 ? 0 : -1);
@@ -128,8 +98,9 @@ static void streams(void **state) {
     npz_stream_t *stream;
     for (int i = 0; i < NUMBERS; i++) numbers[i] = (float)(i * 7 % 1001);
     size_t size = build(npy, 1, DICT("<f4", "True", "(200, 200)"), numbers, sizeof numbers);
-    const entry_t entries[] = {{"a.npy", npy, size}, {"b.npy", npy, size}};
-    if (npz_open(&npz, write_zip("s.npz", entries, 2), &err) != 0) fail_msg("%s", err.text);
+    const fixture_entry_t entries[] = {{"a.npy", npy, size}, {"b.npy", npy, size}};
+    if (npz_open(&npz, fixture_zip("s.npz", ZIP_IN_TURN, entries, 2), &err) != 0)
+        fail_msg("%s", err.text);
     const size_t steps[] = {1, 4, 1000, 65536, 65548, 100000, sizeof numbers};
     for (size_t e = 0; e < 2; e++)
         for (size_t i = 0; i < sizeof steps / sizeof steps[0]; i++) {
@@ -190,8 +161,8 @@ static void lying_together(void **state) {
     for (size_t i = 0; i < sizeof pairs / sizeof pairs[0]; i++) {
         err_t err;
         size_t bytes, size = build(npy, 1, pairs[i].dictionary, zeros, sizeof zeros);
-        const entry_t entry = {"x.npy", npy, size};
-        char *pair = scratch_slurp(write_zip("pair.npz", &entry, 1), &bytes);
+        const fixture_entry_t entry = {"x.npy", npy, size};
+        char *pair = scratch_slurp(fixture_zip("pair.npz", ZIP_IN_TURN, &entry, 1), &bytes);
         patch(pair, bytes, (uint32_t)size, (uint32_t)((int)size + pairs[i].claim));
         assert_int_equal(read_patched(pair, bytes, &err), pairs[i].defect ? -1 : 0);
         if (pairs[i].defect) assert_message(&err, "lies.npz", pairs[i].defect, NULL);
@@ -206,8 +177,9 @@ static void lying_archives(void **state) {
     static char npy[NUMBERS * 4 + 512];
     err_t err;
     size_t bytes, size = build(npy, 1, DICT("<f4", "False", "(50000,)"), zeros, sizeof zeros);
-    const entry_t entry = {"x.npy", npy, size};
-    char *good = scratch_slurp(write_zip("good.npz", &entry, 1), &bytes), *bad = xmalloc(bytes);
+    const fixture_entry_t entry = {"x.npy", npy, size};
+    char *good = scratch_slurp(fixture_zip("good.npz", ZIP_IN_TURN, &entry, 1), &bytes),
+         *bad = xmalloc(bytes);
     assert_true(bytes < size / 10);
     if (read_patched(good, bytes, &err) != 0) fail_msg("%s", err.text);
 

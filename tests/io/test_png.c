@@ -1,18 +1,10 @@
 /* test_png.c - pictures: pixels and texts come back, bytes do not vary, failures leave nothing. */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/png.h"
 
 static void fill(uint8_t *pixels, size_t count) {

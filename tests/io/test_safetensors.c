@@ -1,21 +1,13 @@
 /* test_safetensors.c - good files: what is written is read back, in order; outputs appear whole or
  * not at all. (Bad files: test_safetensors_hostile.c.) */
 #include <fcntl.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 
 static const float numbers[6] = {1, -2, 3.5f, 0, 1e-30f, 6};

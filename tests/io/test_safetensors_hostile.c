@@ -1,18 +1,10 @@
 /* test_safetensors_hostile.c - bad safetensors files: each is refused with its name and its defect,
  * and no damage to a good one crashes the reader. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 
 /* ---- headers --------------------------------------------------------------------------------- */

@@ -1,16 +1,8 @@
 /* test_synth.c - weights by formula: the bits of the NumPy twin, specifications, in place, bad input. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <jansson.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "golden/sha256.h"
 #include "io/file.h"
 #include "io/synth.h"

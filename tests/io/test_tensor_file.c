@@ -1,16 +1,9 @@
 /* test_tensor_file.c - one tensor from .npy, .npz and .safetensors, the same way. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <zip.h>
 
 #include "../scratch.h"
-#include "io/npy.h"
+#include "../trace/trace_fixture.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "io/tensor_file.h"
 
@@ -29,22 +22,14 @@ static const char *make_safetensors(const char *name, int count) {
 }
 
 static const char *make_npy(const char *name) {
-    err_t err;
-    const char *path = scratch_path(name);
-    assert_int_equal(npy_write(path, DTYPE_F32, SHAPE2(2, 3), numbers, &err), 0);
-    return path;
+    return fixture_npy_file(name, DTYPE_F32, SHAPE2(2, 3), numbers);
 }
 
 static const char *make_npz(const char *name, int count) {
-    int code;
-    const char *path = scratch_path(name), *names[] = {"latents.npy", "other.npy"};
     size_t bytes;
     char *npy = scratch_slurp(make_npy("inner.npy"), &bytes);
-    zip_t *zip = zip_open(path, ZIP_CREATE | ZIP_TRUNCATE, &code);
-    assert_non_null(zip);
-    for (int i = 0; i < count; i++)
-        assert_true(zip_file_add(zip, names[i], zip_source_buffer(zip, npy, bytes, 0), 0) >= 0);
-    assert_int_equal(zip_close(zip), 0);
+    const fixture_entry_t entries[] = {{"latents.npy", npy, bytes}, {"other.npy", npy, bytes}};
+    const char *path = fixture_zip(name, ZIP_DEFLATED, entries, (size_t)count);
     free(npy);
     return path;
 }

@@ -1,15 +1,9 @@
 /* test_trace.c - what a run's taps become in a file: order, names, torch's dimension order, metadata. */
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "core/tap_name.h"
 #include "io/safetensors.h"
 #include "io/trace.h"

@@ -1,17 +1,9 @@
 /* test_weights.c - strict binding: every tensor once, by name and shape, finite, none left over. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "io/weights.h"
 

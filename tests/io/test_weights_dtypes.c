@@ -1,14 +1,7 @@
 /* test_weights_dtypes.c - every number format that a file can hold, as a weight: taken, or refused by
  * name. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "io/weights.h"
 

@@ -2,17 +2,11 @@
 #include "model_copy.h"
 
 #include <limits.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 
 static const char original[] = "golden/models/sd15-tiny";

@@ -1,17 +1,8 @@
 /* test_full_names.c - the loaders bind exactly the tensors of the full-size models, each once: golden/names
  * has their names and shapes, from diffusers and transformers. The formula's models take no memory here:
  * they have names alone, and each is what a loader asked for. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/ldm_names.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"

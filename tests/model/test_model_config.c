@@ -1,13 +1,7 @@
 /* What a model's folder may say and hold: configurations of other networks and tensors that nothing uses
  * are refused by name, and the keys that choose a number are heard. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "model/vae.h"

@@ -1,15 +1,7 @@
 /* Experts and gates from files: what becomes of alpha and rank, which tensor goes where, and what is
  * refused. The files are made here, with the authors' keys, for a Linear and a 1x1 convolution. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "mole/mole_file.h"
 

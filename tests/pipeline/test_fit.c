@@ -1,12 +1,7 @@
 /* test_fit.c - components that are each sound and were not made for each other. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
 #include "../model/model_copy.h"
 #include "../scratch.h"
+#include "../unit.h"
 #include "pipeline/pipeline.h"
 
 static const char unet_file[] = "unet/diffusion_pytorch_model.safetensors";

@@ -1,12 +1,6 @@
 /* test_gate_maps.c - pictures of the gates, from taps whose picture is known. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/png.h"
 #include "pipeline/gate_maps.h"
 

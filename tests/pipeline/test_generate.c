@@ -4,15 +4,8 @@
  * taps of a run say what went into every step, and the step is taken once more beside it. */
 #include <math.h>
 #include <omp.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "pipeline/pipeline.h"
 #include "sampler/noise.h"
 

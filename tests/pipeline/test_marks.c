@@ -1,16 +1,10 @@
 /* A marked model: the marks of a single-file checkpoint decide how it is sampled, those of a folder must not
  * say another thing than its scheduler_config.json, and no tensor of a checkpoint is passed over unknown. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "../model/model_copy.h"
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "pipeline/pipeline.h"
 #include "pipeline/synth_write.h"

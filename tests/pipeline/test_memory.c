@@ -34,14 +34,19 @@ static void check(bool with_mole, tiny_run_t settings, bool decode, const char *
 
 static const size_t sizes[][2] = {{8, 8}, {136, 72}, {8, 400}, {256, 192}};
 
+static tiny_run_t of_size(size_t i) {
+    tiny_run_t settings = tiny_usual();
+    settings.image.steps = 1;
+    settings.image.width = sizes[i][0];
+    settings.image.height = sizes[i][1];
+    settings.threads = 1 + (int)i % 3;
+    return settings;
+}
+
 static void bounds_decoding(void **state) {
     (void)state;
     for (size_t i = 0; i < 4; i++) {
-        tiny_run_t settings = tiny_usual();
-        settings.image.steps = 1;
-        settings.image.width = sizes[i][0];
-        settings.image.height = sizes[i][1];
-        settings.threads = 1 + (int)i % 3;
+        tiny_run_t settings = of_size(i);
         settings.image.guidance_scale = 1;
         check(false, settings, true, "decoding");
     }
@@ -52,11 +57,7 @@ static void bounds_denoising(void **state) {
     static const char *const names[] = {"plain", "stacked", "direct", "unguided"};
     for (size_t kind = 0; kind < 4; kind++) {
         for (size_t i = 0; i < 4; i++) {
-            tiny_run_t settings = tiny_usual();
-            settings.image.steps = 1;
-            settings.image.width = sizes[i][0];
-            settings.image.height = sizes[i][1];
-            settings.threads = 1 + (int)i % 3;
+            tiny_run_t settings = of_size(i);
             if (kind == 2) settings.run.form = MOLE_DIRECT;
             if (kind == 3) settings.image.guidance_scale = 1;
             check(kind > 0, settings, false, names[kind]);

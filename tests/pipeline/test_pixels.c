@@ -1,10 +1,5 @@
 /* test_pixels.c - numbers in 0..1 to bytes, and planes to pixels. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "pipeline/pipeline.h"
 
 static uint8_t byte_of(real_t x) {

@@ -1,18 +1,11 @@
 /* A checkpoint stored in another type is the same model where that type holds its numbers: the golden text
  * encoder's are bfloat16's and stored as F32, the golden UNet's are half precision's and stored so.
  * Widened at load they give the same picture, bit for bit. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
-
-#include <cmocka.h>
 
 #include "../model/model_copy.h"
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "tiny.h"
 

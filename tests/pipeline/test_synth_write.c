@@ -1,18 +1,10 @@
 /* test_synth_write.c - a made model in place, as a diffusers folder and as one LDM file is the same model. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
-
-#include <cmocka.h>
 
 #include "../fixture.h"
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/file.h"
 #include "io/ldm_names.h"
 #include "io/safetensors.h"

@@ -1,6 +1,5 @@
 /* A pipeline of two text encoders, sdxl-tiny: what its UNet is told beside the text, the two rules for a
- * negative prompt that is not given, and files that do not fit. The numbers are held by golden/runs/sdxl-*.
- * */
+ * negative prompt that is not given, and files that do not fit. The numbers: golden/runs/sdxl-*. */
 #include <math.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -191,8 +190,7 @@ static void weights_and_chunks(void **state) {
     pipeline_close(&p);
 }
 
-/* ---- Euler and experts -----------------------------------------------------------------------------------
- * */
+/* ---- Euler and experts --------------------------------------------------------------------------------- */
 
 static void euler_runs(void **state) {
     (void)state;

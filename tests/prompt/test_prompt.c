@@ -1,17 +1,9 @@
 /* test_prompt.c - the weight syntax, chunks and the mean of weighted embeddings. */
+#include <jansson.h>
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-#include <jansson.h>
-
+#include "../unit.h"
 #include "prompt/prompt.h"
 #include "tokenizer_folder.h"
 

@@ -1,15 +1,7 @@
 /* test_tokenizer.c - every rule of the tokenizer on vocabularies made here. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "prompt/text_normalize.h"
 #include "prompt/tokenizer.h"
 #include "tokenizer_folder.h"
@@ -106,8 +98,7 @@ static void special_tokens(void **state) {
     tokenizer_close(tok);
 }
 
-/* Of tokens with the same content the last counts, but one that is equal to an earlier is left out.
- * */
+/* Of tokens with the same content the last counts, but one that is equal to an earlier is left out. */
 static void flags_of_one_content(void **state) {
     (void)state;
 #define ANY_CASE "{\"content\": \"<|endoftext|>\", \"normalized\": true}"
@@ -230,8 +221,7 @@ static size_t random_rules(char rules[RULES][2 * PIECE], char parts[RULES][2][PI
     return count;
 }
 
-/* The definition, on strings: the first rule of the list that applies anywhere, at its first place.
- * */
+/* The definition, on strings: the first rule of the list that applies anywhere, at its first place. */
 static size_t slow_merge(char word[WORD][PIECE], size_t count, char parts[RULES][2][PIECE]) {
     for (size_t rule = 0; rule < RULES;) {
         size_t at = 0;

@@ -1,15 +1,5 @@
-/* test_tokenizer_files.c - hostile and broken tokenizer folders: one message each, nothing leaked.
- * */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+/* test_tokenizer_files.c - hostile and broken tokenizer folders: one message each, nothing leaked. */
+#include "../unit.h"
 #include "prompt/tokenizer.h"
 #include "tokenizer_folder.h"
 

@@ -1,15 +1,7 @@
 /* test_tokenizer_golden.c - ids of golden/tokenizer/, which transformers' CLIPTokenizer made. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <jansson.h>
 
+#include "../unit.h"
 #include "prompt/tokenizer.h"
 
 enum { AT_LEAST = 300 };

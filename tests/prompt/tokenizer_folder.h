@@ -1,5 +1,4 @@
-/* tokenizer_folder.h - throw-away tokenizer folders: a byte vocabulary, a list of merges, any file.
- * */
+/* tokenizer_folder.h - throw-away tokenizer folders: a byte vocabulary, a list of merges, any file. */
 #ifndef MOLE_TESTS_TOKENIZER_FOLDER_H
 #define MOLE_TESTS_TOKENIZER_FOLDER_H
 

@@ -150,6 +150,15 @@ void report_sample_name(compare_result_t *result, size_t row, const char *name) 
     r->candidate_name = there ? r->name : NULL;
 }
 
+void report_sample_hostile(compare_result_t *result, size_t first) {
+    report_sample(result, 0);
+    for (size_t i = 0; i < HOSTILE_NAMES; i++) report_sample_name(result, i, hostile_name[i]);
+    for (size_t i = 0; i < result->extras; i++) {
+        free(result->extra[i]);
+        result->extra[i] = xstrdup(hostile_name[first + i]);
+    }
+}
+
 int report_shell(const char *command) {
     int status = system(command); // NOLINT(cert-env33-c): the commands are the tests' own
     return WIFEXITED(status) ? WEXITSTATUS(status) : -1;

@@ -6,19 +6,11 @@
  * "mutant" and "unet" are runs of the tiny
  * model in which one layer was made wrong. */
 #include <ctype.h>
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <jansson.h>
+#include <math.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "golden/execute.h"
 #include "io/safetensors.h"
 #include "io/trace.h"
@@ -127,12 +119,7 @@ static void data_is_the_json_report(void **state) {
 static void hostile_names(void **state) {
     (void)state;
     compare_result_t r;
-    report_sample(&r, 0);
-    for (size_t i = 0; i < HOSTILE_NAMES; i++) report_sample_name(&r, i, hostile_name[i]);
-    for (size_t i = 0; i < r.extras; i++) {
-        free(r.extra[i]);
-        r.extra[i] = xstrdup(hostile_name[i]);
-    }
+    report_sample_hostile(&r, 0);
     snprintf(r.reference, sizeof r.reference, "%s", hostile_name[0]);
     snprintf(r.candidate, sizeof r.candidate, "%s", hostile_name[1]);
     snprintf(r.row[1].cause.text, sizeof r.row[1].cause.text, "%s", hostile_name[0]);

@@ -1,22 +1,14 @@
 /* test_report_json.c - the JSON report: every figure of the result, the schema, files whole or not at
  * all. */
+#include <jansson.h>
 #include <math.h>
-#include <setjmp.h>
 #include <signal.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-#include <jansson.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "report/report.h"
 #include "report/report_parts.h"
@@ -226,8 +218,7 @@ static void not_numbers(void **state) {
 static void hostile_names(void **state) {
     (void)state;
     compare_result_t r;
-    report_sample(&r, 0);
-    for (size_t i = 0; i < HOSTILE_NAMES; i++) report_sample_name(&r, i, hostile_name[i]);
+    report_sample_hostile(&r, 0);
     strcpy(r.candidate, "\xff/port");
     json_t *o = written(&r);
     for (size_t i = 0; i < HOSTILE_NAMES; i++) {

@@ -1,17 +1,9 @@
 /* test_report_junit.c - the JUnit report: well-formed whatever names it holds, its counts true. */
 #include <ctype.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <utf8proc.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "report/report.h"
 #include "report/report_parts.h"
 #include "report_sample.h"
@@ -313,12 +305,7 @@ static void missing_taps(void **state) {
 static void hostile_names(void **state) {
     (void)state;
     compare_result_t r;
-    report_sample(&r, 0);
-    for (size_t i = 0; i < HOSTILE_NAMES; i++) report_sample_name(&r, i, hostile_name[i]);
-    for (size_t i = 0; i < r.extras; i++) {
-        free(r.extra[i]);
-        r.extra[i] = xstrdup(hostile_name[i + 2]);
-    }
+    report_sample_hostile(&r, 2);
     strcpy(r.row[SAMPLE_NORM].cause.text, "]]><failure>\x01");
     strcpy(r.candidate, "\"\n\t<&\xff");
     xml_t x = report_of(&r);

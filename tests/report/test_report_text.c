@@ -1,16 +1,8 @@
 /* test_report_text.c - what a comparison says on a terminal, line by line. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 #include <utf8proc.h>
 
+#include "../unit.h"
 #include "report/report.h"
 #include "report/report_parts.h"
 #include "report_sample.h"
@@ -254,12 +246,7 @@ static void agreeing_result(void **state) {
 static void hostile_names(void **state) {
     (void)state;
     compare_result_t r;
-    report_sample(&r, 0);
-    for (size_t i = 0; i < HOSTILE_NAMES; i++) report_sample_name(&r, i, hostile_name[i]);
-    for (size_t i = 0; i < r.extras; i++) {
-        free(r.extra[i]);
-        r.extra[i] = xstrdup(hostile_name[i + 2]);
-    }
+    report_sample_hostile(&r, 2);
     strcpy(r.candidate, "a\nb\x1b[31m\xff");
     strcpy(r.row[SAMPLE_NORM].cause.text, "\x1b[2J");
     char *text = text_of(&r, true);

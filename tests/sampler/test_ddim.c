@@ -1,35 +1,17 @@
 /* test_ddim.c - DDIM's levels (bit for bit), timesteps (as integers) and steps against diffusers,
  * by golden/sampler; and the equations of the paper against themselves. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "../scratch.h"
+#include "../unit.h"
 #include "core/dtype.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "sampler/ddim.h"
+#include "sampler_calls.h"
 #include "trace/diff.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
-#ifdef MOLE_F64
-#define EPSILON 0x1p-52
-#else
-#define EPSILON 0x1p-23
-#endif
-
-enum { NUMBERS_MAX = 256 };
-
-static void must(int status, const err_t *err) {
-    if (status) fail_msg("%s", err->text);
-}
-
 static ddim_t plan(const ddim_config_t *config, size_t steps) {
     ddim_t ddim;
     err_t err;
@@ -274,21 +256,6 @@ static ddim_config_t config_of(json_node_t attrs) {
     return c;
 }
 
-/* An input of a call as real_t; false when it is null. Returns the number of numbers. */
-static bool read_input(json_node_t inputs, const char *key, const st_file_t *tensors, real_t *out,
-                       size_t *n) {
-    const char *name;
-    err_t err;
-    if (!json_node_has(inputs, key)) return false;
-    must(json_get_string(inputs, key, &name, &err), &err);
-    const st_tensor_t *tensor = st_find(tensors, name);
-    assert_non_null(tensor);
-    *n = shape_count(tensor->shape);
-    assert_true(*n <= NUMBERS_MAX);
-    dtype_to_real(out, tensor->data, tensor->dtype, *n);
-    return true;
-}
-
 static size_t step_at(const ddim_t *ddim, int64_t timestep) {
     for (size_t k = 0; k < ddim->steps; k++)
         if (ddim->timesteps[k] == timestep) return k;
@@ -298,17 +265,15 @@ static size_t step_at(const ddim_t *ddim, int64_t timestep) {
 
 /* float64: 1e-14 of the tensor's scale; float32: no worse than PyTorch's own float32 error. */
 static void check_step(json_node_t call, const st_file_t *tensors) {
-    json_node_t attrs, inputs, output, f32_error;
+    json_node_t attrs, output, f32_error;
     const char *id, *name;
     int64_t timestep, steps;
     double eta, peer, got[NUMBERS_MAX], truth[NUMBERS_MAX];
     real_t x[NUMBERS_MAX], m[NUMBERS_MAX], noise[NUMBERS_MAX], out[NUMBERS_MAX];
-    size_t n = 0;
     char text[400];
     err_t err;
     must(json_get_string(call, "id", &id, &err), &err);
     must(json_get_object(call, "attrs", &attrs, &err), &err);
-    must(json_get_object(call, "inputs", &inputs, &err), &err);
     must(json_get_item(call, "outputs", 0, &output, &err), &err);
     must(json_get_string(output, "tensor", &name, &err), &err);
     must(json_get_object(output, "f32_error", &f32_error, &err), &err);
@@ -316,9 +281,9 @@ static void check_step(json_node_t call, const st_file_t *tensors) {
     must(json_get_int(attrs, "timestep", 0, 999, &timestep, &err), &err);
     must(json_get_int(attrs, "num_inference_steps", 1, 1000, &steps, &err), &err);
     must(json_get_double(attrs, "eta", &eta, &err), &err);
-    assert_true(read_input(inputs, "sample", tensors, x, &n));
-    assert_true(read_input(inputs, "model_output", tensors, m, &n));
-    bool noisy = read_input(inputs, "variance_noise", tensors, noise, &n);
+    size_t n = sampler_input(call, "sample", tensors, x);
+    assert_int_equal(sampler_input(call, "model_output", tensors, m), n);
+    bool noisy = sampler_input(call, "variance_noise", tensors, noise) > 0;
     const st_tensor_t *expected = st_find(tensors, name);
     assert_non_null(expected);
     assert_int_equal(shape_count(expected->shape), n);
@@ -343,23 +308,8 @@ static void check_step(json_node_t call, const st_file_t *tensors) {
 }
 
 static void golden_steps(void **state) {
-    json_file_t *manifest;
-    st_file_t *tensors;
-    json_node_t call;
-    err_t err;
-    size_t count;
     (void)state;
-    must(json_file_open(&manifest, "golden/sampler/ddim_step/manifest.json", &err), &err);
-    must(st_open(&tensors, "golden/sampler/ddim_step/tensors.safetensors", &err), &err);
-    json_node_t root = json_file_root(manifest);
-    must(json_get_length(root, "calls", &count, &err), &err);
-    assert_true(count >= 15);
-    for (size_t i = 0; i < count; i++) {
-        must(json_get_item(root, "calls", i, &call, &err), &err);
-        check_step(call, tensors);
-    }
-    st_close(tensors);
-    json_file_close(manifest);
+    sampler_calls("ddim_step", 15, check_step);
 }
 
 /* If the model is right about the noise, a step from level to level is exact: a picture p with

@@ -1,14 +1,7 @@
 /* test_ddim_config.c - scheduler_config.json: what is read from it, and what is refused. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <string.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "sampler/ddim.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])

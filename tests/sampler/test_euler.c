@@ -1,33 +1,14 @@
 /* test_euler.c - Euler's timesteps and sigmas (bit for bit) and steps against diffusers, by golden/sampler;
  * the sampler interface; and what of a scheduler_config.json Euler takes. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "core/dtype.h"
 #include "io/json.h"
 #include "io/safetensors.h"
 #include "sampler/sampler.h"
-
-#ifdef MOLE_F64
-#define EPSILON 0x1p-52
-#else
-#define EPSILON 0x1p-23
-#endif
-
-enum { NUMBERS_MAX = 256 };
-
-static void must(int status, const err_t *err) {
-    if (status) fail_msg("%s", err->text);
-}
+#include "sampler_calls.h"
 
 /* ---- settings of a golden row ---------------------------------------------------------------- */
 
@@ -69,8 +50,7 @@ static euler_t plan_of(json_node_t row, int64_t *steps) {
 
 /* ---- tables ---------------------------------------------------------------------------------- */
 
-/* With zero terminal SNR the levels themselves have torch's float32 sqrt in them (ddim.h): close is enough.
- * */
+/* With zero terminal SNR the levels have torch's float32 sqrt in them (ddim.h): close is enough. */
 static void check_bits(json_node_t row, const char *key, const float *found, size_t count,
                        bool close) {
     const char *text;
@@ -117,26 +97,6 @@ static void tables(void **state) {
 
 /* ---- steps ----------------------------------------------------------------------------------- */
 
-static size_t read_tensor(const st_file_t *tensors, const char *name, double *out) {
-    const st_tensor_t *tensor = st_find(tensors, name);
-    assert_non_null(tensor);
-    size_t n = shape_count(tensor->shape);
-    assert_true(n <= NUMBERS_MAX);
-    dtype_to_double(out, tensor->data, tensor->dtype, n);
-    return n;
-}
-
-static size_t read_input(json_node_t inputs, const char *key, const st_file_t *tensors,
-                         real_t *out) {
-    double numbers[NUMBERS_MAX];
-    const char *name;
-    err_t err;
-    must(json_get_string(inputs, key, &name, &err), &err);
-    size_t n = read_tensor(tensors, name, numbers);
-    for (size_t i = 0; i < n; i++) out[i] = (real_t)numbers[i];
-    return n;
-}
-
 /* float64: 1e-14 of the tensor's scale; float32: no worse than PyTorch's own float32 error, and never asked
  * for more than half an ulp of the scale. */
 static void check_output(json_node_t call, size_t index, const st_file_t *tensors,
@@ -149,7 +109,7 @@ static void check_output(json_node_t call, size_t index, const st_file_t *tensor
     must(json_get_string(output, "tensor", &name, &err), &err);
     must(json_get_object(output, "f32_error", &f32_error, &err), &err);
     must(json_get_double(f32_error, "rms", &peer, &err), &err);
-    assert_int_equal(read_tensor(tensors, name, truth), n);
+    assert_int_equal(sampler_tensor(tensors, name, truth), n);
     for (size_t i = 0; i < n; i++) {
         scale = fmax(scale, fabs(truth[i]));
         square += ((double)found[i] - truth[i]) * ((double)found[i] - truth[i]);
@@ -160,15 +120,14 @@ static void check_output(json_node_t call, size_t index, const st_file_t *tensor
 }
 
 static void check_step(json_node_t call, const st_file_t *tensors) {
-    json_node_t attrs, inputs;
+    json_node_t attrs;
     int64_t steps, k;
     real_t x[NUMBERS_MAX], m[NUMBERS_MAX], out[NUMBERS_MAX];
     err_t err;
     must(json_get_object(call, "attrs", &attrs, &err), &err);
-    must(json_get_object(call, "inputs", &inputs, &err), &err);
     must(json_get_int(attrs, "step", 0, 999, &k, &err), &err);
-    size_t n = read_input(inputs, "sample", tensors, x);
-    assert_int_equal(read_input(inputs, "model_output", tensors, m), n);
+    size_t n = sampler_input(call, "sample", tensors, x);
+    assert_int_equal(sampler_input(call, "model_output", tensors, m), n);
     euler_t euler = plan_of(attrs, &steps);
     euler_scale_model_input(out, &euler, (size_t)k, x, n);
     check_output(call, 0, tensors, out, n);
@@ -181,21 +140,7 @@ static void check_step(json_node_t call, const st_file_t *tensors) {
 
 static void steps(void **state) {
     (void)state;
-    json_file_t *file;
-    st_file_t *tensors;
-    size_t calls;
-    err_t err;
-    must(json_file_open(&file, "golden/sampler/euler_step/manifest.json", &err), &err);
-    must(st_open(&tensors, "golden/sampler/euler_step/tensors.safetensors", &err), &err);
-    json_node_t root = json_file_root(file), call;
-    must(json_get_length(root, "calls", &calls, &err), &err);
-    assert_true(calls > 8);
-    for (size_t i = 0; i < calls; i++) {
-        must(json_get_item(root, "calls", i, &call, &err), &err);
-        check_step(call, tensors);
-    }
-    st_close(tensors);
-    json_file_close(file);
+    sampler_calls("euler_step", 9, check_step);
 }
 
 /* ---- the interface --------------------------------------------------------------------------- */

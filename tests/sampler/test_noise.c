@@ -1,16 +1,9 @@
 /* test_noise.c - torch's CPU random numbers: golden/sampler/randn, published numbers
  * of the generator below it, and digests of samples too long to keep. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "../scratch.h"
+#include "../unit.h"
 #include "golden/sha256.h"
 #include "io/json.h"
 #include "io/safetensors.h"
@@ -56,10 +49,6 @@ typedef struct {
 } vector_t;
 
 /* Fails the test with the loader's message. */
-static void must(int status, const err_t *err) {
-    if (status) fail_msg("%s", err->text);
-}
-
 static vector_t read_vector(json_node_t root, size_t index, const st_file_t *tensors) {
     vector_t v = {.parts = 0};
     json_node_t row;
@@ -181,16 +170,17 @@ static void whole_samples(void **state) {
         {0, 999983, "5f220840e235035a552cdff167d64362514d81c3e33001b86e0571338f73cc6f"},
     };
     char text[SHA256_TEXT];
+    noise_t noise;
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         float *out = malloc(rows[i].n * sizeof *out);
         assert_non_null(out);
-        noise_randn_cpu(out, rows[i].n, rows[i].seed);
+        noise_seed(&noise, rows[i].seed);
+        noise_randn(out, rows[i].n, &noise);
         assert_string_equal(sha256_memory(text, out, rows[i].n * sizeof *out), rows[i].digest);
         free(out);
     }
     enum { MILLION = 1000000 };
-    noise_t noise;
     float *out = malloc(MILLION * sizeof *out);
     assert_non_null(out);
     noise_seed(&noise, 42);

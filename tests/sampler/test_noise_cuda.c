@@ -1,25 +1,14 @@
 /* test_noise_cuda.c - Philox against its authors' known answers, and torch.cuda's normals against
  * numbers that people published from their GPUs, for tensors below and above what a GPU holds. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 
-#include <cmocka.h>
-
+#include "../scratch.h"
+#include "../unit.h"
 #include "io/json.h"
 #include "sampler/noise.h"
 #include "sampler/philox.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
-
-static void must(int status, const err_t *err) {
-    if (status) fail_msg("%s", err->text);
-}
 
 /* ---- the bijection --------------------------------------------------------------------------- */
 

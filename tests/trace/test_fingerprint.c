@@ -1,15 +1,8 @@
 /* test_fingerprint.c - a tensor known by a few numbers, and the cases made of such. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "compare/verify.h"
 #include "trace/fingerprint.h"
 

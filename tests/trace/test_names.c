@@ -1,29 +1,8 @@
 /* test_names.c - globs, map files, suggestions. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
+#include "map_fixture.h"
 #include "trace/names.h"
-
-static name_map_t *map_of(const char *path_or_name) {
-    err_t err;
-    name_map_t *map;
-    if (name_map_open(&map, path_or_name, &err) != 0) fail_msg("%s", err.text);
-    return map;
-}
-
-static void check(const name_map_t *map, const char *name, const char *wanted) {
-    char *mapped = name_map_apply(map, name);
-    if (strcmp(mapped, wanted) != 0) fail_msg("'%s' became '%s', not '%s'", name, mapped, wanted);
-    free(mapped);
-}
 
 /* ---- globs ----------------------------------------------------------------------------------- */
 
@@ -114,34 +93,34 @@ static void rules(void **state) {
                     "glob   gone*           ->  \\1\n"
                     "glob   step.007/all**  ->  seventh\\1\n"
                     "glob   with space      ->  joined -x\n"));
-    check(map, "enc.3.ln1", "text_encoder.3.layer_norm1");
-    check(map, "enc.3.4.ln1", "enc.3.4.ln1");
-    check(map, "enc.first", "first.rule");
-    check(map, "u12.bc", "unet.12[c]b");
-    check(map, "u12.c", "unet.12[c]");
-    check(map, "xu12.c", "xu12.c");
-    check(map, "x#y", "hash");
-    check(map, "a.b.weird*", "back\\slash.a.b");
-    check(map, "\xc3\xa9-a-b-c", "c.a-b.\xc3\xa9\xc3\xa9");
-    check(map, "ab", "whole");
-    check(map, "abc", "abc");
-    check(map, "gone.", "gone.");
-    check(map, "gone", "gone"); /* nothing would be left */
-    check(map, "goner", "r");
-    check(map, "with space", "joined -x");
-    check(map, "", "");
+    check_mapped(map, "enc.3.ln1", "text_encoder.3.layer_norm1");
+    check_mapped(map, "enc.3.4.ln1", "enc.3.4.ln1");
+    check_mapped(map, "enc.first", "first.rule");
+    check_mapped(map, "u12.bc", "unet.12[c]b");
+    check_mapped(map, "u12.c", "unet.12[c]");
+    check_mapped(map, "xu12.c", "xu12.c");
+    check_mapped(map, "x#y", "hash");
+    check_mapped(map, "a.b.weird*", "back\\slash.a.b");
+    check_mapped(map, "\xc3\xa9-a-b-c", "c.a-b.\xc3\xa9\xc3\xa9");
+    check_mapped(map, "ab", "whole");
+    check_mapped(map, "abc", "abc");
+    check_mapped(map, "gone.", "gone.");
+    check_mapped(map, "gone", "gone"); /* nothing would be left */
+    check_mapped(map, "goner", "r");
+    check_mapped(map, "with space", "joined -x");
+    check_mapped(map, "", "");
     /* steps: the whole name first, then what follows the prefix */
-    check(map, "step.003/enc.3.ln1", "step.003/text_encoder.3.layer_norm1");
-    check(map, "step.1234/ab", "step.1234/whole");
-    check(map, "step.007/all.x", "seventh.x");
-    check(map, "step.008/all.x", "step.008/all.x");
-    check(map, "step./ab", "step./ab");
-    check(map, "step.3ab", "step.3ab");
-    check(map, "steps.003/ab", "steps.003/ab");
-    check(map, "step.003/nothing", "step.003/nothing");
+    check_mapped(map, "step.003/enc.3.ln1", "step.003/text_encoder.3.layer_norm1");
+    check_mapped(map, "step.1234/ab", "step.1234/whole");
+    check_mapped(map, "step.007/all.x", "seventh.x");
+    check_mapped(map, "step.008/all.x", "step.008/all.x");
+    check_mapped(map, "step./ab", "step./ab");
+    check_mapped(map, "step.3ab", "step.3ab");
+    check_mapped(map, "steps.003/ab", "steps.003/ab");
+    check_mapped(map, "step.003/nothing", "step.003/nothing");
     name_map_free(map);
     name_map_free(NULL);
-    check(NULL, "as.it.is", "as.it.is");
+    check_mapped(NULL, "as.it.is", "as.it.is");
 }
 
 static void wrong_rules(void **state) {
@@ -240,7 +219,7 @@ static void maps_are_written(void **state) {
         if (name_map_write(path, (const char *const *)from, (const char *const *)to, count, &err))
             fail_msg("%s", err.text);
         name_map_t *map = map_of(path);
-        for (size_t i = 0; i < count; i++) check(map, from[i], to[i]);
+        for (size_t i = 0; i < count; i++) check_mapped(map, from[i], to[i]);
         name_map_free(map);
         for (size_t i = 0; i < count; i++) free(from[i]), free(to[i]);
     }
@@ -267,9 +246,9 @@ static void steps_are_written_once(void **state) {
                               "glob e -> step.001/e\n");
     free(text);
     name_map_t *map = map_of(path);
-    for (size_t i = 0; i < 7; i++) check(map, from[i], to[i]);
-    check(map, "step.017/a", "step.017/x");
-    check(map, "step.017/b", "step.017/b");
+    for (size_t i = 0; i < 7; i++) check_mapped(map, from[i], to[i]);
+    check_mapped(map, "step.017/a", "step.017/x");
+    check_mapped(map, "step.017/b", "step.017/b");
     name_map_free(map);
 }
 
@@ -301,11 +280,11 @@ static void exact_rules_keep_their_place(void **state) {
                                                        "glob d      -> sixth\n"
                                                        "glob d      -> seventh\n"
                                                        "glob \\ e\\   ->  \\ \\#\\- \n"));
-    check(map, "a.b", "first");
-    check(map, "a.c", "second.c");
-    check(map, "b.c", "fourth");
-    check(map, "d", "sixth");
-    check(map, " e ", " #-");
+    check_mapped(map, "a.b", "first");
+    check_mapped(map, "a.c", "second.c");
+    check_mapped(map, "b.c", "fourth");
+    check_mapped(map, "d", "sixth");
+    check_mapped(map, " e ", " #-");
     name_map_free(map);
 }
 

@@ -1,29 +1,8 @@
 /* test_names_builtin.c - the built-in maps, against the taps of the golden cases. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "golden/golden.h"
+#include "map_fixture.h"
 #include "trace/names.h"
-
-static name_map_t *map_of(const char *path_or_name) {
-    err_t err;
-    name_map_t *map;
-    if (name_map_open(&map, path_or_name, &err) != 0) fail_msg("%s", err.text);
-    return map;
-}
-
-static void check(const name_map_t *map, const char *name, const char *wanted) {
-    char *mapped = name_map_apply(map, name);
-    if (strcmp(mapped, wanted) != 0) fail_msg("'%s' became '%s', not '%s'", name, mapped, wanted);
-    free(mapped);
-}
 
 typedef struct {
     golden_case_t golden;
@@ -52,24 +31,24 @@ static void every_tap(const char *folder, const char *component, const char *koh
     char name[512], wanted[512];
     for (size_t i = 0; i < taps.golden.taps; i++) {
         const char *ours = taps.golden.tap[i].name;
-        check(diffusers, ours, ours);
-        check(ldm, ours, ours);
+        check_mapped(diffusers, ours, ours);
+        check_mapped(ldm, ours, ours);
         if (strncmp(ours, component, skip - 1) != 0 || ours[skip - 1] != '.') continue;
-        check(diffusers, ours + skip, ours);
+        check_mapped(diffusers, ours + skip, ours);
         snprintf(name, sizeof name, "step.003/%s", ours + skip);
         snprintf(wanted, sizeof wanted, "step.003/%s", ours);
-        check(diffusers, name, wanted);
+        check_mapped(diffusers, name, wanted);
         checked++;
         if (!kohya || strstr(ours, ".mole.")) continue;
         snprintf(name, sizeof name, "step.012/%s%s", kohya, ours + skip);
         for (char *p = name + 9; *p; p++)
             if (*p == '.') *p = '_';
-        check(ldm, name + 9, ours);
+        check_mapped(ldm, name + 9, ours);
         snprintf(wanted, sizeof wanted, "step.012/%s", ours);
-        check(ldm, name, wanted);
+        check_mapped(ldm, name, wanted);
         strcat(name, ".in");
         strcat(wanted, ".in");
-        check(ldm, name, wanted);
+        check_mapped(ldm, name, wanted);
     }
     assert_true(checked > 30);
     name_map_free(diffusers);
@@ -83,16 +62,18 @@ static void names_of_diffusers_and_kohya(void **state) {
     every_tap("golden/runs/text-encoder", "text_encoder", "lora_te_");
     every_tap("golden/runs/vae-decode", "vae", NULL);
     name_map_t *map = map_of("diffusers");
-    check(map, "encoder.layers.3.mlp.fc1", "text_encoder.text_model.encoder.layers.3.mlp.fc1");
-    check(map, "final_layer_norm", "text_encoder.text_model.final_layer_norm");
-    check(map, "encoder.down_blocks.0.resnets.0", "vae.encoder.down_blocks.0.resnets.0");
-    check(map, "decoder.mid_block.attentions.0.query", "vae.decoder.mid_block.attentions.0.to_q");
-    check(map, "vae.decoder.mid_block.attentions.0.proj_attn.in",
-          "vae.decoder.mid_block.attentions.0.to_out.0.in");
-    check(map, "decoder.mid_block.attentions.0", "vae.decoder.mid_block.attentions.0");
-    check(map, "mid_block.attentions.0.query", "unet.mid_block.attentions.0.query");
-    check(map, "latents", "latents");
-    check(map, "down_blocksx", "down_blocksx");
+    check_mapped(map, "encoder.layers.3.mlp.fc1",
+                 "text_encoder.text_model.encoder.layers.3.mlp.fc1");
+    check_mapped(map, "final_layer_norm", "text_encoder.text_model.final_layer_norm");
+    check_mapped(map, "encoder.down_blocks.0.resnets.0", "vae.encoder.down_blocks.0.resnets.0");
+    check_mapped(map, "decoder.mid_block.attentions.0.query",
+                 "vae.decoder.mid_block.attentions.0.to_q");
+    check_mapped(map, "vae.decoder.mid_block.attentions.0.proj_attn.in",
+                 "vae.decoder.mid_block.attentions.0.to_out.0.in");
+    check_mapped(map, "decoder.mid_block.attentions.0", "vae.decoder.mid_block.attentions.0");
+    check_mapped(map, "mid_block.attentions.0.query", "unet.mid_block.attentions.0.query");
+    check_mapped(map, "latents", "latents");
+    check_mapped(map, "down_blocksx", "down_blocksx");
     name_map_free(map);
 }
 
@@ -197,13 +178,16 @@ static void ldm_unet(void **state) {
         walk_ldm_unet(&w);
         assert_true(w.checked > 330);
     }
-    check(map, "model.diffusion_model", "unet");
-    check(map, "step.049/model.diffusion_model.output_blocks.5.1.proj_in.in",
-          "step.049/unet.up_blocks.1.attentions.2.proj_in.in");
-    check(map, "input_blocks.4.1.transformer_blocks.0.attn2.to_k.mole.face.expert",
-          "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.mole.face.expert");
-    check(map, "lora_unet_input_blocks_4_1_proj_in", "unet.down_blocks.1.attentions.0.proj_in");
-    check(map, "lora_unet_output_blocks_2_1_conv.in", "unet.up_blocks.0.upsamplers.0.conv.in");
+    check_mapped(map, "model.diffusion_model", "unet");
+    check_mapped(map, "step.049/model.diffusion_model.output_blocks.5.1.proj_in.in",
+                 "step.049/unet.up_blocks.1.attentions.2.proj_in.in");
+    check_mapped(
+        map, "input_blocks.4.1.transformer_blocks.0.attn2.to_k.mole.face.expert",
+        "unet.down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k.mole.face.expert");
+    check_mapped(map, "lora_unet_input_blocks_4_1_proj_in",
+                 "unet.down_blocks.1.attentions.0.proj_in");
+    check_mapped(map, "lora_unet_output_blocks_2_1_conv.in",
+                 "unet.up_blocks.0.upsamplers.0.conv.in");
     static const char *const strangers[] = {"input_blocks",
                                             "input_blocks.12.0",
                                             "input_blocks.10.1",
@@ -228,7 +212,7 @@ static void ldm_unet(void **state) {
                                             "model.diffusion_models.out.0",
                                             "lora_x_conv_in"};
     for (size_t i = 0; i < sizeof strangers / sizeof strangers[0]; i++)
-        check(map, strangers[i], strangers[i]);
+        check_mapped(map, strangers[i], strangers[i]);
     name_map_free(map);
     golden_case_close(&taps.golden);
 }
@@ -274,24 +258,24 @@ static void ldm_vae_and_text(void **state) {
         assert_true(w.checked > 80);
     }
     golden_case_close(&taps.golden);
-    check(map, "first_stage_model", "vae");
-    check(map, "first_stage_model.quant_conv", "vae.quant_conv");
-    check(map, "first_stage_model.encoder.down.1.block.0.nin_shortcut",
-          "vae.encoder.down_blocks.1.resnets.0.conv_shortcut");
-    check(map, "first_stage_model.encoder.down.1.downsample.conv",
-          "vae.encoder.down_blocks.1.downsamplers.0.conv");
-    check(map, "first_stage_model.encoder.mid.attn_1.q.in",
-          "vae.encoder.mid_block.attentions.0.to_q.in");
-    check(map, "cond_stage_model.transformer.text_model.encoder.layers.1.mlp.fc1",
-          "text_encoder.text_model.encoder.layers.1.mlp.fc1");
-    check(map, "cond_stage_model.transformer", "text_encoder");
-    check(map, "cond_stage_model.model.transformer.resblocks.3.mlp.c_fc",
-          "text_encoder.text_model.encoder.layers.3.mlp.fc1");
-    check(map, "conditioner.embedders.0.transformer.text_model.encoder.layers.1.mlp.fc1",
-          "text_encoder.text_model.encoder.layers.1.mlp.fc1");
-    check(map, "conditioner.embedders.1.model.transformer.resblocks.3.ln_2",
-          "text_encoder_2.text_model.encoder.layers.3.layer_norm2");
-    check(map, "model.diffusion_model.label_emb.0.2", "unet.add_embedding.linear_2");
+    check_mapped(map, "first_stage_model", "vae");
+    check_mapped(map, "first_stage_model.quant_conv", "vae.quant_conv");
+    check_mapped(map, "first_stage_model.encoder.down.1.block.0.nin_shortcut",
+                 "vae.encoder.down_blocks.1.resnets.0.conv_shortcut");
+    check_mapped(map, "first_stage_model.encoder.down.1.downsample.conv",
+                 "vae.encoder.down_blocks.1.downsamplers.0.conv");
+    check_mapped(map, "first_stage_model.encoder.mid.attn_1.q.in",
+                 "vae.encoder.mid_block.attentions.0.to_q.in");
+    check_mapped(map, "cond_stage_model.transformer.text_model.encoder.layers.1.mlp.fc1",
+                 "text_encoder.text_model.encoder.layers.1.mlp.fc1");
+    check_mapped(map, "cond_stage_model.transformer", "text_encoder");
+    check_mapped(map, "cond_stage_model.model.transformer.resblocks.3.mlp.c_fc",
+                 "text_encoder.text_model.encoder.layers.3.mlp.fc1");
+    check_mapped(map, "conditioner.embedders.0.transformer.text_model.encoder.layers.1.mlp.fc1",
+                 "text_encoder.text_model.encoder.layers.1.mlp.fc1");
+    check_mapped(map, "conditioner.embedders.1.model.transformer.resblocks.3.ln_2",
+                 "text_encoder_2.text_model.encoder.layers.3.layer_norm2");
+    check_mapped(map, "model.diffusion_model.label_emb.0.2", "unet.add_embedding.linear_2");
     name_map_free(map);
 }
 

@@ -1,15 +1,6 @@
 /* test_names_plan.c - names that differ from ours in one way throughout a trace, made from the taps of
  * the golden cases. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
-
+#include "../unit.h"
 #include "golden/golden.h"
 #include "trace/names_plan.h"
 

@@ -1,21 +1,13 @@
 /* test_ranges.c - the edges of f16 and bf16, sums of squares that overflow, pieces, and the command. */
 #define _XOPEN_SOURCE 700 /* popen */
 #include <float.h>
-#include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <cmocka.h>
 #include <jansson.h>
+#include <math.h>
+#include <unistd.h>
 
 #include "../compare/mole_says.h"
 #include "../scratch.h"
+#include "../unit.h"
 #include "trace/ranges.h"
 #include "trace_fixture.h"
 

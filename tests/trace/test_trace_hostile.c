@@ -1,38 +1,14 @@
 /* test_trace_hostile.c - traces that lie, break, or point elsewhere: one clear message each. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "trace/trace_file.h"
 #include "trace_fixture.h"
 
 static const float numbers[6] = {0, 1, 2, 3, 4, 5};
 static const fixture_tensor_t plain = {"x", DTYPE_F32, {2, {2, 3}}, numbers, false};
-
-static void refused(const char *path, const char *one, const char *two) {
-    err_t err = {""};
-    trace_file_t *trace = (trace_file_t *)&err;
-    if (trace_file_open(&trace, path, &err) == 0) fail_msg("accepted: %s (%s)", path, one);
-    assert_null(trace);
-    assert_message(&err, path, one, two, NULL);
-    assert_null(strchr(err.text, '\n'));
-}
-
-static trace_file_t *opened(const char *path) {
-    err_t err;
-    trace_file_t *trace;
-    if (trace_file_open(&trace, path, &err) != 0) fail_msg("%s", err.text);
-    return trace;
-}
 
 /* A safetensors file with one tensor of a byte, under a name as JSON writes it. */
 static const char *named(const char *name) {
@@ -49,40 +25,41 @@ static const char *named(const char *name) {
 static void names(void **state) {
     (void)state;
     char longest[4098];
-    refused(named(""), "the name '' is empty", NULL);
-    refused(named("a\\u0001b"), "the name 'a?b'", "control");
-    refused(named("a\\nb"), "the name 'a?b'", "control");
-    refused(named("a\\u001b[2Jb"), "the name 'a?[2Jb'", "control");
-    refused(named("a\\u007f"), "the name 'a?'", "control");
-    refused(named("a\\u0085"), "the name 'a\?\?'", "control");
-    refused(named("a\\u009f"), "the name 'a\?\?'", "control");
-    refused(named("a\\uffff"), "the name 'a\?\?\?'", "U+FFFF");
+    trace_refused(named(""), "the name '' is empty", NULL);
+    trace_refused(named("a\\u0001b"), "the name 'a?b'", "control");
+    trace_refused(named("a\\nb"), "the name 'a?b'", "control");
+    trace_refused(named("a\\u001b[2Jb"), "the name 'a?[2Jb'", "control");
+    trace_refused(named("a\\u007f"), "the name 'a?'", "control");
+    trace_refused(named("a\\u0085"), "the name 'a\?\?'", "control");
+    trace_refused(named("a\\u009f"), "the name 'a\?\?'", "control");
+    trace_refused(named("a\\uffff"), "the name 'a\?\?\?'", "U+FFFF");
     memset(longest, 'n', sizeof longest);
     longest[4097] = '\0';
-    refused(named(longest), "nnn...", "4096");
+    trace_refused(named(longest), "nnn...", "4096");
     longest[4096] = '\0';
-    trace_file_close(opened(named(longest)));
+    trace_file_close(trace_opened(named(longest)));
     const char *fine[] = {"<b>&amp;\\\"'", "a b",        "\\u00a0",
                           "\\u00e9",       "__metadata", "\\ud83d\\ude00"};
     for (size_t i = 0; i < sizeof fine / sizeof fine[0]; i++)
-        trace_file_close(opened(named(fine[i])));
+        trace_file_close(trace_opened(named(fine[i])));
     const fixture_entry_t bad = {"a\xff.npy", "", 0};
-    refused(fixture_zip("utf8.npz", false, &bad, 1), "utf8.npz", NULL);
+    trace_refused(fixture_zip("utf8.npz", ZIP_STORED, &bad, 1), "utf8.npz", NULL);
 }
 
 static void kinds(void **state) {
     (void)state;
     size_t bytes;
     char *npy = fixture_npy(&plain, &bytes);
-    refused(scratch_path("nothing.safetensors"), "cannot open", NULL);
-    refused(scratch_text("empty.safetensors", ""), "is empty", NULL);
-    refused(scratch_text("empty.npz", ""), "is not a readable .npz", NULL);
-    refused(scratch_text("text.safetensors", "hello, world"), "is not a safetensors file", NULL);
-    refused(scratch_write("single.npy", npy, bytes), "single array", "folder");
-    refused(scratch_write("single.npz", npy, bytes), "single array", NULL);
-    refused(scratch_text("model.pt", "PK\3\4, then a pickle"), "pickled", NULL);
+    trace_refused(scratch_path("nothing.safetensors"), "cannot open", NULL);
+    trace_refused(scratch_text("empty.safetensors", ""), "is empty", NULL);
+    trace_refused(scratch_text("empty.npz", ""), "is not a readable .npz", NULL);
+    trace_refused(scratch_text("text.safetensors", "hello, world"), "is not a safetensors file",
+                  NULL);
+    trace_refused(scratch_write("single.npy", npy, bytes), "single array", "folder");
+    trace_refused(scratch_write("single.npz", npy, bytes), "single array", NULL);
+    trace_refused(scratch_text("model.pt", "PK\3\4, then a pickle"), "pickled", NULL);
     const fixture_entry_t entry = {"archive/data.pkl", "x", 1};
-    refused(fixture_zip("pickle.npz", false, &entry, 1), "archive/data.pkl", "no array");
+    trace_refused(fixture_zip("pickle.npz", ZIP_STORED, &entry, 1), "archive/data.pkl", "no array");
     free(npy);
 }
 
@@ -93,16 +70,16 @@ static void archives(void **state) {
     size_t bytes;
     char *npy = fixture_npy(&plain, &bytes);
     const fixture_entry_t twice[] = {{"x.npy", npy, bytes}, {"x", npy, bytes}};
-    refused(fixture_zip("twice.npz", false, twice, 2), "'x'", "two tensors");
+    trace_refused(fixture_zip("twice.npz", ZIP_STORED, twice, 2), "'x'", "two tensors");
     const fixture_entry_t cut = {"x.npy", npy, bytes - 1}, more = {"x.npy", npy, bytes},
                           nameless = {".npy", npy, bytes};
-    refused(fixture_zip("cut.npz", false, &cut, 1), "x", "truncated");
-    trace_file_t *trace = opened(fixture_zip("nameless.npz", true, &nameless, 1));
+    trace_refused(fixture_zip("cut.npz", ZIP_STORED, &cut, 1), "x", "truncated");
+    trace_file_t *trace = trace_opened(fixture_zip("nameless.npz", ZIP_DEFLATED, &nameless, 1));
     assert_string_equal(trace_file_at(trace, 0)->name, ".npy");
     trace_file_close(trace);
     char *object = strstr(npy + 10, "<f4");
     memcpy(object, "|O8", 3);
-    refused(fixture_zip("object.npz", true, &more, 1), "dtype '|O8'", NULL);
+    trace_refused(fixture_zip("object.npz", ZIP_DEFLATED, &more, 1), "dtype '|O8'", NULL);
     free(npy);
 }
 
@@ -125,7 +102,7 @@ static void broken_data(void **state) {
             size_t middle = deflate ? bytes * 9 / 10 : bytes / 2;
             for (size_t i = 0; i < 40; i++) file[middle + i] = (char)~file[middle + i];
             path = scratch_write("broken.npz", file, bytes);
-            trace_file_t *trace = opened(path);
+            trace_file_t *trace = trace_opened(path);
             for (int again = 0; again < 2; again++) {
                 assert_int_equal(trace_file_read(trace, 0, 0, COUNT, out, &err), -1);
                 assert_message(&err, path, ": x: ", deflate ? NULL : "CRC", NULL);
@@ -192,9 +169,9 @@ static void json_indices(void **state) {
         {"[{\"name\": \"a\\tb\", \"file\": \"a.npy\"}]", "the name 'a?b'", "control"},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        refused(folder("index.json", bad[i].index), bad[i].defect, bad[i].more);
+        trace_refused(folder("index.json", bad[i].index), bad[i].defect, bad[i].more);
 
-    trace_file_t *trace = opened(folder(
+    trace_file_t *trace = trace_opened(folder(
         "index.json", "[\"sub/b\", {\"name\": \"x\", \"file\": \"a.npy\", \"step\": 3}, \"a\", "
                       "{\"name\": \"again\", \"file\": \"a.npy\"}, {\"name\": \"sub/b.in\", "
                       "\"file\": \"sub/b.npy\"}]"));
@@ -231,16 +208,16 @@ static void csv_indices(void **state) {
          "index.csv:2: more than 64", NULL},
     };
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++)
-        refused(folder("index.csv", bad[i].index), bad[i].defect, bad[i].more);
+        trace_refused(folder("index.csv", bad[i].index), bad[i].defect, bad[i].more);
     folder(NULL, NULL);
     scratch_write("t/index.csv", "name,file\na\0,a.npy\n", 19);
-    refused(scratch_path("t"), "index.csv", "NUL");
+    trace_refused(scratch_path("t"), "index.csv", "NUL");
     folder("index.csv", "name,file\na,a.npy\n");
     scratch_text("t/index.json", "[\"a\"]");
-    refused(scratch_path("t"), "both index.json and index.csv", NULL);
+    trace_refused(scratch_path("t"), "both index.json and index.csv", NULL);
 
     /* All that is allowed at once. */
-    trace_file_t *trace = opened(
+    trace_file_t *trace = trace_opened(
         folder("index.csv",
                "\xef\xbb\xbforder,\"file\",shape,name\r\n0,sub/b.npy,\"(2, 3)\",second\r\n\r\n"
                "1,\"a.npy\",,\"with \"\"quotes\"\", and a comma\"\n\n2,a.npy,,last"));
@@ -265,24 +242,24 @@ static void no_index(void **state) {
         scratch_write(path, npy, bytes);
     }
     assert_int_equal(symlink(".", scratch_path("t/circle")), 0);
-    trace_file_t *trace = opened(scratch_path("t"));
+    trace_file_t *trace = trace_opened(scratch_path("t"));
     const char *order[] = {"a",  "a-b", "sub/b", "z0", "z1", "z2", "z3",
                            "z4", "z5",  "z6",    "z7", "z8", "z9"};
     assert_int_equal(trace_file_count(trace), 13);
     for (size_t i = 0; i < 13; i++) assert_string_equal(trace_file_at(trace, i)->name, order[i]);
     trace_file_close(trace);
     scratch_text("t/bad.npy", "not an array");
-    refused(scratch_path("t"), "'bad'", "bad.npy: is not a .npy");
+    trace_refused(scratch_path("t"), "'bad'", "bad.npy: is not a .npy");
     unlink(scratch_path("t/bad.npy"));
     scratch_write("t/ctrl\x1b.npy", npy, bytes);
-    refused(scratch_path("t"), "ctrl?", NULL);
+    trace_refused(scratch_path("t"), "ctrl?", NULL);
     unlink(scratch_path("t/ctrl\x1b.npy"));
     char deep[128] = "t";
     for (int i = 0; i < 9; i++) {
         strcat(deep, "/d");
         assert_int_equal(mkdir(scratch_path(deep), 0700), 0);
     }
-    refused(scratch_path("t"), "nested", NULL);
+    trace_refused(scratch_path("t"), "nested", NULL);
     free(npy);
 }
 
@@ -291,7 +268,7 @@ static void changes(void **state) {
     (void)state;
     err_t err = {""};
     double out[6];
-    trace_file_t *trace = opened(folder("index.json", "[\"a\", \"sub/b\"]"));
+    trace_file_t *trace = trace_opened(folder("index.json", "[\"a\", \"sub/b\"]"));
     truncate(scratch_path("t/a.npy"), 90);
     assert_int_equal(trace_file_read(trace, 0, 0, 6, out, &err), -1);
     assert_message(&err, "a.npy", "has 90 bytes now", NULL);
@@ -313,7 +290,7 @@ static void big_integers(void **state) {
     for (int f = 0; f < TRACE_FORMATS; f++) {
         err_t err = {""};
         double out[3];
-        trace_file_t *trace = opened(fixture_trace("big", (format_t)f, tensors, 2));
+        trace_file_t *trace = trace_opened(fixture_trace("big", (format_t)f, tensors, 2));
         assert_int_equal(trace_file_read(trace, 0, 0, 2, out, &err), 0);
         assert_true(out[1] == 0x1p53);
         assert_int_equal(trace_file_read(trace, 0, 0, 3, out, &err), -1);

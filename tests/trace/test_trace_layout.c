@@ -1,16 +1,8 @@
 /* test_trace_layout.c - numbers in another order than they are stored, against a walk over all indices. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-
-#include <cmocka.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "io/safetensors.h"
 #include "trace/trace_file.h"
 

@@ -1,38 +1,14 @@
 /* test_trace_skipped.c - what a trace's file holds and no trace of numbers does: it is set aside and
  * listed, and the rest is read as if it were not there. What is damaged is refused as ever. */
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "trace/trace_file.h"
 #include "trace_fixture.h"
 
 static const float numbers[6] = {0, 1, 2, 3, 4, 5};
-
-static trace_file_t *opened(const char *path) {
-    err_t err;
-    trace_file_t *trace;
-    if (trace_file_open(&trace, path, &err) != 0) fail_msg("%s", err.text);
-    return trace;
-}
-
-static void refused(const char *path, const char *one, const char *two) {
-    err_t err = {""};
-    trace_file_t *trace = (trace_file_t *)&err;
-    if (trace_file_open(&trace, path, &err) == 0) fail_msg("accepted: %s (%s)", path, one);
-    assert_null(trace);
-    assert_message(&err, path, one, two, NULL);
-    assert_null(strchr(err.text, '\n'));
-}
 
 /* Entry `index` is called `name` and holds `first`, `first` + 1 ... */
 static void holds(trace_file_t *trace, size_t index, const char *name, double first) {
@@ -81,7 +57,8 @@ static void types_of_safetensors(void **state) {
     memcpy(data, numbers, 8);
     memcpy(data + 24, numbers + 2, 8);
     data[44] = 9;
-    trace_file_t *trace = opened(fixture_safetensors("types.safetensors", of_every_type, data, 45));
+    trace_file_t *trace =
+        trace_opened(fixture_safetensors("types.safetensors", of_every_type, data, 45));
     assert_int_equal(trace_file_count(trace), 3);
     holds(trace, 0, "a", 0);
     holds(trace, 1, "b", 2);
@@ -133,8 +110,8 @@ static void places_of_safetensors(void **state) {
     const char data[32] = "";
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         print_message("%s\n", bad[i].header);
-        refused(fixture_safetensors("bad.safetensors", bad[i].header, data, bad[i].data),
-                bad[i].defect, NULL);
+        trace_refused(fixture_safetensors("bad.safetensors", bad[i].header, data, bad[i].data),
+                      bad[i].defect, NULL);
     }
 }
 
@@ -205,7 +182,7 @@ static void types_of_npy(void **state) {
         const char *paths[] = {scratch_path("f"), scratch_path("i"),
                                fixture_zip("kind.npz", k % 2, entries, 3)};
         for (int p = 0; p < 3; p++) {
-            trace_file_t *trace = opened(paths[p]);
+            trace_file_t *trace = trace_opened(paths[p]);
             assert_int_equal(trace_file_count(trace), 2);
             assert_int_equal(trace_file_skips(trace), 1);
             skipped(trace, 0, "m", kinds[k].reason);
@@ -229,12 +206,12 @@ static void sizes_of_npy(void **state) {
             char *file = file_of_kind(k, more, &bytes);
             scratch_write("t/x.npy", file, bytes);
             const fixture_entry_t entry = {"x.npy", file, bytes};
-            const char *zip = fixture_zip("x.npz", false, &entry, 1);
+            const char *zip = fixture_zip("x.npz", ZIP_STORED, &entry, 1);
             const char *defect = kinds[k].bytes < 0 ? "holds no numbers that are read"
                                  : more < 0         ? "truncated"
                                                     : "trailing bytes";
-            refused(scratch_path("t"), "x", defect);
-            refused(zip, "x", defect);
+            trace_refused(scratch_path("t"), "x", defect);
+            trace_refused(zip, "x", defect);
             free(file);
         }
 }
@@ -249,15 +226,15 @@ static void long_header(void **state) {
     dictionary[100000] = '\0';
     file = fixture_npy_bytes(2, dictionary, numbers, 8, &bytes);
     const fixture_entry_t entries[] = {{"long.npy", file, bytes}, {"x.npy", fine, other}};
-    trace_file_t *trace = opened(fixture_zip("long.npz", true, entries, 2));
+    trace_file_t *trace = trace_opened(fixture_zip("long.npz", ZIP_DEFLATED, entries, 2));
     skipped(trace, 0, "long", "header takes more than the 65536 bytes");
     holds(trace, 0, "x", 0);
     trace_file_close(trace);
     mkdir(scratch_path("t"), 0700);
     scratch_write("t/long.npy", file, bytes);
-    refused(scratch_path("t"), "'long' (its header takes more", NULL);
+    trace_refused(scratch_path("t"), "'long' (its header takes more", NULL);
     scratch_write("t/long.npy", file, 90000);
-    refused(scratch_path("t"), "truncated in the header", NULL);
+    trace_refused(scratch_path("t"), "truncated in the header", NULL);
     free(dictionary);
     free(file);
     free(fine);
@@ -322,7 +299,7 @@ static void members(void **state) {
         {"empty", "", 0},
     };
     for (int deflate = 0; deflate < 2; deflate++) {
-        trace_file_t *trace = opened(fixture_zip("members.npz", deflate, entries, 12));
+        trace_file_t *trace = trace_opened(fixture_zip("members.npz", deflate, entries, 12));
         assert_int_equal(trace_file_count(trace), 4);
         holds(trace, 0, "sub/one", 1);
         holds(trace, 1, "two", 2);
@@ -353,9 +330,10 @@ static void damaged_members(void **state) {
     for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
         const fixture_entry_t entries[] = {{"x.npy", fine, bytes},
                                            {"y.npy", bad[i], strlen(bad[i])}};
-        refused(fixture_zip("bad.npz", false, entries, 2), ": y: ", "is not a .npy file");
+        trace_refused(fixture_zip("bad.npz", ZIP_STORED, entries, 2),
+                      ": y: ", "is not a .npy file");
         scratch_write("t/y.npy", bad[i], strlen(bad[i]));
-        refused(scratch_path("t"), "'y'", "is not a .npy file");
+        trace_refused(scratch_path("t"), "'y'", "is not a .npy file");
     }
     free(fine);
 }
@@ -364,11 +342,12 @@ static void damaged_members(void **state) {
 static void nothing_is_left(void **state) {
     (void)state;
     const char *data = "12345678";
-    refused(fixture_safetensors("c.safetensors", "{" T("x", "C64", "[1]", "[0,8]") "}", data, 8),
-            "holds no numbers that are read", "'x' (dtype 'C64': complex numbers)");
+    trace_refused(
+        fixture_safetensors("c.safetensors", "{" T("x", "C64", "[1]", "[0,8]") "}", data, 8),
+        "holds no numbers that are read", "'x' (dtype 'C64': complex numbers)");
     const fixture_entry_t entry = {"archive/data.pkl", "x", 1};
-    refused(fixture_zip("pickle.npz", false, &entry, 1), "holds no numbers that are read",
-            "'archive/data.pkl' (no array)");
+    trace_refused(fixture_zip("pickle.npz", ZIP_STORED, &entry, 1),
+                  "holds no numbers that are read", "'archive/data.pkl' (no array)");
 }
 
 #define fresh(f) cmocka_unit_test_setup_teardown(f, scratch_setup, scratch_teardown)

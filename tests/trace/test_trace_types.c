@@ -1,18 +1,10 @@
 /* test_trace_types.c - every type of number in every container, in either order of bytes: the bytes are those
  * that NumPy 2.4 and ml_dtypes write for the values beside them. */
 #include <math.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 
-#include <cmocka.h>
-
 #include "../scratch.h"
+#include "../unit.h"
 #include "trace/ranges.h"
 #include "trace/trace_file.h"
 #include "trace_fixture.h"
@@ -117,13 +109,6 @@ static size_t unhex(unsigned char *out, const char *hex) {
     return n;
 }
 
-static trace_file_t *opened(const char *path) {
-    err_t err;
-    trace_file_t *trace;
-    if (trace_file_open(&trace, path, &err) != 0) fail_msg("%s", err.text);
-    return trace;
-}
-
 static void check(trace_file_t *trace, size_t index, const type_t *type, const double *wanted) {
     err_t err;
     double out[7];
@@ -158,7 +143,7 @@ static void all_of_safetensors(void **state) {
         at += n;
     }
     strcat(header, "}");
-    trace_file_t *trace = opened(fixture_safetensors("all.safetensors", header, data, at));
+    trace_file_t *trace = trace_opened(fixture_safetensors("all.safetensors", header, data, at));
     assert_int_equal(trace_file_count(trace), TYPES);
     assert_int_equal(trace_file_skips(trace), 0);
     for (size_t i = 0; i < TYPES; i++) check(trace, i, &types[i], types[i].value);
@@ -220,7 +205,7 @@ static void all_of_npy(void **state) {
         scratch_write(name, file, bytes);
         free(file);
     }
-    trace_file_t *trace = opened(scratch_path("npy"));
+    trace_file_t *trace = trace_opened(scratch_path("npy"));
     check_arrays(trace, arrays, count);
     trace_file_close(trace);
 }
@@ -238,7 +223,7 @@ static void all_of_npz(void **state) {
         entries[i].data = files[i];
     }
     for (int deflate = 0; deflate < 2; deflate++) {
-        trace_file_t *trace = opened(fixture_zip("all.npz", deflate, entries, count));
+        trace_file_t *trace = trace_opened(fixture_zip("all.npz", deflate, entries, count));
         check_arrays(trace, arrays, count);
         trace_file_close(trace);
     }
@@ -265,9 +250,10 @@ static void big_endian_in_pieces(void **state) {
     mkdir(scratch_path("pieces"), 0700);
     scratch_write("pieces/x.npy", file, bytes);
     const fixture_entry_t entry = {"x.npy", file, bytes};
-    const char *paths[] = {scratch_path("pieces"), fixture_zip("pieces.npz", true, &entry, 1)};
+    const char *paths[] = {scratch_path("pieces"),
+                           fixture_zip("pieces.npz", ZIP_DEFLATED, &entry, 1)};
     for (int p = 0; p < 2; p++) {
-        trace_file_t *trace = opened(paths[p]);
+        trace_file_t *trace = trace_opened(paths[p]);
         for (size_t step = 30011; step < 4 * COUNT; step *= 5)
             for (size_t at = 0, n; at < COUNT; at += n) {
                 n = step < COUNT - at ? step : COUNT - at;
@@ -298,7 +284,7 @@ static void beyond_2_to_53(void **state) {
     for (int f = 0; f < TRACE_FORMATS; f++) {
         err_t err = {""};
         double out[3];
-        trace_file_t *trace = opened(fixture_trace("huge", (format_t)f, tensors, 4));
+        trace_file_t *trace = trace_opened(fixture_trace("huge", (format_t)f, tensors, 4));
         assert_int_equal(trace_file_read(trace, 3, 0, 1, out, &err), 0);
         assert_true(out[0] == 1);
         assert_int_equal(trace_file_read(trace, 0, 0, 2, out, &err), 0);

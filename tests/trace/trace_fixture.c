@@ -1,19 +1,13 @@
 /* trace_fixture.c - see trace_fixture.h. Writes .npy bytes by itself, not by ref/io. */
 #include "trace_fixture.h"
 
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <cmocka.h>
 #include <zip.h>
 
 #include "../scratch.h"
+#include "../unit.h"
 #include "core/err.h"
 #include "io/safetensors.h"
 
@@ -28,6 +22,10 @@ static const char *descr(dtype_t dtype) {
     case DTYPE_I64: return "<i8";
     case DTYPE_U64: return "<u8";
     case DTYPE_I32: return "<i4";
+    case DTYPE_I16: return "<i2";
+    case DTYPE_I8: return "|i1";
+    case DTYPE_U32: return "<u4";
+    case DTYPE_U16: return "<u2";
     case DTYPE_U8: return "|u1";
     case DTYPE_BOOL: return "|b1";
     default: fail_msg("NumPy has no %s", dtype_name(dtype)); return NULL;
@@ -74,6 +72,15 @@ char *fixture_npy(const fixture_tensor_t *tensor, size_t *bytes) {
     return file;
 }
 
+const char *fixture_npy_file(const char *name, dtype_t dtype, shape_t shape, const void *data) {
+    const fixture_tensor_t tensor = {name, dtype, shape, data, false};
+    size_t bytes;
+    char *file = fixture_npy(&tensor, &bytes);
+    const char *path = scratch_write(name, file, bytes);
+    free(file);
+    return path;
+}
+
 const char *fixture_safetensors(const char *name, const char *header, const void *data,
                                 size_t bytes) {
     uint64_t length = strlen(header);
@@ -86,7 +93,7 @@ const char *fixture_safetensors(const char *name, const char *header, const void
     return path;
 }
 
-const char *fixture_zip(const char *name, bool deflate, const fixture_entry_t *entries,
+const char *fixture_zip(const char *name, packing_t packing, const fixture_entry_t *entries,
                         size_t count) {
     const char *path = scratch_path(name);
     int code;
@@ -97,7 +104,8 @@ const char *fixture_zip(const char *name, bool deflate, const fixture_entry_t *e
         zip_source_t *source = zip_source_buffer(zip, entries[i].data, entries[i].bytes, 0);
         zip_int64_t index = zip_file_add(zip, entries[i].name, source, 0);
         assert_true(index >= 0);
-        zip_set_file_compression(zip, (zip_uint64_t)index, deflate ? ZIP_CM_DEFLATE : ZIP_CM_STORE,
+        bool store = packing == ZIP_STORED || (packing == ZIP_IN_TURN && i % 2);
+        zip_set_file_compression(zip, (zip_uint64_t)index, store ? ZIP_CM_STORE : ZIP_CM_DEFLATE,
                                  0);
     }
     assert_int_equal(zip_close(zip), 0);
@@ -144,7 +152,7 @@ static const char *write_folder(const char *name, bool csv, const fixture_tensor
     return scratch_path(name);
 }
 
-static const char *write_npz(const char *name, bool deflate, const fixture_tensor_t *tensors,
+static const char *write_npz(const char *name, packing_t packing, const fixture_tensor_t *tensors,
                              size_t count) {
     enum { MOST = 64 };
     fixture_entry_t entries[MOST] = {{0}};
@@ -156,7 +164,7 @@ static const char *write_npz(const char *name, bool deflate, const fixture_tenso
         entries[i].name = names[i];
         entries[i].data = files[i] = fixture_npy(&tensors[i], &entries[i].bytes);
     }
-    const char *path = fixture_zip(name, deflate, entries, count);
+    const char *path = fixture_zip(name, packing, entries, count);
     for (size_t i = 0; i < count; i++) free(files[i]);
     return path;
 }
@@ -172,4 +180,21 @@ const char *fixture_trace(const char *name, format_t format, const fixture_tenso
     case NPY_CSV: return write_folder(full, true, tensors, count);
     default: return write_npz(full, format == NPZ_DEFLATED, tensors, count);
     }
+}
+
+trace_file_t *trace_opened(const char *path) {
+    err_t err;
+    trace_file_t *trace;
+    must(trace_file_open(&trace, path, &err), &err);
+    assert_string_equal(trace_file_path(trace), path);
+    return trace;
+}
+
+void trace_refused(const char *path, const char *one, const char *two) {
+    err_t err = {""};
+    trace_file_t *trace = (trace_file_t *)&err;
+    if (trace_file_open(&trace, path, &err) == 0) fail_msg("accepted: %s (%s)", path, one);
+    assert_null(trace);
+    assert_message(&err, path, one, two, NULL);
+    assert_null(strchr(err.text, '\n'));
 }

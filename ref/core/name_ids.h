@@ -1,9 +1,10 @@
-/* name_ids.h - texts as numbers from 0 on: the same text, the same number. Only the files of this room
- * include it. */
-#ifndef MOLE_TRACE_NAME_IDS_H
-#define MOLE_TRACE_NAME_IDS_H
+/* name_ids.h - texts as numbers from 0 on: the same text, the same number. A hostile file can make
+ * texts collide: that takes long, and nothing else goes wrong. */
+#ifndef MOLE_CORE_NAME_IDS_H
+#define MOLE_CORE_NAME_IDS_H
 
 #include <stddef.h>
+#include <stdint.h>
 
 typedef struct {
     char **text; /* (count), owned */
@@ -16,5 +17,7 @@ size_t name_id_of(const name_ids_t *ids, const char *text);
 /* Its number, a new one if need be. */
 size_t name_id(name_ids_t *ids, const char *text);
 void name_ids_free(name_ids_t *ids);
+/* FNV-1a, 64 bits, its halves folded. */
+uint64_t name_hash(const char *text);
 
 #endif

@@ -1,9 +1,9 @@
-/* trace_source.h - what the files of trace_file.h share, and nobody else includes.
+/* trace_file_internal.h - what the files of trace_file.h share, and nobody else includes.
  *
  * A format is a source: its opener declares the entries with trace_add, in order, and hands over how
  * to read them. */
-#ifndef MOLE_TRACE_TRACE_SOURCE_H
-#define MOLE_TRACE_TRACE_SOURCE_H
+#ifndef MOLE_TRACE_TRACE_FILE_INTERNAL_H
+#define MOLE_TRACE_TRACE_FILE_INTERNAL_H
 
 #include "trace/trace_file.h"
 
@@ -17,8 +17,7 @@ struct trace_source {
     /* As trace_file_read; the entry and the range are valid, count is not 0. */
     int (*read)(trace_source_t *self, size_t index, size_t first, size_t count, double *out,
                 err_t *err);
-    const char *(*metadata)(const trace_source_t *self, const char *key); /* NULL: has none */
-    void (*close)(trace_source_t *self);                                  /* frees self */
+    void (*close)(trace_source_t *self); /* frees self */
 };
 
 /* The next entry. 0, or -1 and err: a name that is empty, too long, not UTF-8, with control
