@@ -136,6 +136,29 @@ static void judge_steps_as_predictions(compare_result_t *r) {
     }
 }
 
+static bool is_run(const compare_result_t *r) {
+    for (size_t i = 0; i < r->rows; i++)
+        if (tap_name(r->row[i].name).has_step) return true;
+    return false;
+}
+
+/* A row of a run that stands for a whole component: the text encoder's, the UNet's, the decoder's result. */
+static bool is_component(const char *text) {
+    tap_name_t name = tap_name(text);
+    if (name.has_step) return strcmp(name.name, "noise_pred") == 0;
+    return strcmp(name.name, "latents") != 0 && strcmp(name.name, "image") != 0;
+}
+
+/* Autocast ends a text encoder, whose products are float16, in a norm of float32; a decoder of float32 takes
+ * latents that were scaled in bfloat16. What is inside a component, or right before it, is no tap of a run,
+ * and may have been computed in the coarsest type that is common. */
+static void judge_components_as_hidden(compare_result_t *r) {
+    if (!r->mixed || !is_run(r)) return;
+    for (size_t i = 0; i < r->rows; i++)
+        if (is_component(r->row[i].name))
+            r->row[i].budget = budget_coarser(r->row[i].budget, r->hidden);
+}
+
 void compare_detect(compare_result_t *r, trace_file_t *candidate, const size_t *source,
                     const truths_t *truths, budget_t wanted) {
     size_t seen[BUDGETS] = {0}, stored[BUDGETS] = {0}, telling = 0;
@@ -157,6 +180,7 @@ void compare_detect(compare_result_t *r, trace_file_t *candidate, const size_t *
     if (wanted == BUDGET_AUTO && telling) {
         judge_each_in_its_own(r, seen, telling);
         judge_hidden(r, candidate, source, seen, telling);
+        judge_components_as_hidden(r);
         judge_steps_as_predictions(r);
         return;
     }

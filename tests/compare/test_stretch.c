@@ -31,7 +31,8 @@ typedef struct {
     /* Every GroupNorm of it takes its variance in one pass; NULL: as the reference does. */
     const pipeline_t *one_pass;
     double *input; /* of the norm whose output comes next */
-    /* The UNet and its predictions are rounded to float16; latents and the first predictions are dumped. */
+    /* The UNet, its predictions and the text encoder but for its last norm are rounded to float16; latents, the
+     * first predictions and the text encoder's result are dumped. */
     bool half;
     bool stray; /* the gain is the dumped copy's alone: the run goes on without it */
 } chooser_t;
@@ -91,7 +92,9 @@ static void to_half(real_t *x, view_t view) {
 static bool take_half(const char *name, real_t *x, view_t view) {
     tap_name_t tap = tap_name(name);
     if (tap.has_step && strcmp(tap.name, "latents") != 0) to_half(x, view);
-    if (!tap.has_step) return false;
+    if (strncmp(tap.name, "text_encoder.", 13) == 0 && !strstr(tap.name, "final_layer_norm"))
+        to_half(x, view);
+    if (!tap.has_step) return strcmp(tap.name, "prompt_embeds") == 0;
     return strcmp(tap.name, "latents") == 0 ||
            (strcmp(tap.name, "noise_pred") == 0 && tap.step < 2);
 }
