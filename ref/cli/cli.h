@@ -55,7 +55,8 @@ typedef enum {
     CLI_XML,
     CLI_HTML,
     CLI_MAP,
-    CLI_FOLDER
+    CLI_FOLDER,
+    CLI_INPUT /* a file that is read: no output may be the same one */
 } cli_format_t;
 
 typedef struct {
@@ -63,7 +64,8 @@ typedef struct {
     cli_format_t format;
 } cli_output_t;
 
-/* No name has the ending of another format, and no two are the same. Returns 0, or EXIT_USAGE. */
+/* No name has the ending of another format, and no two are the same file, however it is written; two inputs
+ * may be. Returns 0, or EXIT_USAGE. */
 int cli_check_names(const char *command, const cli_output_t *outputs, size_t count);
 /* All can be written; nothing is left behind. Returns 0, or EXIT_INPUT. */
 int cli_check_writable(const char *command, const cli_output_t *outputs, size_t count);
@@ -144,8 +146,19 @@ int cli_common_option(cli_common_t *common, const char *command, int option, con
 int cli_check_precision(const cli_common_t *common, const char *command);
 /* After the last option: are the experts named whole? Returns 0 or EXIT_USAGE. */
 int cli_check_experts(const cli_common_t *common, const char *command);
+/* Appends the files of experts and gates, as inputs, to a list of `count`; returns the new count. */
+enum { CLI_EXPERT_INPUTS = MOLE_EXPERTS + 1 };
+size_t cli_expert_inputs(const cli_common_t *common, cli_output_t *list, size_t count);
 /* "face and hand, gated" and so on. */
 const char *cli_experts_text(const cli_common_t *common, char *text, size_t size);
+
+/* ---- signals --------------------------------------------------------------------------------------- */
+
+/* At the start: a signal that ends the program first removes what is half written; a file that is too long is
+ * an error of the write (SIGXFSZ); a mapped file that shrank ends in a message and EXIT_INPUT (SIGBUS). */
+void cli_signals(void);
+/* The handler of signals that end the program. */
+void cli_leave(int signal_number);
 
 /* ---- progress -------------------------------------------------------------------------------------- */
 

@@ -114,10 +114,11 @@ static int parse(options_t *o, int argc, char **argv) {
     if (optind + 2 != argc) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
     o->reference = argv[optind];
     o->candidate = argv[optind + 1];
-    const cli_output_t outputs[] = {{"--write-map", o->write_map, CLI_MAP},
-                                    {"--json", o->json, CLI_JSON},
-                                    {"--junit", o->junit, CLI_XML},
-                                    {"--html", o->html, CLI_HTML}};
+    const cli_output_t outputs[] = {
+        {"--write-map", o->write_map, CLI_MAP}, {"--json", o->json, CLI_JSON},
+        {"--junit", o->junit, CLI_XML},         {"--html", o->html, CLI_HTML},
+        {"REFERENCE", o->reference, CLI_INPUT}, {"CANDIDATE", o->candidate, CLI_INPUT},
+        {"--peer", o->peer, CLI_INPUT},         {"--map", o->map_path, CLI_INPUT}};
     status = cli_check_outputs(command, outputs, sizeof outputs / sizeof *outputs);
     return status ? status : -1;
 }

@@ -285,16 +285,20 @@ static int check_shard(const generate_options_t *o) {
 
 /* Of several pictures the first of this shard is tried, unless it is there, where it may be kept. */
 static int check_outputs(const generate_options_t *o) {
+    enum { OUTPUTS = 6 };
     cli_output_t outputs[] = {{"-o", o->output, CLI_PICTURE},
                               {"--trace", o->trace, CLI_TENSORS},
                               {"--profile-json", o->profile_json, CLI_JSON},
-                              {"--gates-png", o->gates_png, CLI_FOLDER}};
-    enum { COUNT = sizeof outputs / sizeof *outputs };
-    int status = cli_check_names(command, outputs, COUNT);
+                              {"--gates-png", o->gates_png, CLI_FOLDER},
+                              {"--latents", o->latents, CLI_INPUT},
+                              {"--from-file", o->from_file, CLI_INPUT},
+                              [OUTPUTS + CLI_EXPERT_INPUTS - 1] = {NULL, NULL, CLI_INPUT}};
+    size_t count = cli_expert_inputs(&o->common, outputs, OUTPUTS);
+    int status = cli_check_names(command, outputs, count);
     if (status || o->shard > generate_pictures(o)) return status;
     char *picture = generate_output_path(o, o->shard);
     outputs[0].path = generate_is_list(o) && file_exists(picture) ? NULL : picture;
-    status = cli_check_writable(command, outputs, COUNT);
+    status = cli_check_writable(command, outputs, count);
     free(picture);
     return status;
 }

@@ -3,6 +3,7 @@
  * Two programs are built from the same sources: mole computes in float32, mole-f64 beside it in float64.
  * `--precision f64` makes the first start the second, so that a user needs to know one name only. */
 #include <errno.h>
+#include <fcntl.h>
 #include <libgen.h>
 #include <limits.h>
 #include <stdio.h>
@@ -115,7 +116,19 @@ static int run(int argc, char **argv) {
     return run_command(argc - 1, argv + 1);
 }
 
+/* Where a standard stream is closed, the next file that is opened gets its number, and what is printed would
+ * go into that file. The places are taken by files that cannot be used in that direction, so that writing to
+ * a closed stdout is still the error it is. */
+static int take_closed_streams(void) {
+    static const int flags[] = {O_WRONLY, O_RDONLY, O_RDONLY};
+    for (int fd = 0; fd < 3; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && open("/dev/null", flags[fd]) != fd) return -1;
+    return 0;
+}
+
 int main(int argc, char **argv) {
+    if (take_closed_streams()) return EXIT_INPUT;
+    cli_signals();
     const char *precision = wanted_precision(argc, argv);
     if (precision && strcmp(precision, REAL_NAME) != 0) {
         if (strcmp(precision, "f64") == 0) return become("mole-f64", argv);

@@ -182,6 +182,14 @@ int cli_check_precision(const cli_common_t *c, const char *command) {
     return cli_usage_error(command, "write --precision %s in full", c->precision);
 }
 
+size_t cli_expert_inputs(const cli_common_t *c, cli_output_t *list, size_t count) {
+    const mole_files_t *m = &c->files.mole;
+    for (size_t i = 0; i < m->experts; i++)
+        list[count++] = (cli_output_t){"an expert", m->path[i], CLI_INPUT};
+    list[count++] = (cli_output_t){"--gates", m->gates, CLI_INPUT};
+    return count;
+}
+
 int cli_check_experts(const cli_common_t *c, const char *command) {
     const mole_files_t *m = &c->files.mole;
     if (!c->files.folder) return cli_usage_error(command, "--model is missing");

@@ -19,7 +19,7 @@ static const struct {
     [CLI_PICTURE] = {"a PNG", " png "},  [CLI_TENSORS] = {"safetensors", " safetensors "},
     [CLI_JSON] = {"JSON", " json "},     [CLI_XML] = {"XML", " xml "},
     [CLI_HTML] = {"HTML", " html htm "}, [CLI_MAP] = {"a map", " map txt "},
-    [CLI_FOLDER] = {"a folder", " "}};
+    [CLI_FOLDER] = {"a folder", " "},    [CLI_INPUT] = {"", " "}};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 /* Formats that nothing here writes. Other endings name no format ("v1.5") and are taken as they are. */
@@ -45,6 +45,7 @@ static const char *ending_of(const char *path) {
 }
 
 static bool names_another_format(const cli_output_t *o, const char *ending) {
+    if (o->format == CLI_INPUT) return false;
     if (!*ending || is_listed(formats[o->format].endings, ending)) return false;
     bool other = is_listed(foreign, ending);
     for (int i = 0; i < FORMATS; i++) other = other || is_listed(formats[i].endings, ending);
@@ -65,9 +66,37 @@ static int check_ending(const char *command, const cli_output_t *o) {
                            wanted, formats[o->format].endings + 1);
 }
 
+static bool same_entry(const struct stat *a, const struct stat *b) {
+    return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* One name in one folder, also where nothing has that name yet. */
+static bool same_place(const char *a, const char *b) {
+    const char *slash_a = strrchr(a, '/'), *slash_b = strrchr(b, '/');
+    const char *name_a = slash_a ? slash_a + 1 : a, *name_b = slash_b ? slash_b + 1 : b;
+    struct stat of_a, of_b;
+    if (strcmp(name_a, name_b) != 0) return false;
+    char *folder_a = slash_a ? xasprintf("%.*s", (int)(slash_a - a) + 1, a) : xstrdup(".");
+    char *folder_b = slash_b ? xasprintf("%.*s", (int)(slash_b - b) + 1, b) : xstrdup(".");
+    bool same =
+        stat(folder_a, &of_a) == 0 && stat(folder_b, &of_b) == 0 && same_entry(&of_a, &of_b);
+    free(folder_a);
+    free(folder_b);
+    return same;
+}
+
+static bool same_file(const char *a, const char *b) {
+    struct stat of_a, of_b;
+    if (stat(a, &of_a) == 0 && stat(b, &of_b) == 0) return same_entry(&of_a, &of_b);
+    return same_place(a, b);
+}
+
 static int check_same(const char *command, const cli_output_t *a, const cli_output_t *b) {
-    if (!a->path || !b->path || strcmp(a->path, b->path) != 0) return 0;
-    return cli_usage_error(command, "%s and %s name the same file", a->option, b->option);
+    if (!a->path || !b->path || (a->format == CLI_INPUT && b->format == CLI_INPUT)) return 0;
+    if (!same_file(a->path, b->path)) return 0;
+    return cli_usage_error(
+        command, "%s and %s name the same file%s", a->option, b->option,
+        a->format == CLI_INPUT || b->format == CLI_INPUT ? ": what is read would be lost" : "");
 }
 
 /* ---- can it be written? ------------------------------------------------------------------------------- */
@@ -112,7 +141,8 @@ int cli_check_writable(const char *command, const cli_output_t *output, size_t c
     err_t err;
     int status = 0;
     for (size_t i = 0; i < count && !status; i++) {
-        bool folder = output[i].format == CLI_FOLDER, waits = !output[i].path;
+        bool folder = output[i].format == CLI_FOLDER;
+        bool waits = !output[i].path || output[i].format == CLI_INPUT;
         for (size_t k = 0; k < i && !waits; k++) waits = is_inside(&output[i], &output[k]);
         if (waits) continue;
         if (folder ? check_folder(output[i].path, &err) : check_file(output[i].path, &err))

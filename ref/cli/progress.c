@@ -11,7 +11,7 @@ static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number) {
     interrupted = 1;
-    signal(signal_number, SIG_DFL); /* a second Ctrl-C kills */
+    signal(signal_number, cli_leave); /* a second Ctrl-C kills */
 }
 
 void progress_catch_interrupt(void) {

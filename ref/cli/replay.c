@@ -119,8 +119,10 @@ static int read_options(replay_options_t *o, int argc, char **argv) {
         return cli_usage_error(
             command, "a model and experts go with a module; op.NAME takes --inputs alone");
     status = o->operation ? 0 : cli_check_experts(&o->common, command);
-    const cli_output_t trace = {"-o", o->output, CLI_TENSORS};
-    if (!status) status = cli_check_outputs(command, &trace, 1);
+    cli_output_t outputs[2 + CLI_EXPERT_INPUTS] = {{"-o", o->output, CLI_TENSORS},
+                                                   {"--inputs", o->inputs, CLI_INPUT}};
+    size_t count = cli_expert_inputs(&o->common, outputs, 2);
+    if (!status) status = cli_check_outputs(command, outputs, count);
     return status ? status : -1;
 }
 

@@ -1,20 +1,16 @@
 /* name_ids.c - see name_ids.h. */
 #include "core/name_ids.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/err.h"
-
-uint64_t name_hash(const char *text) {
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (const char *p = text; *p; p++) hash = (hash ^ (unsigned char)*p) * 0x100000001b3u;
-    return hash ^ (hash >> 32);
-}
+#include "core/hash.h"
 
 /* room > 0, a power of two, with 2 room slots. */
 static size_t *slot_of(const name_ids_t *ids, const char *text) {
-    size_t mask = 2 * ids->room - 1, at = (size_t)name_hash(text) & mask;
+    size_t mask = 2 * ids->room - 1, at = (size_t)hash_bytes(text, strlen(text)) & mask;
     while (ids->slot[at] && strcmp(ids->text[ids->slot[at] - 1], text) != 0) at = (at + 1) & mask;
     return &ids->slot[at];
 }

@@ -1,10 +1,8 @@
-/* name_ids.h - texts as numbers from 0 on: the same text, the same number. A hostile file can make
- * texts collide: that takes long, and nothing else goes wrong. */
+/* name_ids.h - texts as numbers from 0 on: the same text, the same number. */
 #ifndef MOLE_CORE_NAME_IDS_H
 #define MOLE_CORE_NAME_IDS_H
 
 #include <stddef.h>
-#include <stdint.h>
 
 typedef struct {
     char **text; /* (count), owned */
@@ -17,7 +15,5 @@ size_t name_id_of(const name_ids_t *ids, const char *text);
 /* Its number, a new one if need be. */
 size_t name_id(name_ids_t *ids, const char *text);
 void name_ids_free(name_ids_t *ids);
-/* FNV-1a, 64 bits, its halves folded. */
-uint64_t name_hash(const char *text);
 
 #endif

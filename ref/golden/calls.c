@@ -140,7 +140,7 @@ static int take_expert(const call_t *c, size_t index, const mole_layer_args_t *l
     op_tensor_t down, up, w, bias;
     double alpha;
     if (json_get_item(c->call, "experts", index, &node, c->err) ||
-        json_get_string(node, "name", name, c->err))
+        json_get_name(node, "name", name, c->err))
         return -1;
     if (strlen(*name) > CALL_NAME_MOST) return refuse(c, "a name is too long");
     if (json_get_double(node, "alpha", &alpha, c->err) ||
@@ -235,7 +235,7 @@ static int read_call(call_t *c) {
 int calls_execute(const run_t *run, const call_tensors_t *tensors, json_node_t call, err_t *err) {
     const char *op;
     call_t c = {.run = run, .tensors = tensors, .call = call, .err = err};
-    if (json_get_string(c.call, "id", &c.id, err) || json_get_string(c.call, "op", &op, err) ||
+    if (json_get_name(c.call, "id", &c.id, err) || json_get_name(c.call, "op", &op, err) ||
         json_get_object(c.call, "attrs", &c.attrs, err) ||
         json_get_object(c.call, "inputs", &c.inputs, err))
         return -1;

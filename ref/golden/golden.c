@@ -14,16 +14,24 @@
 #include "io/source.h"
 #include "trace/fingerprint.h"
 
+/* The hash that was found is not told: a manifest of somebody else's would learn about files of ours. */
 static int check_hash(const char *folder, const char *name, const char *expected, err_t *err) {
     char *path = xasprintf("%s/%s", folder, name), found[SHA256_TEXT];
     int status = sha256_file(found, path, err);
     if (!status && strcmp(found, expected) != 0)
         status = err_set(err,
-                         "%s: SHA-256 is %s, the manifest says %.64s. The file or the manifest "
+                         "%s: its SHA-256 is not the one in the manifest. The file or the manifest "
                          "was changed; restore both from the same version.",
-                         path, found, expected);
+                         path);
     free(path);
     return status;
+}
+
+/* Files of the case lie in its folder; those of the model are named from there, like "../../models/x". */
+static bool may_name(const char *key, const char *name) {
+    char shown[SHOWN_TEXT];
+    if (strcmp(key, "files") == 0) return file_name_is_plain(name);
+    return *name && *name != '/' && strcmp(text_shown(shown, name), name) == 0;
 }
 
 /* Every file of an object {"name": {"sha256": ...}} or {"name": "sha256"}. */
@@ -34,6 +42,10 @@ static int check_hashes(const golden_case_t *g, const char *key, json_node_t nod
     if (!json_is_object(files))
         return json_node_error(node, key, err, "expected an object of files");
     json_object_foreach((json_t *)files, name, entry) {
+        char shown[SHOWN_TEXT];
+        if (!may_name(key, name))
+            return json_node_error(node, key, err, "'%s' is no name of a file here",
+                                   text_shown(shown, name));
         const json_t *hash = json_is_object(entry) ? json_object_get(entry, "sha256") : entry;
         if (!json_is_string(hash))
             return json_node_error(node, key, err, "no sha256 for '%s'", name);
@@ -100,7 +112,7 @@ static int read_fingerprint(golden_case_t *g, size_t index, err_t *err) {
 static int read_tap(golden_case_t *g, golden_tap_t *t, json_node_t node, err_t *err) {
     json_node_t error;
     const char *tensor;
-    if (json_get_string(node, "name", &t->name, err) ||
+    if (json_get_name(node, "name", &t->name, err) ||
         json_get_string_or(node, "tensor", t->name, &tensor, err) ||
         read_shape(node, &t->shape, err) || json_get_object(node, "f32_error", &error, err) ||
         json_get_double(error, "rms", &t->peer_rms, err) ||
@@ -139,7 +151,7 @@ static int read_outputs(golden_case_t *g, json_node_t call, err_t *err) {
     const char *id;
     size_t outputs;
     json_node_t node;
-    if (json_get_string(call, "id", &id, err) || json_get_length(call, "outputs", &outputs, err))
+    if (json_get_name(call, "id", &id, err) || json_get_length(call, "outputs", &outputs, err))
         return -1;
     if (!*id || strlen(id) > CALL_NAME_MOST)
         return json_node_error(call, "id", err, "expected 1 to %d bytes", CALL_NAME_MOST);
@@ -180,7 +192,7 @@ static int read_manifest(golden_case_t *g, err_t *err) {
                                "expected 1, found %lld: made for another "
                                "version of this program",
                                (long long)version);
-    if (json_get_string(g->root, "kind", &kind, err)) return -1;
+    if (json_get_name(g->root, "kind", &kind, err)) return -1;
     g->fingerprint = strcmp(kind, "fingerprint") == 0;
     g->is_calls = strcmp(kind, "calls") == 0;
     if (!g->fingerprint && !g->is_calls && strcmp(kind, "run") != 0)
@@ -188,10 +200,10 @@ static int read_manifest(golden_case_t *g, err_t *err) {
                                "expected \"run\", \"fingerprint\" or \"calls\", found \"%s\"",
                                kind);
     json_node_t model;
-    if (json_get_string(g->root, "name", &g->name, err) || check_hashes(g, "files", g->root, err))
+    if (json_get_name(g->root, "name", &g->name, err) || check_hashes(g, "files", g->root, err))
         return -1;
     if (g->is_calls) return g->component = "calls", 0;
-    return json_get_string(g->root, "component", &g->component, err) ||
+    return json_get_name(g->root, "component", &g->component, err) ||
            json_get_object(g->root, "model", &model, err) || check_hashes(g, "sha256", model, err);
 }
 
@@ -233,16 +245,15 @@ int golden_case_peek(const char *folder, bool whole, char reason[GOLDEN_REASON],
     if (status) return -1;
     json_node_t root = json_file_root(file);
     reason[0] = '\0';
-    status = json_get_string(root, "kind", &kind, err);
+    status = json_get_name(root, "kind", &kind, err);
     if (!status && strcmp(kind, "calls") == 0) {
-        status =
-            json_get_item(root, "calls", 0, &call, err) || json_get_string(call, "op", &op, err);
+        status = json_get_item(root, "calls", 0, &call, err) || json_get_name(call, "op", &op, err);
         if (!status && !op_of(op)) snprintf(reason, GOLDEN_REASON, "calls of %.100s", op);
     } else if (!status && strcmp(kind, "run") != 0 && strcmp(kind, "fingerprint") != 0) {
         snprintf(reason, GOLDEN_REASON, "kind %.100s", kind);
     } else if (!status) {
         status = json_get_object(root, "model", &call, err) ||
-                 json_get_string(call, "folder", &model, err);
+                 json_get_name(call, "folder", &model, err);
         if (!status) peek_model(folder, model, reason);
         if (!*reason && whole && strcmp(kind, "fingerprint") == 0)
             snprintf(reason, GOLDEN_REASON, "a fingerprint holds no tensors to put in place");

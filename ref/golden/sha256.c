@@ -4,6 +4,9 @@
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
+
+#include "io/file.h"
 
 enum { BLOCK = 64, LENGTH_AT = 56 };
 
@@ -94,16 +97,18 @@ const char *sha256_memory(char text[SHA256_TEXT], const void *data, size_t bytes
 }
 
 int sha256_file(char text[SHA256_TEXT], const char *path, err_t *err) {
-    FILE *file = fopen(path, "rb");
-    if (!file) return err_set(err, "%s: cannot be read: %s", path, strerror(errno));
+    size_t bytes;
+    int fd = file_open_read(path, &bytes, err);
+    if (fd < 0) return -1;
     sha256_t hash;
     uint8_t buffer[1 << 15], digest[SHA256_BYTES];
-    size_t got;
+    ssize_t got;
     sha256_init(&hash);
-    while ((got = fread(buffer, 1, sizeof buffer, file)) > 0) sha256_update(&hash, buffer, got);
-    int why = ferror(file) ? errno : 0;
-    fclose(file);
-    if (why) return err_set(err, "%s: cannot be read: %s", path, strerror(why));
+    while ((got = read(fd, buffer, sizeof buffer)) > 0 || (got < 0 && errno == EINTR))
+        if (got > 0) sha256_update(&hash, buffer, (size_t)got);
+    int why = got < 0 ? errno : 0;
+    close(fd);
+    if (why) return err_set(err, "%s: cannot read: %s", path, strerror(why));
     sha256_final(&hash, digest);
     sha256_hex(text, digest);
     return 0;

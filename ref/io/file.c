@@ -9,6 +9,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <utf8proc.h>
+
 char *file_join(const char *folder, const char *name) {
     if (!folder || !*folder) return xstrdup(name);
     bool slash = folder[strlen(folder) - 1] == '/';
@@ -79,14 +81,46 @@ int file_read(const char *path, size_t limit, char **data, size_t *bytes, err_t 
     return 0;
 }
 
+/* Unicode Standard Annex 9, section 2: embeddings, overrides, isolates and marks. */
+static bool turns_direction(utf8proc_int32_t c) {
+    return c == 0x61c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
+           (c >= 0x2066 && c <= 0x2069);
+}
+
+static const char *character_defect(utf8proc_int32_t c) {
+    if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return "holds a control character";
+    return turns_direction(c) ? "holds a character that turns the direction of text" : NULL;
+}
+
+const char *text_defect(const char *text) {
+    utf8proc_int32_t c;
+    for (const char *p = text; *p;) {
+        utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)p, -1, &c);
+        if (step <= 0) return "is not UTF-8";
+        if (character_defect(c)) return character_defect(c);
+        p += step;
+    }
+    return NULL;
+}
+
 const char *text_shown(char text[SHOWN_TEXT], const char *name) {
     size_t length = strlen(name), keep = length < SHOWN_TEXT ? length : SHOWN_TEXT - 4;
     /* Never cut inside a UTF-8 sequence: back to the byte that starts one. */
     if (keep < length)
         while (keep > 0 && ((unsigned char)name[keep] & 0xc0) == 0x80) keep--;
-    for (size_t i = 0; i < keep; i++)
-        text[i] = (unsigned char)name[i] < 0x20 || name[i] == 0x7f ? '?' : name[i];
-    memcpy(text + keep, keep < length ? "..." : "", keep < length ? sizeof "..." : 1);
+    char *to = text;
+    for (size_t i = 0; i < keep;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t step =
+            utf8proc_iterate((const utf8proc_uint8_t *)name + i, (utf8proc_ssize_t)(keep - i), &c);
+        size_t taken = step > 0 ? (size_t)step : 1;
+        if (step <= 0 || character_defect(c))
+            *to++ = '?';
+        else
+            memcpy(to, name + i, taken), to += taken;
+        i += taken;
+    }
+    strcpy(to, keep < length ? "..." : "");
     return text;
 }
 
@@ -102,15 +136,36 @@ static int check_target(const char *path, err_t *err) {
     return 0;
 }
 
+/* The temporary files that are there: written by the program, read by a signal handler in the middle of it. */
+enum { UNFINISHED = 32 };
+static const char *volatile unfinished[UNFINISHED];
+
+static void replace_unfinished(const char *is, const char *becomes) {
+    for (int i = 0; i < UNFINISHED; i++) {
+        if (unfinished[i] != is) continue;
+        unfinished[i] = becomes;
+        return;
+    }
+}
+
+void out_files_abandon(void) {
+    for (int i = 0; i < UNFINISHED; i++) {
+        const char *temp = unfinished[i];
+        if (temp) unlink(temp);
+    }
+}
+
 int out_file_open(out_file_t *out, const char *path, const char *suffix, err_t *err) {
     static unsigned serial;
     *out = (out_file_t){.fd = -1};
     if (check_target(path, err) != 0) return -1;
     unsigned number = __atomic_fetch_add(&serial, 1, __ATOMIC_RELAXED);
     char *temp = xasprintf("%s.tmp.%ld.%u%s", path, (long)getpid(), number, suffix);
+    replace_unfinished(NULL, temp); /* before it is there, else a signal may come in between */
     int fd = open(temp, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
     if (fd < 0) {
         err_set(err, "%s: cannot write: %s (creating %s)", path, strerror(errno), temp);
+        replace_unfinished(temp, NULL);
         free(temp);
         return -1;
     }
@@ -134,7 +189,10 @@ int out_file_write(out_file_t *out, const void *data, size_t bytes, err_t *err) 
 
 void out_file_abort(out_file_t *out) {
     if (out->fd >= 0) close(out->fd);
-    if (out->temp) unlink(out->temp);
+    if (out->temp) {
+        unlink(out->temp);
+        replace_unfinished(out->temp, NULL);
+    }
     free(out->temp);
     free(out->path);
     *out = (out_file_t){.fd = -1};
@@ -149,6 +207,7 @@ int out_file_commit(out_file_t *out, err_t *err) {
     if (failed) {
         err_set(err, "%s: cannot write: %s", out->path, strerror(failed));
     } else {
+        replace_unfinished(out->temp, NULL);
         free(out->temp);
         out->temp = NULL;
     }

@@ -24,8 +24,11 @@ int file_open_read(const char *path, size_t *bytes, err_t *err);
  * count. 0 and *data (the caller frees it), or -1 and err. */
 int file_read(const char *path, size_t limit, char **data, size_t *bytes, err_t *err);
 
-/* A hostile name made fit for a message: control characters become '?', a long one is cut with
- * "..."; returns text. */
+/* NULL, or why a text out of a file may not reach a terminal, HTML or XML: "is not UTF-8", "holds a control
+ * character" (of C0, which has line ends, or C1), "holds a character that turns the direction of text". */
+const char *text_defect(const char *text);
+/* A hostile name made fit for a message: what text_defect refuses becomes '?', a long one is cut with "...";
+ * returns text. */
 enum { SHOWN_TEXT = 200 };
 const char *text_shown(char text[SHOWN_TEXT], const char *name);
 
@@ -46,5 +49,8 @@ int out_file_write(out_file_t *out, const void *data, size_t bytes, err_t *err);
 int out_file_commit(out_file_t *out, err_t *err);
 /* Remove the temporary file; safe to call twice, and after a failed out_file_open. */
 void out_file_abort(out_file_t *out);
+/* Removes the temporary files of all outputs that are open (of the first 32), for a handler of a signal that
+ * ends the program: async-signal-safe. */
+void out_files_abandon(void);
 
 #endif

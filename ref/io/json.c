@@ -164,6 +164,13 @@ int json_get_string(json_node_t node, const char *key, const char **out, err_t *
     return 0;
 }
 
+int json_get_name(json_node_t node, const char *key, const char **out, err_t *err) {
+    if (json_get_string(node, key, out, err)) return -1;
+    const char *defect = text_defect(*out);
+    char shown[SHOWN_TEXT];
+    return defect ? json_node_error(node, key, err, "'%s' %s", text_shown(shown, *out), defect) : 0;
+}
+
 /* An absent value takes the fallback; one that is there must be right. */
 static bool use_fallback(json_node_t node, const char *key) {
     return json_is_object(node.value) && !json_node_has(node, key);

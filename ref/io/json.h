@@ -71,6 +71,8 @@ int json_get_bool_or(json_node_t node, const char *key, bool fallback, bool *out
 int json_get_string(json_node_t node, const char *key, const char **out, err_t *err);
 int json_get_string_or(json_node_t node, const char *key, const char *fallback, const char **out,
                        err_t *err);
+/* A string that will be printed: one with a text_defect is refused. */
+int json_get_name(json_node_t node, const char *key, const char **out, err_t *err);
 
 /* A list of `least` to `most` integers from min to max; *count is how many. */
 int json_get_ints(json_node_t node, const char *key, int64_t min, int64_t max, size_t least,

@@ -137,7 +137,8 @@ struct npz_stream {
     char *path;  /* "FILE.npz: NAME", for messages */
     char *start; /* what was unpacked to see the header: start[at .. held) was not asked for yet */
     size_t at, held;
-    zip_uint64_t left; /* bytes of the array that were not handed out */
+    zip_uint64_t left;   /* bytes of the array that were not handed out */
+    zip_uint64_t packed; /* what the entry takes in the archive */
 };
 
 /* Fills out; -1 and err when the entry ends before. */
@@ -190,6 +191,7 @@ static int start_stream(npz_stream_t *s, npz_t *npz, size_t index, npy_header_t 
     if (npy_header(header, s->start, s->held, (size_t)stat.size, s->path, err) != 0) return -1;
     s->at = header->offset;
     s->left = stat.size - header->offset;
+    s->packed = stat.comp_size;
     return s->left == 0 ? check_end(s, err) : 0;
 }
 
@@ -228,12 +230,26 @@ void npz_stream_close(npz_stream_t *stream) {
 
 /* ---- an entry as a whole --------------------------------------------------------------------- */
 
-static int read_rest(npz_stream_t *s, const npy_header_t *header, npy_t *array, err_t *err) {
-    size_t bytes = (size_t)s->left;
-    if (*header->unread) return npy_refuse_unread(header, s->path, err);
+/* Numbers of a model shrink to nine tenths; what shrinks to a fiftieth and is large is one number over and
+ * over, from a file of any size. */
+static int check_memory(const npz_stream_t *s, err_t *err) {
+    enum { SHRINKS = 50, LARGE = 64 << 20 };
     if (s->left > entry_limit)
         return err_set(err, "%s: unpacks to %llu bytes, at most %llu are read", s->path,
                        (unsigned long long)s->left, (unsigned long long)entry_limit);
+    if (s->left > LARGE && s->left / SHRINKS > s->packed)
+        return err_set(err,
+                       "%s: unpacks to %llu bytes from %llu, more than %d times as many: store it "
+                       "without compression if that is meant",
+                       s->path, (unsigned long long)s->left, (unsigned long long)s->packed,
+                       SHRINKS);
+    return 0;
+}
+
+static int read_rest(npz_stream_t *s, const npy_header_t *header, npy_t *array, err_t *err) {
+    size_t bytes = (size_t)s->left;
+    if (*header->unread) return npy_refuse_unread(header, s->path, err);
+    if (check_memory(s, err)) return -1;
     char *data = malloc(bytes + 1), *rows = header->fortran ? malloc(bytes + 1) : NULL;
     int status = 0;
     if (!data || (header->fortran && !rows))

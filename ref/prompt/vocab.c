@@ -5,13 +5,13 @@
 #include <string.h>
 #include <utf8proc.h>
 
-#include "core/name_ids.h"
+#include "core/hash.h"
 
 /* ---- pieces ---------------------------------------------------------------------------- */
 
 /* The slot that holds the piece, or the empty one where it belongs. */
 static size_t slot_of(const vocab_t *vocab, const char *piece) {
-    size_t at = name_hash(piece) & (vocab->slots - 1);
+    size_t at = hash_bytes(piece, strlen(piece)) & (vocab->slots - 1);
     while (vocab->slot[at] >= 0 && strcmp(vocab->piece[vocab->slot[at]], piece) != 0)
         at = (at + 1) & (vocab->slots - 1);
     return at;
@@ -97,8 +97,8 @@ int vocab_from_json(vocab_t *vocab, const json_t *pieces, const char *where, err
 /* ---- merges ---------------------------------------------------------------------------- */
 
 static size_t pair_of(const vocab_t *vocab, int32_t left, int32_t right) {
-    uint64_t hash = ((uint64_t)(uint32_t)left << 32 | (uint32_t)right) * 0x9E3779B97F4A7C15u;
-    size_t at = (hash >> 32) & (vocab->pairs - 1);
+    const int32_t both[2] = {left, right};
+    size_t at = hash_bytes(both, sizeof both) & (vocab->pairs - 1);
     while (vocab->pair[at].left >= 0 &&
            (vocab->pair[at].left != left || vocab->pair[at].right != right))
         at = (at + 1) & (vocab->pairs - 1);

@@ -17,6 +17,16 @@
 
 static const size_t map_limit = (size_t)64 << 20;
 
+/* What a map may ask of a matcher; names of taps need a hundredth. A glob takes a level of the stack for each
+ * wildcard; regcomp takes memory for the product of all repeats, and a level for each parenthesis. */
+enum {
+    PATTERN_BYTES = 1000,
+    GLOB_WILDCARDS = 64,
+    REGEX_DEPTH = 16,
+    REGEX_REPEATS = 1000,
+    PATTERNS = 1000
+};
+
 typedef struct {
     bool is_regex;
     char *glob;
@@ -100,8 +110,59 @@ static int check_replacement(const char *replacement, size_t pieces, err_t *err)
     return 0;
 }
 
+/* The larger number of {m,n} at p, at least 1. */
+static size_t repeats(const char *p) {
+    size_t least = strtoul(p + 1, NULL, 10), most = 0;
+    const char *comma = strpbrk(p, ",}");
+    if (comma && *comma == ',') most = strtoul(comma + 1, NULL, 10);
+    if (most < least) most = least;
+    return most > 0 ? most : 1;
+}
+
+/* Past a bracket expression at p: [^]abc] and [[:alpha:]] hold brackets. */
+static const char *after_bracket(const char *p) {
+    if (*++p == '^') p++;
+    if (*p == ']') p++;
+    while (*p && *p != ']') {
+        bool class = *p == '[' && p[1] && strchr(":.=", p[1]);
+        const char *end = class ? strchr(p + 2, ']') : NULL;
+        p = end ? end + 1 : p + 1;
+    }
+    return *p ? p : p - 1;
+}
+
+/* Why the C library is not asked about a regular expression, or NULL. */
+static const char *regex_defect(const char *pattern) {
+    size_t depth = 0, product = 1;
+    for (const char *p = pattern; *p; p++) {
+        if (*p == '\\' && p[1]) {
+            if (is_piece(*++p)) return "has a back-reference";
+        } else if (*p == '[')
+            p = after_bracket(p);
+        else if (*p == '(' && ++depth > REGEX_DEPTH)
+            return "nests parentheses more than 16 deep";
+        else if (*p == ')' && depth > 0)
+            depth--;
+        else if (*p == '{' && (product *= repeats(p)) > REGEX_REPEATS)
+            return "has {repeats} that multiply to more than 1000";
+    }
+    return NULL;
+}
+
+static const char *pattern_defect(const rule_t *rule, const char *pattern) {
+    if (strlen(pattern) > PATTERN_BYTES) return "is longer than 1000 bytes";
+    if (rule->is_regex) return regex_defect(pattern);
+    return glob_wildcards(pattern) > GLOB_WILDCARDS ? "has more than 64 wildcards" : NULL;
+}
+
 static int compile(rule_t *rule, const char *pattern, err_t *err) {
     char problem[160];
+    const char *defect = pattern_defect(rule, pattern);
+    if (defect) {
+        const char *what = rule->is_regex ? "regular expression" : "pattern";
+        rule->is_regex = false; /* nothing to free */
+        return err_set(err, "the %s is too much to match: it %s", what, defect);
+    }
     rule->glob = rule->is_regex ? NULL : xstrdup(pattern);
     if (!rule->is_regex) return check_replacement(rule->replacement, glob_wildcards(pattern), err);
     int code = regcomp(&rule->regex, pattern, REG_EXTENDED);
@@ -209,9 +270,12 @@ static int read_map(name_map_t *map, const char *path, err_t *err) {
     }
     int status = strlen(text) == bytes ? parse_lines(map, text, path, err)
                                        : err_set(err, "%s: holds a NUL, text was expected", path);
-    if (!status) sort_rules(map);
     free(text);
-    return status;
+    if (status) return -1;
+    sort_rules(map);
+    if (map->tries <= PATTERNS) return 0;
+    return err_set(err, "%s: %zu rules with wildcards, at most 1000 are tried on every name", path,
+                   map->tries);
 }
 
 int name_map_open(name_map_t **map, const char *path_or_name, err_t *err) {

@@ -9,8 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include <utf8proc.h>
-
 #include "core/name_ids.h"
 #include "io/file.h"
 #include "io/safetensors.h"
@@ -41,14 +39,9 @@ static const char *name_defect(const char *name) {
     size_t length = strnlen(name, TRACE_NAME_MOST + 1);
     if (length == 0) return "is empty";
     if (length > TRACE_NAME_MOST) return "is longer than 4096 bytes";
-    utf8proc_int32_t c;
-    for (const char *p = name; *p;) {
-        utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)p, -1, &c);
-        if (step <= 0) return "is not UTF-8";
-        if (c < 0x20 || (c >= 0x7f && c < 0xa0)) return "holds a control character";
-        if (c == 0xfffe || c == 0xffff) return "holds U+FFFE or U+FFFF, which no XML report can";
-        p += step;
-    }
+    if (text_defect(name)) return text_defect(name);
+    if (strstr(name, "\xef\xbf\xbe") || strstr(name, "\xef\xbf\xbf"))
+        return "holds U+FFFE or U+FFFF, which no XML report can";
     return NULL;
 }
 

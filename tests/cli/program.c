@@ -58,15 +58,13 @@ static void split(char *argv[WORDS], const char *program, const char *words, va_
 static void child(const run_how_t *how, char **argv, int out, int err) {
     struct rlimit no_core = {0, 0}, file = {how->file_limit, how->file_limit};
     setrlimit(RLIMIT_CORE, &no_core);
-    if (how->file_limit) {
-        setrlimit(RLIMIT_FSIZE, &file);
-        signal(SIGXFSZ, SIG_IGN); /* so that write() fails, as it does on a full disk */
-    }
+    if (how->file_limit) setrlimit(RLIMIT_FSIZE, &file);
     if (how->stdout_to) out = open(how->stdout_to, O_WRONLY);
     if (out < 0 || dup2(out, STDOUT_FILENO) < 0 || dup2(err, STDERR_FILENO) < 0) _exit(125);
     unsetenv("_STDBUF_O");                   /* stdbuf around a test is not around the program */
     setenv("OMP_WAIT_POLICY", "passive", 0); /* other programs run at the same time */
     if (how->folder && chdir(how->folder)) _exit(125);
+    for (const char *fd = how->closed; fd && *fd; fd++) close(*fd - '0');
     alarm(how->seconds ? how->seconds : 60);
     execv(argv[0], argv);
     _exit(126);
@@ -89,7 +87,10 @@ static void wait_for_word(FILE *out, const run_how_t *how, pid_t pid) {
         ssize_t got = pread(fileno(out), text, sizeof text - 1, 0);
         text[got > 0 ? got : 0] = '\0';
         if (strstr(text, how->word)) {
-            kill(pid, how->signal_after_word);
+            if (how->empty_after_word)
+                assert_int_equal(truncate(how->empty_after_word, 0), 0);
+            else
+                kill(pid, how->signal_after_word);
             return;
         }
         usleep(5000);

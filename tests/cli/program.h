@@ -20,7 +20,9 @@ typedef struct {
     const char *stdout_to;        /* a file to write stdout to instead of catching it */
     size_t file_limit;            /* RLIMIT_FSIZE: a disk that is full after so many bytes */
     int signal_after_word;        /* send this signal when `word` is seen on stdout */
+    const char *empty_after_word; /* or make this file empty */
     const char *word;
+    const char *closed; /* "12": these standard streams are closed */
     unsigned seconds; /* more than so many end in failure of the test (60) */
 } run_how_t;
 

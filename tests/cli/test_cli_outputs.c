@@ -80,6 +80,90 @@ static void one_name_twice(void **state) {
                     "verify " CASE " --json %s --junit %s", x, x);
 }
 
+static const char *copy(const char *from, const char *name) {
+    size_t bytes;
+    char *data = scratch_slurp(from, &bytes);
+    const char *path = scratch_write(name, data, bytes);
+    free(data);
+    return path;
+}
+
+/* However it is written, and where it is read. */
+static void one_file_under_two_names(void **state) {
+    (void)state;
+    const char *x = program_file("x.safetensors"), *json = program_file("a.json");
+    const char *folder = scratch_folder(), *other = program_file("link.json");
+    char *crooked = xasprintf("%s/../%s/x.safetensors", folder, strrchr(folder, '/') + 1);
+    program_refuses(2, "--json and --html name the same file",
+                    "compare " CASE " " TRACE " --json %s --html %s", x, crooked);
+    scratch_text("a.json", "{}");
+    assert_int_equal(symlink(json, other), 0);
+    program_refuses(2, "--json and --html name the same file",
+                    "compare " CASE " " TRACE " --json %s --html %s", json, other);
+    copy(TRACE, "x.safetensors");
+    program_refuses(2, "--write-map and CANDIDATE name the same file: what is read would be lost",
+                    "compare " CASE " %s --write-map %s", x, crooked);
+    program_refuses(2, "--json and REFERENCE", "compare %s " TRACE " --json %s", x, x);
+    program_refuses(2, "--json and --peer", "compare " TRACE " " TRACE " --peer %s --json %s", x,
+                    x);
+    program_refuses(2, "--json and --map", "compare " CASE " " TRACE " --map %s --json %s", x, x);
+    program_refuses(2, "-o and --inputs", "replay op.softmax --inputs %s -o %s", x, crooked);
+    program_refuses(2, "--trace and an expert",
+                    SMALL_RUN "-q -o %s --plain-lora --face %s --trace %s", program_file("p.png"),
+                    x, x);
+    program_refuses(2, "--trace and --gates", SMALL_RUN "-q -o %s --face y --gates %s --trace %s",
+                    program_file("p.png"), x, x);
+    program_refuses(2, "--trace and --latents", SMALL_RUN "-q -o %s --latents %s --trace %s",
+                    program_file("p.png"), x, crooked);
+    free(crooked);
+    /* two inputs may be one file */
+    assert_int_equal(program_run(NULL, "compare " TRACE " " TRACE " --peer %s", TRACE).status, 0);
+}
+
+/* ---- streams that are closed ------------------------------------------------------------------------- */
+
+/* What is printed goes nowhere, and never into the first file that is opened. */
+static void closed_streams(void **state) {
+    (void)state;
+    const char *png = program_file("c.png"), *trace = program_file("c.safetensors");
+    static const char run[] = SMALL_RUN "-o %s --trace %s";
+    size_t bytes, more;
+    ran_t ran = program_run(NULL, run, png, trace);
+    assert_int_equal(ran.status, 0);
+    char *right = scratch_slurp(trace, &bytes);
+    static const struct {
+        const char *closed;
+        int status;
+    } cases[] = {{"0", 0}, {"2", 0}, {"02", 0}, {"1", 3}, {"12", 3}, {"012", 3}};
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        const run_how_t how = {.closed = cases[i].closed};
+        ran = program_run(&how, run, png, trace);
+        if (ran.status != cases[i].status) fail_msg("%s: %d", cases[i].closed, ran.status);
+        char *found = scratch_slurp(trace, &more);
+        assert_int_equal(more, bytes);
+        assert_memory_equal(found, right, bytes);
+        free(found);
+    }
+    free(right);
+}
+
+/* ---- files that shrink -------------------------------------------------------------------------------- */
+
+/* Numbers stored as F32 are used where the file is mapped, in the program of that type. */
+static void a_mapped_file_that_shrinks(void **state) {
+    (void)state;
+    if (sizeof(real_t) != 4) return;
+    const char *model = program_file("mapped");
+    assert_int_equal(program_run(NULL, "synth --arch sd15-tiny -q -o %s", model).status, 0);
+    const char *unet = program_file("mapped/unet/diffusion_pytorch_model.safetensors");
+    const run_how_t how = {.word = "s-0001.png  seed", .empty_after_word = unet};
+    ran_t ran = program_run(&how, "generate --model %s --prompt x --steps 20 --images 100 -q -o %s",
+                            model, program_file("s.png"));
+    assert_int_equal(ran.status, 3);
+    assert_non_null(strstr(ran.err, "mole: a file shrank"));
+    assert_null(strstr(program_listing(scratch_folder()), ".tmp."));
+}
+
 /* ---- folders that are missing ------------------------------------------------------------------------ */
 
 /* Inputs that the work would stumble over come after: what is refused is the output. */
@@ -140,9 +224,15 @@ static void golden_case_second(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(another_picture_format), fixture_test(a_name_without_format),
-        fixture_test(another_format),         fixture_test(one_name_twice),
-        fixture_test(missing_folders),        fixture_test(a_folder_in_a_new_one),
+        fixture_test(another_picture_format),
+        fixture_test(a_name_without_format),
+        fixture_test(another_format),
+        fixture_test(one_name_twice),
+        fixture_test(one_file_under_two_names),
+        fixture_test(closed_streams),
+        fixture_test(a_mapped_file_that_shrinks),
+        fixture_test(missing_folders),
+        fixture_test(a_folder_in_a_new_one),
         fixture_test(golden_case_second),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "../fixture.h"
 #include "../scratch.h"
@@ -81,6 +82,47 @@ static void no_unit_is_negative(void **state) {
     }
 }
 
+/* A manifest is somebody's: it reads no file but those of the case and its model, tells nobody what is in a file
+ * that is not as it says, and its names do not reach a terminal that they could mislead. */
+static void hostile_manifests(void **state) {
+    (void)state;
+    static const struct {
+        const char *from, *to, *defect;
+    } cases[] = {
+        {"{\"tensors.safetensors\"", "{\"../tensors.safetensors\"", "is no name of a file here"},
+        {"{\"tensors.safetensors\"", "{\"/etc/passwd\"", "is no name of a file here"},
+        {"{\"tensors.safetensors\"", "{\"..\"", "is no name of a file here"},
+        {"\"sha256\": {}", "\"sha256\": {\"/etc/passwd\": \"0\"}", "is no name of a file here"},
+        {"\"sha256\": {}", "\"sha256\": {\"a\\n\": \"0\"}", "is no name of a file here"},
+        {"\"sha256\": {}", "\"sha256\": {\"pipe\": \"0\"}", "is not a regular file"},
+        {"\"sha256\": {}", "\"sha256\": {\"other\": \"0\"}", "is not the one in the manifest"},
+        {"\"name\": \"x\"", "\"name\": \"x\\nagrees\"",
+         "name: 'x?agrees' holds a control character"},
+        {"\"name\": \"a\"", "\"name\": \"\\u202ea\"", "direction of text"},
+        {"\"component\": \"unet\"", "\"component\": \"\\u001b[2J\"", "control character"},
+    };
+    assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
+    scratch_text("other", "secret");
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        golden_case_t golden;
+        err_t err;
+        size_t bytes;
+        if (open_with(&golden, "", &err)) fail_msg("%s", err.text);
+        golden_case_close(&golden);
+        char *text = scratch_slurp(scratch_path("manifest.json"), &bytes);
+        char *at = strstr(text, cases[i].from);
+        assert_non_null(at);
+        char *bad =
+            xasprintf("%.*s%s%s", (int)(at - text), text, cases[i].to, at + strlen(cases[i].from));
+        scratch_text("manifest.json", bad);
+        assert_int_equal(golden_case_open(&golden, scratch_folder(), &err), -1);
+        assert_message(&err, cases[i].defect, NULL);
+        assert_null(strstr(err.text, "2bb80d53")); /* of "secret" */
+        free(bad);
+        free(text);
+    }
+}
+
 /* A fingerprint of a model in a folder is run like any case; one by formula takes minutes. */
 static void fingerprints_that_are_run(void **state) {
     (void)state;
@@ -110,6 +152,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(units_and_what_stands_for_them),
         cmocka_unit_test(no_unit_is_negative),
+        cmocka_unit_test(hostile_manifests),
         cmocka_unit_test(fingerprints_that_are_run),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

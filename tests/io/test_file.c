@@ -62,6 +62,7 @@ static void shown_text(void **state) {
     char text[SHOWN_TEXT], name[1000];
     assert_string_equal(text_shown(text, "plain \xc3\xa9"), "plain \xc3\xa9");
     assert_string_equal(text_shown(text, "a\x1b[2J\n\x7f"), "a?[2J??");
+    assert_string_equal(text_shown(text, "b\xc2\x9b\xe2\x80\xae\xd8\x9c\xffz"), "b????z");
     memset(name, 'a', SHOWN_TEXT);
     name[SHOWN_TEXT - 1] = '\0';
     assert_string_equal(text_shown(text, name), name);
@@ -75,6 +76,64 @@ static void shown_text(void **state) {
         assert_string_equal(text + length - 3, "...");
         assert_int_equal((length - 3 - shift) % 2, 0);
     }
+}
+
+static void texts_with_defects(void **state) {
+    (void)state;
+    static const char *const good[] = {"", "plain", "\xc3\xa9\xe4\xb8\xad\xf0\x9f\x98\x80",
+                                       "\xc2\xa0 \xe2\x80\xaf\xe2\x80\xa9"};
+    static const struct {
+        const char *text, *defect;
+    } bad[] = {{"a\nb", "control"},
+               {"\x1b[31m", "control"},
+               {"\x7f", "control"},
+               {"\xc2\x80", "control"},
+               {"\xc2\x9f", "control"},
+               {"\xe2\x80\x8e", "direction"},
+               {"\xe2\x80\x8f", "direction"},
+               {"\xd8\x9c", "direction"},
+               {"\xe2\x80\xaa", "direction"},
+               {"\xe2\x80\xae", "direction"},
+               {"\xe2\x81\xa6", "direction"},
+               {"\xe2\x81\xa9", "direction"},
+               {"a\xff", "UTF-8"},
+               {"\xc0\x80", "UTF-8"},
+               {"\xed\xa0\x80", "UTF-8"},
+               {"\xe2\x80", "UTF-8"}};
+    for (size_t i = 0; i < sizeof good / sizeof *good; i++) assert_null(text_defect(good[i]));
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        assert_non_null(text_defect(bad[i].text));
+        assert_non_null(strstr(text_defect(bad[i].text), bad[i].defect));
+    }
+}
+
+/* What a signal handler leaves: the files that were finished, and what was there. */
+static void abandoned_files(void **state) {
+    (void)state;
+    err_t err;
+    out_file_t done, given_up, first, second;
+    size_t bytes;
+    const char *old = xstrdup(scratch_text("first", "old")), *new = xstrdup(scratch_path("second"));
+    assert_int_equal(out_file_open(&done, scratch_path("done"), "", &err), 0);
+    assert_int_equal(out_file_open(&given_up, scratch_path("given-up"), "", &err), 0);
+    assert_int_equal(out_file_open(&first, old, "", &err), 0);
+    assert_int_equal(out_file_open(&second, new, ".x", &err), 0);
+    assert_int_equal(out_file_write(&first, "new", 3, &err), 0);
+    assert_int_equal(out_file_commit(&done, &err), 0);
+    out_file_abort(&given_up);
+    assert_true(file_exists(first.temp) && file_exists(second.temp));
+    out_files_abandon();
+    assert_false(file_exists(first.temp) || file_exists(second.temp));
+    assert_true(file_exists(scratch_path("done")));
+    char *kept = scratch_slurp(old, &bytes);
+    assert_string_equal(kept, "old");
+    free(kept);
+    out_file_abort(&first);
+    out_file_abort(&second);
+    unlink(old);
+    unlink(scratch_path("done"));
+    free((char *)old);
+    free((char *)new);
 }
 
 static void commit_and_abort(void **state) {
@@ -172,10 +231,16 @@ static void not_writable(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(paths),       cmocka_unit_test(bounded_reads),
-        cmocka_unit_test(shown_text),  cmocka_unit_test(commit_and_abort),
-        cmocka_unit_test(two_at_once), cmocka_unit_test(failing_commit),
-        cmocka_unit_test(full_device), cmocka_unit_test(not_writable),
+        cmocka_unit_test(paths),
+        cmocka_unit_test(bounded_reads),
+        cmocka_unit_test(shown_text),
+        cmocka_unit_test(commit_and_abort),
+        cmocka_unit_test(texts_with_defects),
+        cmocka_unit_test(abandoned_files),
+        cmocka_unit_test(two_at_once),
+        cmocka_unit_test(failing_commit),
+        cmocka_unit_test(full_device),
+        cmocka_unit_test(not_writable),
     };
     return cmocka_run_group_tests_name("file", tests, scratch_setup, scratch_teardown);
 }

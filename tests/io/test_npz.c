@@ -170,6 +170,35 @@ static void lying_together(void **state) {
     }
 }
 
+/* A small file of one number over and over may not take a gigabyte; stored as it is, or small, it may. */
+static void what_shrinks_too_well(void **state) {
+    (void)state;
+    enum { NUMBERS = (64 << 20) / 4 + 1024 };
+    char *npy = xcalloc(NUMBERS + 128, 4);
+    float *numbers = xcalloc(NUMBERS, sizeof *numbers);
+    const struct {
+        size_t numbers;
+        const char *dictionary;
+        bool refused;
+    } cases[] = {{NUMBERS, DICT("<f4", "False", "(16778240,)"), true},
+                 {NUMBERS - 1024 - 64, DICT("<f4", "False", "(16777152,)"), false}};
+    for (size_t i = 0; i < 2; i++) {
+        err_t err;
+        npz_t *npz;
+        npy_t array = {0};
+        size_t size = build(npy, 1, cases[i].dictionary, numbers, cases[i].numbers * 4);
+        const fixture_entry_t entry = {"zeros.npy", npy, size};
+        if (npz_open(&npz, fixture_zip("zeros.npz", ZIP_IN_TURN, &entry, 1), &err))
+            fail_msg("%s", err.text);
+        assert_int_equal(npz_read(npz, "zeros", &array, &err), cases[i].refused ? -1 : 0);
+        if (cases[i].refused) assert_message(&err, "zeros.npz", "more than 50 times as many", NULL);
+        npy_free(&array);
+        npz_close(npz);
+    }
+    free(numbers);
+    free(npy);
+}
+
 static void lying_archives(void **state) {
     (void)state;
     enum { NUMBERS = 50000 };
@@ -216,8 +245,11 @@ static void lying_archives(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(archives),       cmocka_unit_test(whole_and_turned),
-        cmocka_unit_test(streams),        cmocka_unit_test(lying_together),
+        cmocka_unit_test(archives),
+        cmocka_unit_test(whole_and_turned),
+        cmocka_unit_test(streams),
+        cmocka_unit_test(lying_together),
+        cmocka_unit_test(what_shrinks_too_well),
         cmocka_unit_test(lying_archives),
     };
     return cmocka_run_group_tests_name("npz", tests, scratch_setup, scratch_teardown);

@@ -123,6 +123,30 @@ static void rules(void **state) {
     check_mapped(NULL, "as.it.is", "as.it.is");
 }
 
+/* A file of `start`, `count` times `piece`, `end`. */
+static const char *repeated(const char *start, const char *piece, size_t count, const char *end) {
+    char *text = xmalloc(strlen(start) + count * strlen(piece) + strlen(end) + 1), *to = text;
+    to = stpcpy(to, start);
+    for (size_t i = 0; i < count; i++) to = stpcpy(to, piece);
+    stpcpy(to, end);
+    const char *path = scratch_text("bad.map", text);
+    free(text);
+    return path;
+}
+
+/* What looks like more than is taken, and is not. */
+static void large_rules(void **state) {
+    (void)state;
+    const char *text = "regex [(((((((((((((((((({9999}]+\\([[:alpha:](]x\\{(y{1,999}) -> \\1\n";
+    name_map_t *map = map_of(scratch_text("good.map", text));
+    char *name = name_map_apply(map, "({(qx{yy");
+    assert_string_equal(name, "yy");
+    free(name);
+    name_map_free(map);
+    map = map_of(repeated("glob ", "*a", 64, " -> x\n"));
+    name_map_free(map);
+}
+
 static void wrong_rules(void **state) {
     (void)state;
     const struct {
@@ -148,6 +172,10 @@ static void wrong_rules(void **state) {
         {"glob * -> \\0\n", "line 1:", "neither"},
         {"glob * -> a\\\n", "line 1:", "neither"},
         {"glob * -> \\n\n", "line 1:", "neither"},
+        {"regex (a*)\\1 -> b\n", "line 1:", "has a back-reference"},
+        {"regex (x{1,40}){1,40} -> b\n", "line 1:", "multiply to more than 1000"},
+        {"regex (x{33}){,33} -> b\n", "line 1:", "multiply to more than 1000"},
+        {"regex ((((((((((((((((((a)))))))))))))))))) -> b\n", "line 1:", "16 deep"},
         {"glob a -> b\nglob \xff -> b\n", "line 2:", "not UTF-8"},
         {"glob a\x01 -> b\n", "line 1:", "control"},
         {"glob a\rb -> b\n", "line 1:", "control"},
@@ -162,6 +190,12 @@ static void wrong_rules(void **state) {
     }
     err_t err = {""};
     name_map_t *map;
+    assert_int_equal(name_map_open(&map, repeated("glob ", "*a", 65, " -> x\n"), &err), -1);
+    assert_message(&err, "bad.map: line 1:", "more than 64 wildcards", NULL);
+    assert_int_equal(name_map_open(&map, repeated("glob ", "a", 1001, " -> x\n"), &err), -1);
+    assert_message(&err, "bad.map: line 1:", "longer than 1000 bytes", NULL);
+    assert_int_equal(name_map_open(&map, repeated("", "glob a* -> b\n", 1001, ""), &err), -1);
+    assert_message(&err, "bad.map: 1001 rules", "at most 1000", NULL);
     assert_int_equal(name_map_open(&map, scratch_write("nul.map", "glob a -> b\n\0", 13), &err),
                      -1);
     assert_message(&err, "nul.map", "NUL", NULL);
@@ -346,6 +380,7 @@ int main(void) {
         cmocka_unit_test(globs),
         cmocka_unit_test(globs_that_explode),
         cmocka_unit_test_setup_teardown(rules, scratch_setup, scratch_teardown),
+        cmocka_unit_test_setup_teardown(large_rules, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(wrong_rules, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(maps_are_written, scratch_setup, scratch_teardown),
         cmocka_unit_test_setup_teardown(steps_are_written_once, scratch_setup, scratch_teardown),
