@@ -346,7 +346,8 @@ static void put_legend(FILE *to, const char *precision) {
         "or the "
         "stretch of modules since the taps dumped before it\n"
         "bound        worst error / provable bound of a sum of this length; > marks the culprit, - "
-        "is not known\n",
+        "is not known\n"
+        "more words   docs/glossary.md\n",
         precision);
 }
 
