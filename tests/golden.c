@@ -9,7 +9,7 @@
 
 #include "core/dtype.h"
 #include "core/err.h"
-#include "golden/calls.h"
+#include "golden/run_call.h"
 #include "golden/sha256.h"
 #include "io/safetensors.h"
 #include "trace/diff.h"

@@ -30,7 +30,7 @@ typedef struct {
 size_t golden_call_count(const golden_t *golden);
 golden_call_t golden_call(golden_t *golden, size_t index);
 
-/* The call as the program runs it: golden/calls.h, through api/op_table.h, on tensors read here. sink
+/* The call as the program runs it: golden/run_call.h, through api/op_table.h, on tensors read here. sink
  * receives its outputs, as ID.NAME. */
 void golden_run(const golden_call_t *call, matmul_t how, tap_sink_t *sink);
 

@@ -2,7 +2,7 @@
 #ifndef MOLE_CAUSES_CULPRIT_H
 #define MOLE_CAUSES_CULPRIT_H
 
-#include "model/modules.h"
+#include "model/replay_module.h"
 #include "sampler/ddim.h"
 
 #define CAUSE_ROUNDINGS 32

@@ -10,7 +10,7 @@
 #include "compare/compare_internal.h"
 #include "core/sort.h"
 #include "core/tap_name.h"
-#include "golden/execute.h"
+#include "golden/run_case.h"
 #include "trace/fingerprint.h"
 
 /* ---- the comparing sink --------------------------------------------------------------------------- */

@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "api/op_table.h"
-#include "golden/calls.h"
+#include "golden/run_call.h"
 #include "golden/sha256.h"
 #include "io/file.h"
 #include "io/source.h"

@@ -6,7 +6,7 @@
 
 #include "../fixture.h"
 #include "../slow.h"
-#include "model/modules.h"
+#include "model/replay_module.h"
 
 enum { B = 2, C = 6, CO = 8, H = 3, W = 5, T = H * W, R = 2 };
 

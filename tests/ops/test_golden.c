@@ -1,5 +1,5 @@
 /* Every operation against PyTorch: all calls of golden/ops/<operation>, read and run as the program does
- * (golden/calls.h, api/op_table.h), judged by what tests/golden.c reads for itself. */
+ * (golden/run_call.h, api/op_table.h), judged by what tests/golden.c reads for itself. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>

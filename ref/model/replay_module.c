@@ -1,5 +1,5 @@
-/* modules.c - see modules.h. */
-#include "model/modules.h"
+/* replay_module.c - see replay_module.h. */
+#include "model/replay_module.h"
 
 /* What a module wants, for the message: "(B,16,H,W)". */
 static int misfit(const module_t *module, const char *expected, size_t size, shape_t shape,

@@ -1,6 +1,6 @@
-/* execute.h - doing what a golden case describes: its component on its inputs, or its calls. */
-#ifndef MOLE_GOLDEN_EXECUTE_H
-#define MOLE_GOLDEN_EXECUTE_H
+/* run_case.h - doing what a golden case describes: its component on its inputs, or its calls. */
+#ifndef MOLE_GOLDEN_RUN_CASE_H
+#define MOLE_GOLDEN_RUN_CASE_H
 
 #include "golden/golden.h"
 #include "pipeline/pipeline.h"

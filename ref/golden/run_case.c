@@ -1,10 +1,10 @@
-/* execute.c - see execute.h. */
-#include "golden/execute.h"
+/* run_case.c - see run_case.h. */
+#include "golden/run_case.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "golden/calls.h"
+#include "golden/run_call.h"
 #include "io/synth.h"
 
 /* An input tensor of `ndim` dimensions. */
