@@ -37,7 +37,7 @@ typedef struct {
     const void *context;
 
     /* The sampler of a pipeline run, for the latents of step `step`; NULL: unknown. */
-    const ddim_t *ddim;
+    const ddim_plan_t *ddim;
     size_t step;
 } culprit_t;
 

@@ -61,7 +61,7 @@ static int replay_linear(const run_t *run, const module_t *module, real_t *out, 
 static int replay_conv(const run_t *run, const module_t *module, real_t *out, shape_t *shape_out,
                        const real_t *x, shape_t shape, err_t *err) {
     const conv_t *conv = module->as.conv;
-    conv2d_t k = conv->geometry;
+    conv2d_geometry_t k = conv->geometry;
     if (shape.ndim != 4 || shape.dim[1] != conv->in)
         return misfit(module, "(B,channels,H,W)", conv->in, shape, err);
     grid_t g = {shape.dim[0], shape.dim[2], shape.dim[3]};
