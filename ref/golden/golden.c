@@ -177,8 +177,7 @@ static int read_manifest(golden_case_t *g, err_t *err) {
     if (json_get_int(g->root, "version", 0, 1000000, &version, err)) return -1;
     if (version != 1)
         return json_node_error(g->root, "version", err,
-                               "expected 1, found %lld: made for another "
-                               "version of this program",
+                               "expected 1, found %lld: made for another version of this program",
                                (long long)version);
     if (json_get_string(g->root, "kind", &kind, err)) return -1;
     g->fingerprint = strcmp(kind, "fingerprint") == 0;
