@@ -38,19 +38,20 @@ static size_t run_linear_single_tile(real_t *out, const real_t *x, const real_t 
     linear(out, x, y, x, 128, 500, 256, how); /* OpenBLAS must not thread by itself */
     return 128 * 256;
 }
+static size_t conv2d_of(real_t *out, const real_t *x, const real_t *y, real_t *work, size_t H,
+                        size_t W, conv2d_way_t way, matmul_way_t how) {
+    conv2d_geometry_t g = {3, 3, 1, 1, 1, 1, 1};
+    assert_true(conv2d_work(2, 20, H, W, 70, g, way, how) <= WORK);
+    conv2d(out, x, y, x, 2, 20, H, W, 70, g, work, way, how);
+    return 2 * 70 * H * W;
+}
 static size_t run_conv2d(real_t *out, const real_t *x, const real_t *y, real_t *work,
                          matmul_way_t how) {
-    conv2d_geometry_t g = {3, 3, 1, 1, 1, 1, 1};
-    assert_true(conv2d_work(2, 20, 24, 20, 70, g, CONV_TILES, how) <= WORK);
-    conv2d(out, x, y, x, 2, 20, 24, 20, 70, g, work, CONV_TILES, how);
-    return 2 * 70 * 24 * 20;
+    return conv2d_of(out, x, y, work, 24, 20, CONV_TILES, how);
 }
 static size_t run_winograd(real_t *out, const real_t *x, const real_t *y, real_t *work,
                            matmul_way_t how) {
-    conv2d_geometry_t g = {3, 3, 1, 1, 1, 1, 1};
-    assert_true(conv2d_work(2, 20, 23, 21, 70, g, CONV_WINOGRAD, how) <= WORK);
-    conv2d(out, x, y, x, 2, 20, 23, 21, 70, g, work, CONV_WINOGRAD, how);
-    return 2 * 70 * 23 * 21;
+    return conv2d_of(out, x, y, work, 23, 21, CONV_WINOGRAD, how);
 }
 static size_t run_batch(real_t *out, const real_t *x, const real_t *y, real_t *work,
                         matmul_way_t how) {
