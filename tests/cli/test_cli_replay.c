@@ -109,9 +109,8 @@ static void experts_are_part_of_the_call(void **state) {
     "\"lora_down\":\"fixture-linear/" e ".lora_down\",\"lora_up\":\"fixture-linear/" e             \
     ".lora_up\",\"scale_weight\":\"fixture-linear/" e                                              \
     ".scale_weight\",\"scale_bias\":\"fixture-linear/" e ".scale_bias\""
-    snprintf(
-        line, sizeof line,
-        "op.mole " OPS("mole") " --input x=fixture-linear/x"
+    snprintf(line, sizeof line,
+             "op.mole " OPS("mole") " --input x=fixture-linear/x"
                                     " --input weight=fixture-linear/weight"
                                     " --input gate.Phi.weight=fixture-linear/gate.Phi.weight"
                                     " --input gate.Phi.bias=fixture-linear/gate.Phi.bias"
