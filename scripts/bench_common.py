@@ -13,6 +13,7 @@ Only the standard library is used. As a program: `bench_common.py FILE bench PAR
 PART into FILE as its section `bench`, likewise `profile`.
 """
 
+import argparse
 import json
 import os
 import platform
@@ -33,6 +34,19 @@ class Failed(Exception):
 
 def say(text):
     print(text, file=sys.stderr, flush=True)
+
+
+def parser(doc):
+    """The options that the scripts which run `mole` have in common."""
+    parser = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    add = parser.add_argument
+    add("--mole", default="build/cc/mole", help="the program (build/cc/mole)")
+    add("--model", default="synth:sd15", help="its model (synth:sd15)")
+    add("--json", default="docs/performance.json", help="where results go (docs/performance.json)")
+    add("--threads", type=int, default=min(2, os.cpu_count() or 1), help="(2)")
+    return parser
 
 
 def environment(**more):

@@ -9,7 +9,6 @@ numbers are what the kernel says of the ended program; the bytes of weights are 
 inspect` counts, as float32. Results go into the section `runs` of the JSON file.
 """
 
-import argparse
 import os
 import re
 import resource
@@ -88,15 +87,9 @@ def run(o, side, steps):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__)
     add = parser.add_argument
-    add("--mole", default="build/cc/mole", help="the program (build/cc/mole)")
-    add("--model", default="synth:sd15", help="its model (synth:sd15)")
-    add("--json", default="docs/performance.json", help="where results go (docs/performance.json)")
     add("--only", action="append", default=[], choices=list(RUNS), help="this run")
-    add("--threads", type=int, default=min(2, os.cpu_count() or 1), help="(2)")
     o = parser.parse_args()
     try:
         bytes_of_weights = weights(o)

@@ -2,6 +2,7 @@
 #
 #   -v mode=split -v into=DIR FILE       one DIR/N.cmd, N.want per case; prints "N kind line" for each
 #   -v mode=links FILE                   prints "line target" for each relative link
+#   -v mode=names FILE                   prints "line path word" for each file of the tree that it names
 #   -v mode=compare WANT GOT             what a command printed
 #   -v mode=exact WANT GOT               a generated table
 #   -v mode=figures WANT GOT             one with figures of another machine
@@ -68,6 +69,25 @@ mode == "links" && !fence {
     }
 }
 mode == "links" { next }
+
+# ---- names -----------------------------------------------------------------------------------------
+#
+# `ref/ops/ops.h`, `golden/runs/sdxl-*`; a name with an element in capitals (NAME.c, tests/ROOM) is a pattern
+# for people. `word` in `ref/x.c`: the word stands in the file.
+
+mode == "names" && /^```/ { fence = !fence }
+mode == "names" && !fence {
+    n = split($0, part, "`")
+    for (i = 2; i < n; i += 2) {
+        path = part[i]
+        if (path !~ /^(ref|tests|scripts|golden|docs)\/[A-Za-z0-9_.\/*-]+$/) continue
+        if (path ~ /(^|[\/_.-])[A-Z]+([\/_.-]|$)/) continue
+        if (path ~ /^golden\/(test_.*|.*\.c)$/) continue # docs/breaks.md: short for ref/golden, tests/golden
+        word = i > 2 && part[i - 1] == " in " && part[i - 2] ~ /^[A-Za-z_][A-Za-z0-9_]*$/ ? part[i - 2] : "-"
+        print FNR, path, word
+    }
+}
+mode == "names" { next }
 
 # ---- replace ---------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_docs.sh - what the documentation prints is what the program prints.
 #
-#   scripts/check_docs.sh [-w] [FILE...]       (default: README.md docs/*.md scripts/golden/README.md)
+#   scripts/check_docs.sh [-w] [FILE...]       (default: README.md CONTRIBUTING.md docs/*.md ...)
 #
 # Runs from the root of the repository with `mole` on PATH (make docs-check sees to both) and checks
 #
@@ -30,7 +30,7 @@ if [ "${1:-}" = -w ]; then
     write=1
     shift
 fi
-[ $# -gt 0 ] || set -- README.md docs/*.md scripts/golden/README.md
+[ $# -gt 0 ] || set -- README.md CONTRIBUTING.md docs/*.md scripts/golden/README.md
 command -v mole >/dev/null || { echo "check_docs.sh: no program 'mole' on PATH: use make docs-check" >&2; exit 1; }
 
 work=$(mktemp -d) || exit 1
@@ -98,6 +98,17 @@ for file; do
             fail "$file" "$line" "no such file: $target"
         fi
     done <"$work/links"
+    awk -v mode=names -f "$here/check_docs.awk" "$file" >"$work/names"
+    while read -r line path word; do
+        # shellcheck disable=SC2086 # a pattern, perhaps
+        if ! ls -d $path >"$work/found" 2>/dev/null; then
+            fail "$file" "$line" "no such file: $path"
+        elif [ "$word" != - ] && ! grep -qw -- "$word" "$path"; then
+            fail "$file" "$line" "no $word in $path"
+        else
+            passed=$((passed + 1))
+        fi
+    done <"$work/names"
 done
 
 [ $commands -gt 0 ] || { echo "no command was found in: $*"; failed=$((failed + 1)); }

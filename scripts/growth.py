@@ -12,8 +12,6 @@ point; points that are there already (made with the same options) are left as th
 --only. Only the standard library is used.
 """
 
-import argparse
-import os
 import sys
 import time
 
@@ -109,18 +107,12 @@ def grow(o):
 
 
 def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    parser = common.parser(__doc__)
     add = parser.add_argument
-    add("--mole", default="build/cc/mole", help="the program (build/cc/mole)")
-    add("--model", default="synth:sd15", help="its model (synth:sd15)")
-    add("--json", default="docs/performance.json", help="where numbers go (docs/performance.json)")
     add("--images", default="docs/img", help="where plots go (docs/img)")
     add("--only", action="append", default=[], choices=list(series()), help="this series, anew")
     add("--again", action="store_true", help="all of them anew")
     add("--rounds", type=int, default=3, help="runs of a point that count (3)")
-    add("--threads", type=int, default=min(2, os.cpu_count() or 1), help="(2)")
     add("--draw", action="store_true", help="measure nothing")
     o = parser.parse_args()
     if o.rounds < 1:

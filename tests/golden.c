@@ -9,7 +9,7 @@
 
 #include "core/dtype.h"
 #include "core/err.h"
-#include "golden/calls.h"
+#include "golden/run_call.h"
 #include "golden/sha256.h"
 #include "io/safetensors.h"
 #include "trace/diff.h"
@@ -168,7 +168,7 @@ static int read_tensor(const void *who, const char *name, tensor_file_t *tensor,
     return 0;
 }
 
-void golden_run(const golden_call_t *call, matmul_t how, tap_sink_t *sink) {
+void golden_run(const golden_call_t *call, matmul_way_t how, tap_sink_t *sink) {
     err_t err;
     run_t run = {.sink = sink, .matmul = how, .conv = CONV_TILES, .form = MOLE_DIRECT};
     call_tensors_t tensors = {read_tensor, &call->golden};

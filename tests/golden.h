@@ -30,9 +30,9 @@ typedef struct {
 size_t golden_call_count(const golden_t *golden);
 golden_call_t golden_call(golden_t *golden, size_t index);
 
-/* The call as the program runs it: golden/calls.h, through api/op_table.h, on tensors read here. sink
+/* The call as the program runs it: golden/run_call.h, through api/op_table.h, on tensors read here. sink
  * receives its outputs, as ID.NAME. */
-void golden_run(const golden_call_t *call, matmul_t how, tap_sink_t *sink);
+void golden_run(const golden_call_t *call, matmul_way_t how, tap_sink_t *sink);
 
 /* The rest is for a test that reads a call by itself. Attributes. */
 double golden_number(const golden_call_t *call, const char *name);

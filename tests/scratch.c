@@ -38,13 +38,17 @@ const char *scratch_path(const char *name) {
     return path;
 }
 
-const char *scratch_write(const char *name, const void *data, size_t bytes) {
-    const char *path = scratch_path(name);
+void scratch_store(const char *path, const void *data, size_t bytes) {
     unlink(path); /* a new file: ext4 flushes one that is truncated and written again */
     FILE *file = fopen(path, "wb");
     assert_non_null(file);
     assert_int_equal(fwrite(data, 1, bytes, file), bytes);
     assert_int_equal(fclose(file), 0);
+}
+
+const char *scratch_write(const char *name, const void *data, size_t bytes) {
+    const char *path = scratch_path(name);
+    scratch_store(path, data, bytes);
     return path;
 }
 

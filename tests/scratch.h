@@ -17,6 +17,8 @@ const char *scratch_path(const char *name);
 /* Write a file, whole; returns its path. */
 const char *scratch_write(const char *name, const void *data, size_t bytes);
 const char *scratch_text(const char *name, const char *text);
+/* The same at any path. */
+void scratch_store(const char *path, const void *data, size_t bytes);
 /* Entries of the folder, without "." and "..": a temporary file left behind shows here. */
 size_t scratch_entries(void);
 /* The bytes of a file, with a NUL after them; the caller frees them. */

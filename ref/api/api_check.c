@@ -80,7 +80,7 @@ void check_how(check_t *check, mole_how_t how) {
                "how is %d, expected MOLE_BLAS or MOLE_PLAIN", (int)how);
 }
 
-matmul_t api_how(mole_how_t how) {
+matmul_way_t api_how(mole_how_t how) {
     return how == MOLE_PLAIN ? MATMUL_PLAIN : MATMUL_BLAS;
 }
 

@@ -44,7 +44,7 @@ void check_in_or_null(check_t *check, const char *name, const void *in, shape_t 
 
 /* One of the two ways of multiplying. */
 void check_how(check_t *check, mole_how_t how);
-matmul_t api_how(mole_how_t how);
+matmul_way_t api_how(mole_how_t how);
 
 /* 0, or -1 when something was wrong. */
 int check_result(const check_t *check);

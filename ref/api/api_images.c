@@ -149,7 +149,7 @@ int mole_conv2d_out(size_t *out, size_t n, size_t before, size_t after, size_t k
 
 static void check_conv2d(check_t *c, mole_real_t *out, const mole_real_t *x,
                          const mole_real_t *weight, const mole_real_t *bias, size_t B, size_t Ci,
-                         size_t H, size_t W, size_t Co, const conv2d_t *g) {
+                         size_t H, size_t W, size_t Co, const conv2d_geometry_t *g) {
     check_side(c, H, g->top, g->bottom, g->kernel_h, g->stride);
     check_side(c, W, g->left, g->right, g->kernel_w, g->stride);
     if (c->failed) return;
@@ -170,8 +170,8 @@ static int conv2d_by(conv2d_way_t way, mole_real_t *out, const mole_real_t *x,
     check_that(&c, padding != NULL, "padding is NULL");
     check_how(&c, how);
     if (c.failed) return -1;
-    conv2d_t g = {kernel_h,       kernel_w,     stride,         padding->left,
-                  padding->right, padding->top, padding->bottom};
+    conv2d_geometry_t g = {kernel_h,       kernel_w,     stride,         padding->left,
+                           padding->right, padding->top, padding->bottom};
     check_conv2d(&c, out, x, weight, bias, B, Ci, H, W, Co, &g);
     if (c.failed) return -1;
     size_t P = conv2d_out(H, g.top, g.bottom, kernel_h, stride) *

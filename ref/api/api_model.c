@@ -16,7 +16,7 @@ struct mole_model {
     pool_t names; /* of the experts, for the names of taps */
     arena_t *arena;
     atomic_flag busy; /* a call is on its way */
-    matmul_t matmul;
+    matmul_way_t matmul;
     mole_form_t form;
     mole_tap_t *tap;
     void *who;

@@ -23,7 +23,7 @@ _Static_assert((int)MOLE_PREDICT_EPSILON == PREDICT_EPSILON && (int)MOLE_PREDICT
 /* ---- random numbers ---------------------------------------------------------------------------- */
 
 struct mole_generator {
-    noise_t noise;
+    generator_t noise;
 };
 
 int mole_generator_open(mole_generator_t **generator, uint64_t seed, mole_error_t *error) {
@@ -152,7 +152,7 @@ static void check_settings(check_t *c, const mole_ddim_settings_t *s) {
 /* ---- a schedule -------------------------------------------------------------------------------- */
 
 struct mole_ddim {
-    ddim_t plan;
+    ddim_plan_t plan;
 };
 
 int mole_ddim_open(mole_ddim_t **ddim, const mole_ddim_settings_t *settings, size_t steps,

@@ -45,7 +45,7 @@ static const struct {
 };
 enum { COUNT = sizeof list / sizeof *list, IMAGES = 2, GROUPS = 32, EXPERTS = 2 };
 
-static const conv2d_t geometry = {3, 3, 1, 1, 1, 1, 1};
+static const conv2d_geometry_t geometry = {3, 3, 1, 1, 1, 1, 1};
 
 struct operation {
     size_t index;
@@ -153,7 +153,7 @@ operation_t *operation_open(size_t index, const run_t *run, err_t *err) {
 
 void operation_run(operation_t *o) {
     size_t a = list[o->index].a, b = list[o->index].b, c = list[o->index].c, d = list[o->index].d;
-    matmul_t how = o->run.matmul;
+    matmul_way_t how = o->run.matmul;
     switch (list[o->index].kind) {
     case LINEAR: linear(o->out, o->x, o->y, o->z, a, b, c, how); break;
     case CONV:

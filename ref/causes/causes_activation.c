@@ -166,8 +166,7 @@ void cause_time_proj(hunt_t *h) {
     time_way_t way = right;
     way.shift = 1 - right.shift;
     hunt_try(h, embed(h, way), "shift",
-             "frequencies divide by half - %g; it should be half - %g "
-             "(downscale_freq_shift)",
+             "frequencies divide by half - %g; it should be half - %g (downscale_freq_shift)",
              way.shift, right.shift);
     way = right, way.period = 1000;
     hunt_try(h, embed(h, way), "time", "max_period is 1000; it should be 10000");

@@ -170,18 +170,16 @@ static void try_fit(hunt_t *h, const grouping_t *g) {
                   hunt_number(h, a, f.gain[0], 1));
     else
         hunt_fits(h, guess, g->used, "gain",
-                  "in %s your output is the expected one times a "
-                  "constant, from %s to %s",
-                  g->whom, a, b);
+                  "in %s your output is the expected one times a constant, from %s to %s", g->whom,
+                  a, b);
     for (size_t i = 0; i < c->count; i++) guess[i] = c->expected[i] + f.offset[group_of(g, i)];
     if (g->used == 1)
         hunt_fits(h, guess, 1, "offset", "your output is the expected one plus %s",
                   hunt_number(h, a, f.offset[0], 0));
     else
         hunt_fits(h, guess, g->used, "offset",
-                  "in %s your output is the expected one plus a "
-                  "constant, from %s to %s",
-                  g->whom, hunt_number(h, a, f.least_offset, f.most_offset),
+                  "in %s your output is the expected one plus a constant, from %s to %s", g->whom,
+                  hunt_number(h, a, f.least_offset, f.most_offset),
                   hunt_number(h, b, f.most_offset, f.least_offset));
 }
 

@@ -68,7 +68,7 @@ void cause_linear(hunt_t *h) {
 
 /* conv2d of x (B,Ci,H,W) in torch's order; NULL when its result has not the culprit's shape. */
 static const double *convolve(hunt_t *h, const conv_t *conv, const double *x, const real_t *weight,
-                              size_t H, size_t W, conv2d_t g) {
+                              size_t H, size_t W, conv2d_geometry_t g) {
     const shape_t *s = &h->c->shape;
     size_t B = h->c->input_shape.dim[0];
     if (H + g.top + g.bottom < g.kernel_h || W + g.left + g.right < g.kernel_w) return NULL;
@@ -96,12 +96,12 @@ static void try_conv(hunt_t *h, const double *guess, const char *kind, const cha
 }
 
 static void try_geometry(hunt_t *h, const conv_t *conv, size_t H, size_t W) {
-    conv2d_t g = conv->geometry;
+    conv2d_geometry_t g = conv->geometry;
     static const size_t ways[][4] = {{0, 1, 0, 1}, {1, 0, 1, 0}, {0, 2, 0, 2},
                                      {2, 0, 2, 0}, {1, 1, 1, 1}, {0, 0, 0, 0}};
     for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
         const size_t *way = ways[i];
-        conv2d_t right = conv->geometry;
+        conv2d_geometry_t right = conv->geometry;
         g.left = way[0], g.right = way[1], g.top = way[2], g.bottom = way[3];
         if (memcmp(&g, &right, sizeof g) == 0) continue;
         const double *guess = convolve(h, conv, h->c->input, conv->weight, H, W, g);
@@ -126,7 +126,7 @@ static void try_fill(hunt_t *h, const conv_t *conv, size_t H, size_t W) {
     static const char *const texts[] = {"padded with the edge's pixels; it should be zeros",
                                         "padded with the mirrored image; it should be zeros",
                                         "padded with the opposite side; it should be zeros"};
-    conv2d_t g = conv->geometry;
+    conv2d_geometry_t g = conv->geometry;
     size_t Hp = H + g.top + g.bottom, Wp = W + g.left + g.right;
     size_t planes = h->c->input_shape.dim[0] * conv->in;
     if (Hp == H && Wp == W) return;
@@ -137,7 +137,7 @@ static void try_fill(hunt_t *h, const conv_t *conv, size_t H, size_t W) {
             size_t from = outside(y, (long)H, fill) * W + outside(x, (long)W, fill);
             padded[i] = h->c->input[i / Wp / Hp * H * W + from];
         }
-        conv2d_t bare = {g.kernel_h, g.kernel_w, g.stride, 0, 0, 0, 0};
+        conv2d_geometry_t bare = {g.kernel_h, g.kernel_w, g.stride, 0, 0, 0, 0};
         try_conv(h, convolve(h, conv, padded, conv->weight, Hp, Wp, bare), "padding", texts[fill]);
     }
 }

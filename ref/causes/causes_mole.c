@@ -221,12 +221,10 @@ static const wrong_way_t wrong[] = {
      "the two experts are exchanged, with their gates"},
     {{.local = GATE_SOFTMAX},
      "gate",
-     "the local gates go through a softmax over the experts; each is a "
-     "sigmoid of its own"},
+     "the local gates go through a softmax over the experts; each is a sigmoid of its own"},
     {{.global = GATE_SOFTMAX},
      "gate",
-     "the global gates go through a softmax over the experts; each is "
-     "a sigmoid of its own"},
+     "the global gates go through a softmax over the experts; each is a sigmoid of its own"},
     {{.local = GATE_SOFTMAX, .global = GATE_SOFTMAX},
      "gate",
      "the gates go through a softmax over the experts; each is a sigmoid of its own"},
@@ -251,12 +249,10 @@ static const wrong_way_t wrong[] = {
      "the global gate pools over the batch; each sample has its own"},
     {{.pool = POOL_FIRST},
      "pooling",
-     "the global gate looks at the first token only; it is the mean of "
-     "all"},
+     "the global gate looks at the first token only; it is the mean of all"},
     {{.pool = POOL_LAST},
      "pooling",
-     "the global gate looks at the last token only; it is the mean of "
-     "all"},
+     "the global gate looks at the last token only; it is the mean of all"},
     {{.pool = POOL_MAX}, "pooling", "the global gate pools by maximum; it is the mean"},
     {{.pool = POOL_SUM}, "pooling", "the global gate pools by sum; it is the mean"},
 };

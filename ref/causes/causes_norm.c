@@ -79,8 +79,7 @@ static void try_epsilons(hunt_t *h, const norm_way_t *right) {
     norm_way_t way = *right;
     way.outside = true;
     try_way(h, &way, "epsilon",
-            "epsilon is added to the deviation; it belongs to the variance, inside "
-            "the root");
+            "epsilon is added to the deviation; it belongs to the variance, inside the root");
 }
 
 static void try_groups(hunt_t *h, const norm_way_t *right) {

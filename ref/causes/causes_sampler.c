@@ -75,7 +75,7 @@ void cause_guidance(hunt_t *h) {
 static void try_settings(hunt_t *h, ddim_config_t config, const double *x, const double *m,
                          const char *text) {
     const culprit_t *c = h->c;
-    ddim_t ddim;
+    ddim_plan_t ddim;
     err_t err;
     if (ddim_plan(&ddim, &config, c->ddim->steps, &err)) return;
     if (c->step < ddim.steps) {

@@ -239,7 +239,7 @@ static void linear_terms(terms_t *t, const culprit_t *c, const linear_t *l, size
 
 /* In torch's order of the weight: (in, kh, kw). Pixels outside count as zeros. */
 static void conv_terms(terms_t *t, const culprit_t *c, const conv_t *conv, size_t i) {
-    conv2d_t g = conv->geometry;
+    conv2d_geometry_t g = conv->geometry;
     size_t H = c->input_shape.dim[2], W = c->input_shape.dim[3], Wo = c->shape.dim[3];
     size_t Ho = c->shape.dim[2], o = i / Wo / Ho % conv->out, b = i / Wo / Ho / conv->out;
     for (size_t k = 0; k < t->K; k++) {

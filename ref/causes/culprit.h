@@ -2,7 +2,7 @@
 #ifndef MOLE_CAUSES_CULPRIT_H
 #define MOLE_CAUSES_CULPRIT_H
 
-#include "model/modules.h"
+#include "model/replay_module.h"
 #include "sampler/ddim.h"
 
 #define CAUSE_ROUNDINGS 32
@@ -37,7 +37,7 @@ typedef struct {
     const void *context;
 
     /* The sampler of a pipeline run, for the latents of step `step`; NULL: unknown. */
-    const ddim_t *ddim;
+    const ddim_plan_t *ddim;
     size_t step;
 } culprit_t;
 

@@ -127,7 +127,7 @@ typedef struct {
     pipeline_files_t files;
     bool plain_lora;
     const char *precision; /* as given, or NULL */
-    matmul_t matmul;
+    matmul_way_t matmul;
     conv2d_way_t conv;
     mole_form_t form;
 } cli_common_t;

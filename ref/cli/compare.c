@@ -3,10 +3,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "cli/cli.h"
+#include "cli/reports.h"
 #include "compare/compare.h"
 #include "io/file.h"
-#include "report/report.h"
 
 static const char command[] = "compare";
 
@@ -42,12 +41,13 @@ static void print_help(void) {
 typedef struct {
     compare_options_t compare;
     name_map_t *map;
-    const char *reference, *candidate, *peer, *map_path, *write_map, *json, *junit, *html;
+    const char *reference, *candidate, *peer, *map_path, *write_map;
+    reports_t reports;
     bool all;
 } options_t;
 
 enum {
-    OPT_ALL = OPT_OWN,
+    OPT_ALL = OPT_OWN_REPORTS,
     OPT_FILTER,
     OPT_MAP,
     OPT_WRITE_MAP,
@@ -55,10 +55,7 @@ enum {
     OPT_LIMIT,
     OPT_COMPLETE,
     OPT_NO_ISOLATE,
-    OPT_PEER,
-    OPT_JSON,
-    OPT_JUNIT,
-    OPT_HTML
+    OPT_PEER
 };
 
 static int set_budget(options_t *o, const char *value) {
@@ -82,10 +79,7 @@ static int set_option(options_t *o, int option, const char *value) {
     case OPT_COMPLETE: o->compare.complete = true; return 0;
     case OPT_NO_ISOLATE: o->compare.isolate = false; return 0;
     case OPT_PEER: o->peer = value; return 0;
-    case OPT_JSON: o->json = value; return 0;
-    case OPT_JUNIT: o->junit = value; return 0;
-    case OPT_HTML: o->html = value; return 0;
-    default: return EXIT_USAGE;
+    default: return reports_option(&o->reports, option, value) ? 0 : EXIT_USAGE;
     }
 }
 
@@ -100,9 +94,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"complete", no_argument, NULL, OPT_COMPLETE},
                                           {"no-isolate", no_argument, NULL, OPT_NO_ISOLATE},
                                           {"peer", required_argument, NULL, OPT_PEER},
-                                          {"json", required_argument, NULL, OPT_JSON},
-                                          {"junit", required_argument, NULL, OPT_JUNIT},
-                                          {"html", required_argument, NULL, OPT_HTML},
+                                          REPORTS_OPTIONS,
                                           CLI_HELP_OPTION};
     *o = (options_t){.compare = {.isolate = true}};
     int option, status = 0;
@@ -114,12 +106,12 @@ static int parse(options_t *o, int argc, char **argv) {
     if (optind + 2 != argc) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
     o->reference = argv[optind];
     o->candidate = argv[optind + 1];
-    const cli_output_t outputs[] = {
-        {"--write-map", o->write_map, CLI_MAP}, {"--json", o->json, CLI_JSON},
-        {"--junit", o->junit, CLI_XML},         {"--html", o->html, CLI_HTML},
-        {"REFERENCE", o->reference, CLI_INPUT}, {"CANDIDATE", o->candidate, CLI_INPUT},
-        {"--peer", o->peer, CLI_INPUT},         {"--map", o->map_path, CLI_INPUT}};
-    status = cli_check_outputs(command, outputs, sizeof outputs / sizeof *outputs);
+    const cli_output_t more[] = {{"--write-map", o->write_map, CLI_MAP},
+                                 {"REFERENCE", o->reference, CLI_INPUT},
+                                 {"CANDIDATE", o->candidate, CLI_INPUT},
+                                 {"--peer", o->peer, CLI_INPUT},
+                                 {"--map", o->map_path, CLI_INPUT}};
+    status = reports_check(&o->reports, more, sizeof more / sizeof *more, command);
     return status ? status : -1;
 }
 
@@ -159,10 +151,7 @@ static int write_reports(const options_t *o, const compare_result_t *result,
                          trace_file_t *candidate, err_t *err) {
     report_text(result, o->all, stdout);
     if (o->write_map && write_map(o->write_map, candidate, err)) return -1;
-    if (o->json && report_json(result, o->json, err)) return -1;
-    if (o->junit && report_junit(result, o->junit, err)) return -1;
-    if (o->html && report_html(result, golden, reference, candidate, o->html, err)) return -1;
-    return 0;
+    return reports_write(&o->reports, result, golden, reference, candidate, err);
 }
 
 /* The exit code; -1 and err for what cannot be compared. */

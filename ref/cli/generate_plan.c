@@ -33,8 +33,7 @@ static int check_one_size(const job_t *job, const char *option, err_t *err) {
         if (list->prompt[i].set.width != list->prompt[0].set.width ||
             list->prompt[i].set.height != list->prompt[0].set.height)
             return err_set(err,
-                           "%s: prompt %zu: another size than the first, which %s does not go "
-                           "with",
+                           "%s: prompt %zu: another size than the first, which %s does not go with",
                            job->options->from_file, i + 1, option);
     return 0;
 }

@@ -8,8 +8,8 @@
 #include <string.h>
 
 #include "io/tensor_file.h"
-#include "model/blocks.h"
-#include "model/modules.h"
+#include "model/replay_block.h"
+#include "model/replay_module.h"
 #include "trace/diff.h"
 
 static const char command[] = "replay";

@@ -6,7 +6,7 @@
 
 #include "api/op_table.h"
 #include "cli/replay.h"
-#include "golden/calls.h"
+#include "golden/run_call.h"
 #include "io/file.h"
 
 /* The name "" stands for the only tensor of the file. */

@@ -7,10 +7,9 @@
 #include <string.h>
 #include <sys/stat.h>
 
-#include "cli/cli.h"
+#include "cli/reports.h"
 #include "compare/verify.h"
 #include "io/file.h"
-#include "report/report.h"
 
 static const char command[] = "verify";
 static const bool is_f64 = sizeof(real_t) == sizeof(double);
@@ -41,7 +40,7 @@ typedef struct {
     cli_common_t common;
     verify_bounds_t bounds;
     bool ratio_given, all;
-    const char *json, *junit, *html;
+    reports_t reports;
 } options_t;
 
 /* The bounds that this project holds itself to (docs/numbers.md). */
@@ -59,23 +58,13 @@ static verify_bounds_t bounds_of(const options_t *o, const golden_case_t *golden
 
 /* Returns -1 and the options, first folder at argv[optind], or the exit code to leave with. */
 static int parse(options_t *o, int argc, char **argv) {
-    enum {
-        OPT_FORCED = OPT_OWN,
-        OPT_BOUND,
-        OPT_BOUND_RATIO,
-        OPT_ALL,
-        OPT_JSON,
-        OPT_JUNIT,
-        OPT_HTML
-    };
+    enum { OPT_FORCED = OPT_OWN_REPORTS, OPT_BOUND, OPT_BOUND_RATIO, OPT_ALL };
     static const struct option table[] = {CLI_RUN_OPTIONS,
                                           {"forced", no_argument, NULL, OPT_FORCED},
                                           {"bound", required_argument, NULL, OPT_BOUND},
                                           {"bound-ratio", required_argument, NULL, OPT_BOUND_RATIO},
                                           {"all", no_argument, NULL, OPT_ALL},
-                                          {"json", required_argument, NULL, OPT_JSON},
-                                          {"junit", required_argument, NULL, OPT_JUNIT},
-                                          {"html", required_argument, NULL, OPT_HTML},
+                                          REPORTS_OPTIONS,
                                           CLI_HELP_OPTION};
     *o = (options_t){.common = CLI_DIRECT_DEFAULTS};
     bool bound_given = false;
@@ -86,9 +75,6 @@ static int parse(options_t *o, int argc, char **argv) {
         case '?': return EXIT_USAGE;
         case OPT_FORCED: o->bounds.mode = VERIFY_FORCED; break;
         case OPT_ALL: o->all = true; break;
-        case OPT_JSON: o->json = optarg; break;
-        case OPT_JUNIT: o->junit = optarg; break;
-        case OPT_HTML: o->html = optarg; break;
         case OPT_BOUND:
             bound_given = cli_parse_double(optarg, 0, 1e300, &o->bounds.error);
             if (!bound_given)
@@ -99,17 +85,16 @@ static int parse(options_t *o, int argc, char **argv) {
             if (!o->ratio_given)
                 return cli_usage_error(command, "--bound-ratio takes a number, not '%s'", optarg);
             break;
-        default: status = cli_common_option(&o->common, command, option, optarg);
+        default:
+            if (!reports_option(&o->reports, option, optarg))
+                status = cli_common_option(&o->common, command, option, optarg);
         }
     }
     if (!status) status = cli_check_precision(&o->common, command);
     if (status) return status;
     if (optind == argc) return cli_usage_error(command, "name at least one golden folder");
     default_bounds(o, bound_given);
-    const cli_output_t outputs[] = {{"--json", o->json, CLI_JSON},
-                                    {"--junit", o->junit, CLI_XML},
-                                    {"--html", o->html, CLI_HTML}};
-    status = cli_check_outputs(command, outputs, sizeof outputs / sizeof *outputs);
+    status = reports_check(&o->reports, NULL, 0, command);
     return status ? status : -1;
 }
 
@@ -157,13 +142,6 @@ static int judge(const options_t *o, const golden_case_t *golden, const verify_r
     printf("\n");
     if (o->all || !good) print_rows(result, o->all);
     return good ? EXIT_AGREES : EXIT_DIFFERS;
-}
-
-static int write_reports(const options_t *o, const compare_result_t *report, err_t *err) {
-    if (o->json && report_json(report, o->json, err)) return -1;
-    if (o->junit && report_junit(report, o->junit, err)) return -1;
-    if (o->html && report_html(report, NULL, NULL, NULL, o->html, err)) return -1;
-    return 0;
 }
 
 /* ---- which cases ------------------------------------------------------------------------------------- */
@@ -273,7 +251,7 @@ static int verify_cases(const options_t *o, const run_t *run, const cases_t *cas
         int code = verify_case(o, run, cases->folder[i], cases->count, &all, err);
         verdict = code < 0 ? code : code > verdict ? code : verdict;
     }
-    if (verdict >= 0 && write_reports(o, &all, err)) verdict = -1;
+    if (verdict >= 0 && reports_write(&o->reports, &all, NULL, NULL, NULL, err)) verdict = -1;
     compare_free(&all);
     return verdict;
 }

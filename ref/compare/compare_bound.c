@@ -37,7 +37,7 @@ static void pixel_magnitudes(double *out, const linear_t *l, const double *x, si
 
 static double window_magnitude(const conv_t *c, const double *x, size_t o, size_t H, size_t W,
                                size_t oy, size_t ox) {
-    conv2d_t g = c->geometry;
+    conv2d_geometry_t g = c->geometry;
     double sum = c->bias ? fabs((double)c->bias[o]) : 0;
     for (size_t u = 0; u < g.kernel_h; u++)
         for (size_t v = 0; v < g.kernel_w; v++) {

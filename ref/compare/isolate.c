@@ -129,7 +129,7 @@ static double *step_of(const comparison_t *c, const char *name, shape_t shape, s
 static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *name, view_t view) {
     /* NAME.mole.face.local belongs to NAME, and has its input. */
     compare_row_t *row = &c->result->row[at];
-    ddim_t ddim;
+    ddim_plan_t ddim;
     size_t step;
     tap_name_t tap = tap_name(name);
     char layer[512]; /* an input is none's */

@@ -6,7 +6,7 @@
 #define MOLE_COMPARE_PASSES_H
 
 #include "compare/compare_internal.h"
-#include "golden/execute.h"
+#include "golden/run_case.h"
 
 /* Tensors of doubles in a temporary file without a name. */
 typedef struct spool spool_t;

@@ -10,7 +10,7 @@
 #include "compare/compare_internal.h"
 #include "core/sort.h"
 #include "core/tap_name.h"
-#include "golden/execute.h"
+#include "golden/run_case.h"
 #include "trace/fingerprint.h"
 
 /* ---- the comparing sink --------------------------------------------------------------------------- */
@@ -128,7 +128,7 @@ double verify_row_ratio(const verify_row_t *row) {
     return diff_ratio(&row->diff, row->unit);
 }
 
-double verify_usual_ratio(const golden_case_t *g, matmul_t matmul) {
+double verify_usual_ratio(const golden_case_t *g, matmul_way_t matmul) {
     double blas = g->taps > 0 && g->tap[0].has_isolated ? 4 : 2;
     return matmul == MATMUL_PLAIN ? blas / 2 : blas;
 }

@@ -68,7 +68,7 @@ typedef struct {
  * f32_isolated): 4 with BLAS, 2 with plain loops. One of six passes can be sqrt(6) = 2.45 times their rms at
  * most; ours is a seventh that was not asked, and 2.64 and 1.62 are the worst that was seen. Where the unit
  * is the largest of several passes or a single operation's: 2 and 1 (docs/numbers.md). */
-double verify_usual_ratio(const golden_case_t *golden, matmul_t matmul);
+double verify_usual_ratio(const golden_case_t *golden, matmul_way_t matmul);
 
 /* The verdict, in the form of a comparison for the reports: this program as the candidate, and every tap
  * demanded that its form has. compare_differs(report) is the verdict of the case. Taps beyond the error's

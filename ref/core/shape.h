@@ -26,7 +26,7 @@ bool shape_count_checked(shape_t shape, size_t *count);
 bool shape_equal(shape_t a, shape_t b);
 /* "(2, 4, 64, 64)", "()" for a scalar; returns text. */
 const char *shape_text(char text[SHAPE_TEXT], shape_t shape);
-/* The index of the number that stands at `flat` in row-major order; and as text, "[0,3,1,2]", "[]" in a scalar. */
+/* The index of the number at `flat` in row-major order; as text: "[0,3,1,2]", "[]" in a scalar. */
 void shape_index(size_t index[SHAPE_DIMS], shape_t shape, size_t flat);
 const char *shape_index_text(char text[SHAPE_TEXT], shape_t shape, size_t flat);
 /* order[0 .. n), a permutation of axes, becomes the next one in lexicographic order; false after the last. */

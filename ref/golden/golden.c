@@ -8,7 +8,7 @@
 #include <string.h>
 
 #include "api/op_table.h"
-#include "golden/calls.h"
+#include "golden/run_call.h"
 #include "golden/sha256.h"
 #include "io/file.h"
 #include "io/source.h"
@@ -189,8 +189,7 @@ static int read_manifest(golden_case_t *g, err_t *err) {
     if (json_get_int(g->root, "version", 0, 1000000, &version, err)) return -1;
     if (version != 1)
         return json_node_error(g->root, "version", err,
-                               "expected 1, found %lld: made for another "
-                               "version of this program",
+                               "expected 1, found %lld: made for another version of this program",
                                (long long)version);
     if (json_get_name(g->root, "kind", &kind, err)) return -1;
     g->fingerprint = strcmp(kind, "fingerprint") == 0;

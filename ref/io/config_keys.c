@@ -23,8 +23,7 @@ const config_key_t config_keys_index[] = {
      "[\"transformers\",\"CLIPTokenizer\"]|[\"transformers\",\"CLIPTokenizerFast\"]"},
     {"text_encoder_2", KEY_ONLY, "[null,null]|[\"transformers\",\"CLIPTextModelWithProjection\"]"},
     {"tokenizer_2", KEY_ONLY,
-     "[null,null]|[\"transformers\",\"CLIPTokenizer\"]|[\"transformers\","
-     "\"CLIPTokenizerFast\"]"},
+     "[null,null]|[\"transformers\",\"CLIPTokenizer\"]|[\"transformers\",\"CLIPTokenizerFast\"]"},
     {"unet", KEY_ONLY, "[\"diffusers\",\"UNet2DConditionModel\"]"},
     {"vae", KEY_ONLY, "[\"diffusers\",\"AutoencoderKL\"]"},
     {"scheduler", KEY_HARMLESS, "DDIM runs; that the folder asks for another is said"},

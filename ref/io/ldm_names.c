@@ -117,9 +117,9 @@ static void unet_layer(search_t *s, pair_t side, size_t level, size_t layer, siz
 
 /* What ends a level, in its part `part` of a block, and the level as a whole. */
 static void unet_level_end(search_t *s, pair_t side, size_t level, size_t block,
-                           const char *sampler, size_t part, const pair_t *inside) {
+                           const char *resampler, size_t part, const pair_t *inside) {
     char ours[64], theirs[64];
-    snprintf(ours, sizeof ours, "%s.%zu.%s.0", side.ours, level, sampler);
+    snprintf(ours, sizeof ours, "%s.%zu.%s.0", side.ours, level, resampler);
     snprintf(theirs, sizeof theirs, "%s.%zu.%zu", side.theirs, block, part);
     if (inside) row(s, ours, theirs, inside);
     snprintf(ours, sizeof ours, "%s.%zu", side.ours, level);

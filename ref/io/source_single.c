@@ -80,8 +80,7 @@ static int refuse_strangers(const st_file_t *file, const char *path, err_t *err)
         if (has_front(file, strangers[i].front))
             return err_set(
                 err,
-                "%s: has tensors '%s...': this is %s; --model takes Stable Diffusion v1, "
-                "v2 or XL",
+                "%s: has tensors '%s...': this is %s; --model takes Stable Diffusion v1, v2 or XL",
                 path, strangers[i].front, strangers[i].what);
     return 0;
 }

@@ -144,13 +144,10 @@ static char *model_index(const sizes_t *s) {
                      "  \"_diffusers_version\": \"0.42.1\",\n"
                      "  \"feature_extractor\": [null, null],\n"
                      "  \"image_encoder\": [null, null],\n"
-                     "%s"
-                     "  \"scheduler\": [\"diffusers\", \"%s\"],\n"
+                     "%s  \"scheduler\": [\"diffusers\", \"%s\"],\n"
                      "  \"text_encoder\": [\"transformers\", \"CLIPTextModel\"],\n"
-                     "%s"
-                     "  \"tokenizer\": [\"transformers\", \"CLIPTokenizer\"],\n"
-                     "%s"
-                     "  \"unet\": [\"diffusers\", \"UNet2DConditionModel\"],\n"
+                     "%s  \"tokenizer\": [\"transformers\", \"CLIPTokenizer\"],\n"
+                     "%s  \"unet\": [\"diffusers\", \"UNet2DConditionModel\"],\n"
                      "  \"vae\": [\"diffusers\", \"AutoencoderKL\"]\n}\n",
                      is_pair(s) ? "XL" : "",
                      is_pair(s) ? "  \"force_zeros_for_empty_prompt\": true,\n"

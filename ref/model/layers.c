@@ -35,7 +35,7 @@ void linear_image(const run_t *run, const linear_t *layer, real_t *out, const re
 }
 
 grid_t conv_grid(const conv_t *conv, grid_t g) {
-    conv2d_t k = conv->geometry;
+    conv2d_geometry_t k = conv->geometry;
     return (grid_t){g.B, conv2d_out(g.H, k.top, k.bottom, k.kernel_h, k.stride),
                     conv2d_out(g.W, k.left, k.right, k.kernel_w, k.stride)};
 }

@@ -26,7 +26,7 @@ typedef struct {
 typedef struct {
     const char *name;
     size_t in, out;
-    conv2d_t geometry;
+    conv2d_geometry_t geometry;
     const real_t *weight; /* (out,in,kh,kw) channels-last */
     const real_t *bias;
 } conv_t;

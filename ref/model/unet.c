@@ -14,9 +14,9 @@ typedef struct {
     size_t resnets;
     resnet_t *resnet;
     transformer_t *attention; /* one per resnet, or NULL */
-    bool has_sampler;
-    const char *sampler_name;
-    conv_t sampler; /* stride 2 on the way down; after nearest upsampling on the way up */
+    bool has_resampler;
+    const char *resampler_name;
+    conv_t resampler; /* stride 2 on the way down; after nearest upsampling on the way up */
 } unet_block_t;
 
 /* diffusers' TimestepEmbedding: linear_2(silu(linear_1(x))) */
@@ -75,11 +75,12 @@ static void start_block(binder_t *b, unet_block_t *block, size_t resnets, bool a
     if (attention) block->attention = pool_alloc(b->pool, resnets, sizeof *block->attention);
 }
 
-static void bind_sampler(binder_t *b, unet_block_t *block, size_t channels, size_t stride,
-                         const char *name) {
-    block->has_sampler = true;
-    block->sampler_name = bind_tap(b, name);
-    bind_conv(b, &block->sampler, channels, channels, 3, stride, 1, bind_name(b, "%s.conv", name));
+static void bind_resampler(binder_t *b, unet_block_t *block, size_t channels, size_t stride,
+                           const char *name) {
+    block->has_resampler = true;
+    block->resampler_name = bind_tap(b, name);
+    bind_conv(b, &block->resampler, channels, channels, 3, stride, 1,
+              bind_name(b, "%s.conv", name));
 }
 
 static void bind_down(binder_t *b, unet_t *u, size_t level) {
@@ -96,7 +97,7 @@ static void bind_down(binder_t *b, unet_t *u, size_t level) {
                                   bind_name(b, "%s.attentions.%zu", at, i));
     }
     if (level + 1 < c->levels)
-        bind_sampler(b, block, out, 2, bind_name(b, "%s.downsamplers.0", at));
+        bind_resampler(b, block, out, 2, bind_name(b, "%s.downsamplers.0", at));
 }
 
 static void bind_mid(binder_t *b, unet_t *u) {
@@ -126,7 +127,7 @@ static void bind_up(binder_t *b, unet_t *u, size_t index) {
             bind_unet_transformer(b, u, &block->attention[i], level,
                                   bind_name(b, "%s.attentions.%zu", at, i));
     }
-    if (level > 0) bind_sampler(b, block, out, 1, bind_name(b, "%s.upsamplers.0", at));
+    if (level > 0) bind_resampler(b, block, out, 1, bind_name(b, "%s.upsamplers.0", at));
 }
 
 static void bind_embedding(binder_t *b, embedding_t *e, size_t in, size_t out, const char *name) {
@@ -315,11 +316,11 @@ static void down_forward(const run_t *run, const unet_block_t *block, skips_t *s
         if (block->attention) transformer_forward(run, &block->attention[i], out, context, g);
         h = out;
     }
-    if (block->has_sampler) {
-        grid_t half = conv_grid(&block->sampler, g);
+    if (block->has_resampler) {
+        grid_t half = conv_grid(&block->resampler, g);
         real_t *out = push_skip(run, skips, channels, half);
-        conv_forward(run, &block->sampler, out, h, g);
-        tap_block(run, block->sampler_name, out, channels, half);
+        conv_forward(run, &block->resampler, out, h, g);
+        tap_block(run, block->resampler_name, out, channels, half);
         h = out;
         g = half;
     }
@@ -354,15 +355,15 @@ static grid_t up_forward(const run_t *run, const unet_block_t *block, real_t *h,
         arena_release(run->arena, mark);
         if (block->attention) transformer_forward(run, &block->attention[i], h, context, g);
     }
-    if (block->has_sampler) {
+    if (block->has_resampler) {
         grid_t twice =
             skips->skip[skips->count - 1].grid; /* 2H x 2W, or less one where that was odd */
         arena_mark_t mark = arena_mark(run->arena);
         real_t *wide = arena_reals(run->arena, g.B * channels * twice.H * twice.W);
         upsample_nearest(wide, h, g.B, channels, g.H, g.W, twice.H, twice.W);
         g = twice;
-        conv_forward(run, &block->sampler, h, wide, g);
-        tap_block(run, block->sampler_name, h, channels, g);
+        conv_forward(run, &block->resampler, h, wide, g);
+        tap_block(run, block->resampler_name, h, channels, g);
         arena_release(run->arena, mark);
     }
     tap_block(run, block->name, h, channels, g);
@@ -452,9 +453,9 @@ static size_t down_work(const run_t *run, const unet_t *u, size_t S, grid_t g, s
         *skips += block->resnets * g.B * g.H * g.W * channels;
         for (size_t i = 0; i < block->resnets; i++)
             most = work_larger(most, layer_work(run, block, i, 0, S, g));
-        if (!block->has_sampler) continue;
-        most = work_larger(most, conv_work(run, &block->sampler, g));
-        g = conv_grid(&block->sampler, g);
+        if (!block->has_resampler) continue;
+        most = work_larger(most, conv_work(run, &block->resampler, g));
+        g = conv_grid(&block->resampler, g);
         *skips += g.B * g.H * g.W * channels;
     }
     return most;
@@ -470,9 +471,9 @@ static size_t up_work(const run_t *run, const unet_t *u, size_t S, const grid_t 
             size_t both = g.B * g.H * g.W * block->resnet[i].in;
             most = work_larger(most, layer_work(run, block, i, both, S, g));
         }
-        if (block->has_sampler)
-            most = work_larger(most, g.B * finer.H * finer.W * block->sampler.in +
-                                         conv_work(run, &block->sampler, finer));
+        if (block->has_resampler)
+            most = work_larger(most, g.B * finer.H * finer.W * block->resampler.in +
+                                         conv_work(run, &block->resampler, finer));
     }
     return most;
 }

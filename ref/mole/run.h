@@ -15,7 +15,7 @@ typedef enum {
 typedef struct {
     arena_t *arena;
     tap_sink_t *sink; /* NULL: nobody is watching */
-    matmul_t matmul;
+    matmul_way_t matmul;
     conv2d_way_t conv;
     mole_form_t form;
 } run_t;

@@ -66,7 +66,7 @@ size_t attention_work(size_t B, size_t T, size_t S, size_t NH, size_t D) {
  * rows are C apart. Query row r stands at token t0 + r. */
 static void attend(real_t *out, const real_t *q, const real_t *k, const real_t *v, size_t rows,
                    size_t S, size_t D, size_t C, double scale, bool causal, size_t t0,
-                   real_t *scores, matmul_t how) {
+                   real_t *scores, matmul_way_t how) {
     size_t seen = causal ? t0 + rows : S;
     double sum[BLOCK_ROWS];
     matmul_here(scores, seen, q, C, k, C, true, rows, seen, D, how);
@@ -82,7 +82,7 @@ static void attend(real_t *out, const real_t *q, const real_t *k, const real_t *
 
 void attention(real_t *out, const real_t *q, const real_t *k, const real_t *v, size_t B, size_t T,
                size_t S, size_t NH, size_t D, double scale, bool causal, real_t *work,
-               matmul_t how) {
+               matmul_way_t how) {
     REQUIRE(S >= 1, "attention: no context tokens (S=%zu)", S);
     REQUIRE(!causal || T == S,
             "attention: causal needs as many queries as keys, not T=%zu and S=%zu", T, S);

@@ -20,7 +20,7 @@ size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t s
 /* out[b,o,y,x] without its bias. A coordinate left of or above the image wraps to a huge number, so one
  * comparison covers both sides. */
 static double pixel_definition(const real_t *image, const real_t *filter, size_t Ci, size_t H,
-                               size_t W, size_t y, size_t x, conv2d_t g) {
+                               size_t W, size_t y, size_t x, conv2d_geometry_t g) {
     double sum = 0;
     for (size_t u = 0; u < g.kernel_h; u++)
         for (size_t v = 0; v < g.kernel_w; v++)
@@ -33,7 +33,7 @@ static double pixel_definition(const real_t *image, const real_t *filter, size_t
 }
 
 void conv2d_definition(real_t *out, const real_t *in, const real_t *weight, const real_t *bias,
-                       size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t g) {
+                       size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_geometry_t g) {
     size_t Ho = conv2d_out(H, g.top, g.bottom, g.kernel_h, g.stride);
     size_t Wo = conv2d_out(W, g.left, g.right, g.kernel_w, g.stride);
     for (size_t pixel = 0; pixel < B * Ho * Wo; pixel++) {
@@ -56,13 +56,13 @@ void conv2d_definition(real_t *out, const real_t *in, const real_t *weight, cons
 enum { BAND_NUMBERS = 2 << 20, BAND_ROWS = 512, PARALLEL_FROM = 1 << 14 };
 
 /* A 1x1 convolution needs no im2col: the image is the matrix. */
-static bool is_pointwise(conv2d_t g) {
+static bool is_pointwise(conv2d_geometry_t g) {
     return g.kernel_h == 1 && g.kernel_w == 1 && g.stride == 1 && g.left == 0 && g.right == 0 &&
            g.top == 0 && g.bottom == 0;
 }
 
-static bool by_winograd(size_t B, size_t Ci, size_t Ho, size_t Wo, size_t Co, conv2d_t geometry,
-                        conv2d_way_t way, matmul_t how) {
+static bool by_winograd(size_t B, size_t Ci, size_t Ho, size_t Wo, size_t Co,
+                        conv2d_geometry_t geometry, conv2d_way_t way, matmul_way_t how) {
     if (way == CONV_TILES || how == MATMUL_PLAIN || !winograd_can(geometry)) return false;
     return way == CONV_WINOGRAD || winograd_pays(B, Ci, Ho, Wo, Co);
 }
@@ -74,8 +74,8 @@ static size_t band_rows(size_t pixels, size_t K) {
     return (pixels + bands - 1) / bands;
 }
 
-size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry,
-                   conv2d_way_t way, matmul_t how) {
+size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_geometry_t geometry,
+                   conv2d_way_t way, matmul_way_t how) {
     size_t Ho = conv2d_out(H, geometry.top, geometry.bottom, geometry.kernel_h, geometry.stride);
     size_t Wo = conv2d_out(W, geometry.left, geometry.right, geometry.kernel_w, geometry.stride);
     if (is_pointwise(geometry)) return 0;
@@ -87,7 +87,7 @@ size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t 
 /* What output pixel (y,x) of one image sees, in the order u, v, i. A coordinate left of or above
  * the image wraps to a huge number, so one comparison covers both sides. */
 static void pixel_columns(real_t *columns, const real_t *image, size_t Ci, size_t H, size_t W,
-                          size_t y, size_t x, conv2d_t g) {
+                          size_t y, size_t x, conv2d_geometry_t g) {
     for (size_t u = 0; u < g.kernel_h; u++) {
         size_t iy = y * g.stride + u - g.top;
         for (size_t v = 0; v < g.kernel_w; v++, columns += Ci) {
@@ -101,8 +101,8 @@ static void pixel_columns(real_t *columns, const real_t *image, size_t Ci, size_
 }
 
 void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B,
-            size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry, real_t *work,
-            conv2d_way_t way, matmul_t how) {
+            size_t Ci, size_t H, size_t W, size_t Co, conv2d_geometry_t geometry, real_t *work,
+            conv2d_way_t way, matmul_way_t how) {
     size_t Ho = conv2d_out(H, geometry.top, geometry.bottom, geometry.kernel_h, geometry.stride);
     size_t Wo = conv2d_out(W, geometry.left, geometry.right, geometry.kernel_w, geometry.stride);
     size_t K = geometry.kernel_h * geometry.kernel_w * Ci, pixels = B * Ho * Wo;

@@ -12,7 +12,8 @@ void matmul_definition(real_t *out, const real_t *a, const real_t *b, bool b_tra
 
 /* conv2d without scratch: MATMUL_PLAIN gives the same bits. */
 void conv2d_definition(real_t *out, const real_t *in, const real_t *weight, const real_t *bias,
-                       size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry);
+                       size_t B, size_t Ci, size_t H, size_t W, size_t Co,
+                       conv2d_geometry_t geometry);
 
 void group_norm_definition(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
                            size_t B, size_t C, size_t P, size_t G, double eps);

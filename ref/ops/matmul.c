@@ -125,7 +125,7 @@ static void tile_narrow(const product_t *p, size_t m0, size_t rows, size_t n0, s
 }
 
 /* K = 0 is an empty sum; BLAS libraries disagree on it, so it never reaches them. */
-static tile_t *choose_way(const product_t *p, size_t N, matmul_t how) {
+static tile_t *choose_way(const product_t *p, size_t N, matmul_way_t how) {
     if (p->K == 0) return tile_definition;
     if (how == MATMUL_PLAIN) return tile_plain;
     return N < NARROW ? tile_narrow : matmul_blas_tile();
@@ -149,7 +149,7 @@ static void choose_tiles(size_t *rows, size_t *columns, size_t M, size_t N, size
     }
 }
 
-static void products(const product_t *all, size_t M, size_t N, matmul_t how) {
+static void products(const product_t *all, size_t M, size_t N, matmul_way_t how) {
     if (M == 0 || N == 0 || all->count == 0) return;
     tile_t *tile_way = choose_way(all, N, how);
     size_t high, broad;
@@ -168,7 +168,7 @@ static void products(const product_t *all, size_t M, size_t N, matmul_t how) {
     }
 }
 
-static void check_rows(const product_t *p, size_t N, matmul_t how) {
+static void check_rows(const product_t *p, size_t N, matmul_way_t how) {
     REQUIRE(p->ld_out >= N && p->lda >= p->K && p->ldb >= (p->b_transposed ? p->K : N),
             "matmul: rows overlap: out %zu apart for N=%zu, a %zu apart for K=%zu, b %zu apart for "
             "%s=%zu",
@@ -194,7 +194,7 @@ static product_t product_of(real_t *out, size_t ld_out, const real_t *a, size_t 
 }
 
 void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b, size_t ldb,
-            bool b_transposed, bool accumulate, size_t M, size_t N, size_t K, matmul_t how) {
+            bool b_transposed, bool accumulate, size_t M, size_t N, size_t K, matmul_way_t how) {
     product_t p = product_of(out, ld_out, a, lda, b, ldb, K);
     p.b_transposed = b_transposed;
     p.accumulate = accumulate;
@@ -211,7 +211,7 @@ void matmul_definition(real_t *out, const real_t *a, const real_t *b, bool b_tra
 }
 
 void matmul_scaled(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
-                   size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_t how) {
+                   size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_way_t how) {
     product_t p = product_of(out, ld_out, a, lda, b, ldb, K);
     p.scale = scale;
     check_rows(&p, N, how);
@@ -219,7 +219,7 @@ void matmul_scaled(real_t *out, size_t ld_out, const real_t *a, size_t lda, cons
 }
 
 void matmul_here(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
-                 size_t ldb, bool b_transposed, size_t M, size_t N, size_t K, matmul_t how) {
+                 size_t ldb, bool b_transposed, size_t M, size_t N, size_t K, matmul_way_t how) {
     product_t p = product_of(out, ld_out, a, lda, b, ldb, K);
     p.b_transposed = b_transposed;
     check_rows(&p, N, how);
@@ -227,7 +227,7 @@ void matmul_here(real_t *out, size_t ld_out, const real_t *a, size_t lda, const 
 }
 
 void matmul_batch(real_t *out, const real_t *a, const real_t *b, size_t count, size_t M, size_t N,
-                  size_t K, matmul_t how) {
+                  size_t K, matmul_way_t how) {
     product_t p = product_of(out, N, a, K, b, K, K);
     p.b_transposed = true;
     p.count = count;
@@ -239,7 +239,8 @@ void matmul_batch(real_t *out, const real_t *a, const real_t *b, size_t count, s
 }
 
 static void linear_of(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
-                      double scale, size_t M, size_t K, size_t N, matmul_t how, const char *name) {
+                      double scale, size_t M, size_t K, size_t N, matmul_way_t how,
+                      const char *name) {
     REQUIRE(how == MATMUL_PLAIN || (K <= INT_MAX && N <= INT_MAX),
             "%s: K=%zu, N=%zu: too long for BLAS, which counts in int", name, K, N);
     product_t p = product_of(out, N, x, K, weight, K, K);
@@ -250,11 +251,11 @@ static void linear_of(real_t *out, const real_t *x, const real_t *weight, const 
 }
 
 void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t M,
-            size_t K, size_t N, matmul_t how) {
+            size_t K, size_t N, matmul_way_t how) {
     linear_of(out, x, weight, bias, 1, M, K, N, how, "linear");
 }
 
 void linear_scaled(real_t *out, const real_t *x, const real_t *weight, double scale, size_t M,
-                   size_t K, size_t N, matmul_t how) {
+                   size_t K, size_t N, matmul_way_t how) {
     linear_of(out, x, weight, NULL, scale, M, K, N, how, "linear_scaled");
 }

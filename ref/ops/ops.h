@@ -27,7 +27,7 @@
 typedef enum {
     MATMUL_BLAS, /* OpenBLAS: fast; the order of its sums is its own affair */
     MATMUL_PLAIN /* loops that define the result: sums in index order, in double, rounded once */
-} matmul_t;
+} matmul_way_t;
 
 /* matmul                torch.matmul
  *   out[m,n] = sum_k a[m,k] b[k,n]          (b_transposed: b[n,k])
@@ -35,36 +35,36 @@ typedef enum {
  *   out (M,N), a (M,K), b (K,N) or (N,K); ld* is the distance between rows, in numbers
  *   out overlaps neither a nor b. K = 0 gives zeros (or leaves out unchanged when accumulating). */
 void matmul(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b, size_t ldb,
-            bool b_transposed, bool accumulate, size_t M, size_t N, size_t K, matmul_t how);
+            bool b_transposed, bool accumulate, size_t M, size_t N, size_t K, matmul_way_t how);
 
 /* matmul_scaled         scale * torch.matmul(a, b)
  *   out[m,n] = scale sum_k a[m,k] b[k,n]             (with MATMUL_PLAIN rounded once)
  *   as matmul without accumulate and transposition */
 void matmul_scaled(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
-                   size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_t how);
+                   size_t ldb, double scale, size_t M, size_t N, size_t K, matmul_way_t how);
 
 /* matmul_here           matmul in the calling thread, for operations that share out their own work
  *   as matmul without accumulate; in one piece, whatever its size */
 void matmul_here(real_t *out, size_t ld_out, const real_t *a, size_t lda, const real_t *b,
-                 size_t ldb, bool b_transposed, size_t M, size_t N, size_t K, matmul_t how);
+                 size_t ldb, bool b_transposed, size_t M, size_t N, size_t K, matmul_way_t how);
 
 /* matmul_batch          torch.bmm(a, b.transpose(1, 2))
  *   out[i,m,n] = sum_k a[i,m,k] b[i,n,k]
  *   out (count,M,N), a (count,M,K), b (count,N,K) */
 void matmul_batch(real_t *out, const real_t *a, const real_t *b, size_t count, size_t M, size_t N,
-                  size_t K, matmul_t how);
+                  size_t K, matmul_way_t how);
 
 /* linear                torch.nn.functional.linear
  *   out[m,n] = sum_k x[m,k] weight[n,k] + bias[n]
  *   out (M,N), x (M,K), weight (N,K), bias (N) or NULL */
 void linear(real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t M,
-            size_t K, size_t N, matmul_t how);
+            size_t K, size_t N, matmul_way_t how);
 
 /* linear_scaled         scale * torch.nn.functional.linear(x, weight)
  *   out[m,n] = scale sum_k x[m,k] weight[n,k]        (with MATMUL_PLAIN rounded once)
  *   out (M,N), x (M,K), weight (N,K) */
 void linear_scaled(real_t *out, const real_t *x, const real_t *weight, double scale, size_t M,
-                   size_t K, size_t N, matmul_t how);
+                   size_t K, size_t N, matmul_way_t how);
 
 /* ---- convolution (conv2d.c, winograd.c) -------------------------------------------------------------- */
 
@@ -77,14 +77,14 @@ typedef enum {
 typedef struct {
     size_t kernel_h, kernel_w, stride;
     size_t left, right, top, bottom; /* zero padding, in torch.nn.functional.pad's order */
-} conv2d_t;
+} conv2d_geometry_t;
 
 /* Height (or width) of the result: (n + before + after - kernel) / stride + 1. REQUIRE: it fits. */
 size_t conv2d_out(size_t n, size_t before, size_t after, size_t kernel, size_t stride);
 
 /* Numbers of scratch that conv2d needs. */
-size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry,
-                   conv2d_way_t way, matmul_t how);
+size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_geometry_t geometry,
+                   conv2d_way_t way, matmul_way_t how);
 
 /* conv2d                torch.nn.functional.conv2d (dilation 1, groups 1) after torch.nn.functional.pad
  *   out[b,o,y,x] = bias[o] + sum_{i,u,v} weight[o,i,u,v] in[b,i, y*stride+u-top, x*stride+v-left]
@@ -92,8 +92,8 @@ size_t conv2d_work(size_t B, size_t Ci, size_t H, size_t W, size_t Co, conv2d_t 
  *   weight (Co,Ci,kh,kw) channels-last, that is stored (Co,kh,kw,Ci): see conv2d_pack_weight
  *   work: conv2d_work(...) numbers */
 void conv2d(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B,
-            size_t Ci, size_t H, size_t W, size_t Co, conv2d_t geometry, real_t *work,
-            conv2d_way_t way, matmul_t how);
+            size_t Ci, size_t H, size_t W, size_t Co, conv2d_geometry_t geometry, real_t *work,
+            conv2d_way_t way, matmul_way_t how);
 
 /* (Co,Ci,kh,kw) row-major, as files have it -> channels-last, as conv2d wants it. */
 void conv2d_pack_weight(real_t *out, const real_t *weight, size_t Co, size_t Ci, size_t kernel_h,
@@ -149,7 +149,7 @@ size_t attention_work(size_t B, size_t T, size_t S, size_t NH, size_t D);
  *   work: attention_work(...) numbers */
 void attention(real_t *out, const real_t *q, const real_t *k, const real_t *v, size_t B, size_t T,
                size_t S, size_t NH, size_t D, double scale, bool causal, real_t *work,
-               matmul_t how);
+               matmul_way_t how);
 
 /* ---- tables, time, space ----------------------------------------------------------------------------- */
 

@@ -34,7 +34,7 @@ enum { TILE = 2, PATCH = 4, PLACES = PATCH * PATCH };
 /* Numbers in scratch: U of a share of the output channels; V and M of a block of tiles. */
 enum { U_NUMBERS = 16 << 20, VM_NUMBERS = 12 << 20 };
 
-bool winograd_can(conv2d_t g) {
+bool winograd_can(conv2d_geometry_t g) {
     return g.kernel_h == 3 && g.kernel_w == 3 && g.stride == 1;
 }
 
@@ -148,7 +148,7 @@ static place_t place_of(size_t tile, size_t Ho, size_t Wo) {
 /* The 16 pixels under a tile; those outside the image are `zeros`. A coordinate left of or above the
  * image wraps to a huge number, so one comparison covers both sides. */
 static void find_patch(const real_t *d[PLACES], const real_t *in, const real_t *zeros, place_t at,
-                       size_t Ci, size_t H, size_t W, conv2d_t g) {
+                       size_t Ci, size_t H, size_t W, conv2d_geometry_t g) {
     for (size_t i = 0; i < PLACES; i++) {
         size_t y = at.y + i / PATCH - g.top, x = at.x + i % PATCH - g.left;
         d[i] = y < H && x < W ? in + ((at.b * H + y) * W + x) * Ci : zeros;
@@ -166,8 +166,8 @@ static void find_tile(real_t *y[TILE * TILE], real_t *out, real_t *spare, place_
 }
 
 void winograd(real_t *out, const real_t *in, const real_t *weight, const real_t *bias, size_t B,
-              size_t Ci, size_t H, size_t W, size_t Co, conv2d_t g, size_t Ho, size_t Wo,
-              real_t *work, matmul_t how) {
+              size_t Ci, size_t H, size_t W, size_t Co, conv2d_geometry_t g, size_t Ho, size_t Wo,
+              real_t *work, matmul_way_t how) {
     size_t tiles = count_tiles(B, Ho, Wo), share = share_of_channels(Ci, Co);
     size_t block = block_of_tiles(tiles, Ci, share);
     size_t most = Ci > share ? Ci : share;

@@ -29,7 +29,7 @@ static void denoise(const run_t *run, const pipeline_t *p, pipeline_text_t *text
 
 /* out (n) from torch's generator: the next randn of the CPU's, or a fresh one of CUDA's. */
 static int draw(real_t *out, float *buffer, size_t n, const pipeline_image_t *settings,
-                noise_t *generator, uint64_t *offset, err_t *err) {
+                generator_t *generator, uint64_t *offset, err_t *err) {
     if (settings->noise == NOISE_CPU) {
         noise_randn(buffer, n, generator);
     } else {
@@ -45,7 +45,7 @@ static int denoise_all(const run_t *run, const pipeline_t *p, pipeline_text_t *t
                        size_t C, size_t H, size_t W, err_t *err) {
     size_t n = C * H * W;
     uint64_t offset = 0;
-    noise_t generator;
+    generator_t generator;
     noise_seed(&generator, settings->seed);
     real_t *noise = arena_reals(run->arena, n);
     float *buffer = arena_bytes(run->arena, n * sizeof *buffer);

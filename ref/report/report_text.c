@@ -343,10 +343,10 @@ static void put_legend(FILE *to, const char *precision) {
         "ratio        rms error / the rounding error expected (PyTorch's own, where it is known): "
         "all that went wrong up to here\n"
         "isolated     the same for the candidate's own inputs: what this module did wrong itself, "
-        "or the "
-        "stretch of modules since the taps dumped before it\n"
+        "or the stretch of modules since the taps dumped before it\n"
         "bound        worst error / provable bound of a sum of this length; > marks the culprit, - "
-        "is not known\n",
+        "is not known\n"
+        "more words   docs/glossary.md\n",
         precision);
 }
 

@@ -5,7 +5,7 @@
 
 #include <math.h>
 
-ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta) {
+ddim_coefficients_t ddim_coefficients(const ddim_plan_t *ddim, size_t k, double eta) {
     REQUIRE(k < ddim->steps, "ddim_coefficients: step %zu of %zu", k, ddim->steps);
     ddim_coefficients_t c;
     c.timestep = ddim->timesteps[k];
@@ -26,7 +26,7 @@ ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta) 
     return c;
 }
 
-int ddim_check_eta(const ddim_t *ddim, double eta, err_t *err) {
+int ddim_check_eta(const ddim_plan_t *ddim, double eta, err_t *err) {
     if (!(eta >= 0) || isinf(eta))
         return err_set(err, "eta %g: expected a number from 0 to 1", eta);
     for (size_t k = 0; k < ddim->steps; k++) {
@@ -73,7 +73,7 @@ static acc_t clamp(acc_t x, acc_t limit) {
     return x < -limit ? -limit : x;
 }
 
-void ddim_step(real_t *out, const ddim_t *ddim, size_t k, const real_t *model_output,
+void ddim_step(real_t *out, const ddim_plan_t *ddim, size_t k, const real_t *model_output,
                const real_t *sample, size_t n, double eta, const real_t *noise) {
     REQUIRE(k < ddim->steps, "ddim_step: step %zu of %zu", k, ddim->steps);
     REQUIRE(eta >= 0, "ddim_step: eta %g", eta);

@@ -74,7 +74,7 @@ typedef struct {
     float final_alpha_cumprod; /* alpha of the end of the last step: 1, or alphas_cumprod[0] */
     size_t steps;
     int *timesteps; /* (steps), in the order of the run: falling */
-} ddim_t;
+} ddim_plan_t;
 
 /* Tables for a run of `steps` steps: timesteps as diffusers has them, except that with trailing
  * spacing and some numbers of steps (61 and 103 of 1000, say) it appends one more, -1, which is no
@@ -83,8 +83,8 @@ typedef struct {
  * alphas_cumprod is torch's bit for bit; only with rescale_betas_zero_snr, which takes torch's
  * float32 sqrt, it may differ by 1e-6 (it is that of a correctly rounded sqrt). Returns 0, or -1
  * and err; on success ddim_free is due. */
-int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err);
-void ddim_free(ddim_t *ddim);
+int ddim_plan(ddim_plan_t *ddim, const ddim_config_t *config, size_t steps, err_t *err);
+void ddim_free(ddim_plan_t *ddim);
 
 /* Parts of a plan that other samplers share: what of config and steps is refused before there are tables; the
  * levels, alphas_cumprod (num_train_timesteps); the k-th timestep, which may be outside the table; and saying
@@ -96,7 +96,7 @@ int ddim_refuse_timestep(const ddim_config_t *config, size_t steps, double times
 
 /* eta is finite, not negative, and at no step so large that more noise than there is room for
  * would be added (1 never is). Returns 0, or -1 and err. */
-int ddim_check_eta(const ddim_t *ddim, double eta, err_t *err);
+int ddim_check_eta(const ddim_plan_t *ddim, double eta, err_t *err);
 
 /* ---- one step -------------------------------------------------------------------------------- */
 
@@ -115,7 +115,7 @@ typedef struct {
     acc_t sqrt_alpha_prev, direction, sigma;
 } ddim_coefficients_t;
 
-ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta);
+ddim_coefficients_t ddim_coefficients(const ddim_plan_t *ddim, size_t k, double eta);
 
 /* ddim_step             DDIMScheduler.step at timesteps[k]; equation (12)
  *   epsilon      x0 = (x - sqrt_beta m) / sqrt_alpha      e = m
@@ -126,7 +126,7 @@ ddim_coefficients_t ddim_coefficients(const ddim_t *ddim, size_t k, double eta);
  *   out, model_output m, sample x, noise (n); noise is NULL and unused when eta = 0
  *   out may be any of the inputs; eta as ddim_check_eta has it; k < steps
  *   each element in acc_t, rounded once */
-void ddim_step(real_t *out, const ddim_t *ddim, size_t k, const real_t *model_output,
+void ddim_step(real_t *out, const ddim_plan_t *ddim, size_t k, const real_t *model_output,
                const real_t *sample, size_t n, double eta, const real_t *noise);
 
 /* guidance              classifier-free guidance; Ho & Salimans 2022

@@ -111,7 +111,7 @@ int ddim_refuse_timestep(const ddim_config_t *config, size_t steps, double times
                    timestep, config->num_train_timesteps - 1);
 }
 
-static int fill_timesteps(ddim_t *ddim, err_t *err) {
+static int fill_timesteps(ddim_plan_t *ddim, err_t *err) {
     int n = ddim->config.num_train_timesteps;
     for (size_t k = 0; k < ddim->steps; k++) {
         double t = ddim_timestep(&ddim->config, ddim->steps, k);
@@ -138,7 +138,7 @@ int ddim_check_plan(const ddim_config_t *config, size_t steps, err_t *err) {
     return 0;
 }
 
-int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *err) {
+int ddim_plan(ddim_plan_t *ddim, const ddim_config_t *config, size_t steps, err_t *err) {
     if (ddim_check_plan(config, steps, err)) return -1;
     size_t n = (size_t)config->num_train_timesteps;
     ddim->config = *config;
@@ -154,7 +154,7 @@ int ddim_plan(ddim_t *ddim, const ddim_config_t *config, size_t steps, err_t *er
     return 0;
 }
 
-void ddim_free(ddim_t *ddim) {
+void ddim_free(ddim_plan_t *ddim) {
     free(ddim->alphas_cumprod);
     free(ddim->timesteps);
     ddim->alphas_cumprod = NULL;

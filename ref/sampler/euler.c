@@ -31,7 +31,7 @@ static float timestep(const ddim_config_t *config, size_t steps, size_t k) {
     return steps > 1 ? (float)((double)rising * (last / (double)(steps - 1))) : 0.0f;
 }
 
-static int fill(euler_t *euler, const ddim_config_t *config, const float *sigma, err_t *err) {
+static int fill(euler_plan_t *euler, const ddim_config_t *config, const float *sigma, err_t *err) {
     int n = config->num_train_timesteps;
     for (size_t k = 0; k < euler->steps; k++) {
         float t = timestep(config, euler->steps, k);
@@ -53,11 +53,11 @@ static float *table(const ddim_config_t *config) {
     return sigma;
 }
 
-int euler_plan(euler_t *euler, const ddim_config_t *config, bool final_sigma_min, size_t steps,
+int euler_plan(euler_plan_t *euler, const ddim_config_t *config, bool final_sigma_min, size_t steps,
                err_t *err) {
     if (ddim_check_plan(config, steps, err)) return -1;
     float *sigma = table(config);
-    *euler = (euler_t){.prediction_type = config->prediction_type, .steps = steps};
+    *euler = (euler_plan_t){.prediction_type = config->prediction_type, .steps = steps};
     euler->timesteps = xmalloc(steps * sizeof *euler->timesteps);
     euler->sigmas = xmalloc((steps + 1) * sizeof *euler->sigmas);
     int status = fill(euler, config, sigma, err);
@@ -73,15 +73,15 @@ int euler_plan(euler_t *euler, const ddim_config_t *config, bool final_sigma_min
     return 0;
 }
 
-void euler_free(euler_t *euler) {
+void euler_free(euler_plan_t *euler) {
     free(euler->timesteps);
     free(euler->sigmas);
-    *euler = (euler_t){0};
+    *euler = (euler_plan_t){0};
 }
 
 /* ---- one step -------------------------------------------------------------------------------- */
 
-void euler_scale_model_input(real_t *out, const euler_t *euler, size_t k, const real_t *sample,
+void euler_scale_model_input(real_t *out, const euler_plan_t *euler, size_t k, const real_t *sample,
                              size_t n) {
     REQUIRE(k < euler->steps, "euler_scale_model_input: step %zu of %zu", k, euler->steps);
     acc_t sigma = (acc_t)euler->sigmas[k], root = sqrt(sigma * sigma + 1);
@@ -98,7 +98,7 @@ static acc_t predict_x0(prediction_type_t type, acc_t sigma, acc_t model, acc_t 
     return model;
 }
 
-void euler_step(real_t *out, const euler_t *euler, size_t k, const real_t *model_output,
+void euler_step(real_t *out, const euler_plan_t *euler, size_t k, const real_t *model_output,
                 const real_t *sample, size_t n) {
     REQUIRE(k < euler->steps, "euler_step: step %zu of %zu", k, euler->steps);
     acc_t sigma = (acc_t)euler->sigmas[k], dt = (acc_t)euler->sigmas[k + 1] - sigma;

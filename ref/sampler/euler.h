@@ -16,7 +16,7 @@ typedef struct {
     float *timesteps; /* (steps), falling; with linspace spacing not whole */
     float *sigmas;    /* (steps + 1), falling; the last is that of the picture */
     acc_t init_noise_sigma;
-} euler_t;
+} euler_plan_t;
 
 /* Tables for a run of `steps` steps. Of config the levels, timestep_spacing, steps_offset and prediction_type
  * count.
@@ -25,14 +25,14 @@ typedef struct {
  *   final_sigma_min: the last sigma is sigma(0), else 0
  * With rescale_betas_zero_snr the last level is 2^-24 in place of 0. Refuses what ddim_plan refuses. Returns
  * 0, or -1 and err; on success euler_free is due. */
-int euler_plan(euler_t *euler, const ddim_config_t *config, bool final_sigma_min, size_t steps,
+int euler_plan(euler_plan_t *euler, const ddim_config_t *config, bool final_sigma_min, size_t steps,
                err_t *err);
-void euler_free(euler_t *euler);
+void euler_free(euler_plan_t *euler);
 
 /* euler_scale_model_input  EulerDiscreteScheduler.scale_model_input
  *   out = sample / sqrt(sigma_k^2 + 1)
  *   out, sample (n); out may be sample; each element in acc_t, rounded once */
-void euler_scale_model_input(real_t *out, const euler_t *euler, size_t k, const real_t *sample,
+void euler_scale_model_input(real_t *out, const euler_plan_t *euler, size_t k, const real_t *sample,
                              size_t n);
 
 /* euler_step            EulerDiscreteScheduler.step with s_churn = 0
@@ -42,7 +42,7 @@ void euler_scale_model_input(real_t *out, const euler_t *euler, size_t k, const 
  *   out = x + (sigma_{k+1} - sigma) (x - x0) / sigma
  *   out, model_output m, sample x (n), x before it was scaled; out may be either; k < steps
  *   each element in acc_t, rounded once (diffusers: in float32 whatever the type of the latents) */
-void euler_step(real_t *out, const euler_t *euler, size_t k, const real_t *model_output,
+void euler_step(real_t *out, const euler_plan_t *euler, size_t k, const real_t *model_output,
                 const real_t *sample, size_t n);
 
 #endif

@@ -8,32 +8,32 @@
 
 enum { BLOCK = 16 };
 
-void noise_seed(noise_t *noise, uint64_t seed) {
+void noise_seed(generator_t *noise, uint64_t seed) {
     mt19937_seed(&noise->engine, seed);
     noise->has_spare = false;
     noise->spare = 0;
 }
 
-static float uniform(noise_t *noise) {
+static float uniform(generator_t *noise) {
     return (float)(mt19937_next(&noise->engine) & 0xffffffu) * 0x1p-24f;
 }
 
-static double uniform_f64(noise_t *noise) {
+static double uniform_f64(generator_t *noise) {
     uint64_t high = mt19937_next(&noise->engine);
     uint64_t bits = high << 32 | mt19937_next(&noise->engine);
     return (double)(bits & 0x1fffffffffffffu) * 0x1p-53;
 }
 
-void noise_rand(float *out, size_t n, noise_t *noise) {
+void noise_rand(float *out, size_t n, generator_t *noise) {
     for (size_t i = 0; i < n; i++) out[i] = uniform(noise);
 }
 
-void noise_rand_f64(double *out, size_t n, noise_t *noise) {
+void noise_rand_f64(double *out, size_t n, generator_t *noise) {
     for (size_t i = 0; i < n; i++) out[i] = uniform_f64(noise);
 }
 
 /* A short request's normal: the spare one, or the first of a fresh pair. */
-static double normal(noise_t *noise) {
+static double normal(generator_t *noise) {
     if (noise->has_spare) {
         noise->has_spare = false;
         return noise->spare;
@@ -46,7 +46,7 @@ static double normal(noise_t *noise) {
     return radius * fmath_cos(angle);
 }
 
-void noise_randn(float *out, size_t n, noise_t *noise) {
+void noise_randn(float *out, size_t n, generator_t *noise) {
     if (n < BLOCK) {
         for (size_t i = 0; i < n; i++) out[i] = (float)normal(noise);
         return;
@@ -59,7 +59,7 @@ void noise_randn(float *out, size_t n, noise_t *noise) {
     }
 }
 
-void noise_randn_f64(double *out, size_t n, noise_t *noise) {
+void noise_randn_f64(double *out, size_t n, generator_t *noise) {
     if (n < BLOCK) {
         for (size_t i = 0; i < n; i++) out[i] = normal(noise);
         return;

@@ -24,16 +24,16 @@ typedef struct {
     mt19937_t engine;
     bool has_spare; /* short requests make normals in pairs and keep the second one */
     double spare;
-} noise_t;
+} generator_t;
 
 /* torch.Generator().manual_seed(seed): also forgets the spare normal. */
-void noise_seed(noise_t *noise, uint64_t seed);
+void noise_seed(generator_t *noise, uint64_t seed);
 
 /* torch.rand(n, dtype=torch.float32), bit for bit: the low 24 bits of each draw, times 2^-24. */
-void noise_rand(float *out, size_t n, noise_t *noise);
+void noise_rand(float *out, size_t n, generator_t *noise);
 /* torch.rand(n, dtype=torch.float64), bit for bit: two draws, the first the upper 32 bits, of which
  * the low 53 bits count, times 2^-53. */
-void noise_rand_f64(double *out, size_t n, noise_t *noise);
+void noise_rand_f64(double *out, size_t n, generator_t *noise);
 
 /* torch.randn(n, dtype=torch.float32) of a contiguous tensor. Its size decides how:
  *
@@ -48,11 +48,11 @@ void noise_rand_f64(double *out, size_t n, noise_t *noise);
  *
  * Equal bits with torch on x86 with AVX2 or AVX-512 (box_muller.c). Where torch has no AVX2 its
  * blocks call libm: 38% of the numbers then differ, by at most 2.3e-6. */
-void noise_randn(float *out, size_t n, noise_t *noise);
+void noise_randn(float *out, size_t n, generator_t *noise);
 
 /* torch.randn(n, dtype=torch.float64): the same two rules, in double throughout, with libm (whose
  * last bits are torch's where torch runs on the same libm; so are those of n < 16 above). */
-void noise_randn_f64(double *out, size_t n, noise_t *noise);
+void noise_randn_f64(double *out, size_t n, generator_t *noise);
 
 /* ---- CUDA: torch.Generator("cuda") ----------------------------------------------------------- */
 

@@ -33,8 +33,7 @@ static int refuse_others(json_node_t node, err_t *err) {
         if (json_get_bool_or(node, off[i], false, &on, err)) return -1;
         if (on)
             return json_node_error(node, off[i], err,
-                                   "other sigmas are not implemented, expected "
-                                   "false");
+                                   "other sigmas are not implemented, expected false");
     }
     for (size_t i = 0; i < sizeof absent / sizeof *absent; i++)
         if (json_node_has(node, absent[i]))

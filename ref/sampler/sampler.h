@@ -27,8 +27,8 @@ typedef struct {
     size_t steps;
     double eta;
     union {
-        ddim_t ddim;
-        euler_t euler;
+        ddim_plan_t ddim;
+        euler_plan_t euler;
     } plan;
 } sampler_t;
 

@@ -34,8 +34,8 @@ char *name_map_apply(const name_map_t *map, const char *name);
 int name_map_write(const char *path, const char *const *from, const char *const *to, size_t count,
                    err_t *err);
 
-/* Length of what stands in NAME before one of the endings with a '.', '/' or '_' in front, and perhaps ".0" behind
- * it: of "conv.output.0" that is 4 where "output" is one. 0 where nothing does. */
+/* Length of what stands in a name before one of the endings with a '.', '/' or '_' in front, and perhaps
+ * ".0" behind it: of "conv.output.0" that is 4 where "output" is one. 0 where nothing does. */
 size_t name_before(const char *name, const char *const *endings, size_t count);
 
 /* Whether a name matches a glob, as in rules. */

@@ -27,7 +27,7 @@ static void generators_go_on(void **state) {
     float ours[N], theirs[N];
     double ours64[N], theirs64[N];
     mole_generator_t *g;
-    noise_t noise;
+    generator_t noise;
     good(mole_generator_open(&g, 42, &error));
     noise_seed(&noise, 42);
     for (int round = 0; round < 2; round++) {

@@ -258,7 +258,7 @@ static void steps(void **state) {
     (void)state;
     const double *x = fixture_random(LATENTS, 92, 2), *m = fixture_random(LATENTS, 93, 2);
     double right[LATENTS], y[LATENTS], turned[LATENTS];
-    ddim_t plan;
+    ddim_plan_t plan;
     err_t err;
     for (int k = 4; k >= 3; k--) { /* the last step, and the one before */
         assert_int_equal(ddim_plan(&plan, &ddim_config_authors, 5, &err), 0);

@@ -117,38 +117,6 @@ void spoil_file(const char *from, const char *to, spoil_t how, const char *tenso
     st_close(file);
 }
 
-const char *spoil_model(const char *name) {
-    static const char *const folders[] = {"",          "scheduler", "text_encoder",
-                                          "tokenizer", "unet",      "vae"};
-    static const char *const files[] = {"model_index.json",
-                                        "scheduler/scheduler_config.json",
-                                        "text_encoder/config.json",
-                                        "text_encoder/model.safetensors",
-                                        "tokenizer/tokenizer_config.json",
-                                        "tokenizer/special_tokens_map.json",
-                                        "tokenizer/tokenizer.json",
-                                        "tokenizer/vocab.json",
-                                        "tokenizer/merges.txt",
-                                        "unet/config.json",
-                                        "unet/diffusion_pytorch_model.safetensors",
-                                        "vae/config.json",
-                                        "vae/diffusion_pytorch_model.safetensors"};
-    static char model[256];
-    char source[PATH_MAX], path[PATH_MAX], target[PATH_MAX + 128];
-    snprintf(model, sizeof model, "%s/%s", scratch_folder(), name);
-    assert_non_null(realpath("golden/models/sd15-tiny", source));
-    for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {
-        snprintf(path, sizeof path, "%s/%s", model, folders[i]);
-        assert_int_equal(mkdir(path, 0777), 0);
-    }
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        snprintf(path, sizeof path, "%s/%s", model, files[i]);
-        snprintf(target, sizeof target, "%s/%s", source, files[i]);
-        assert_int_equal(symlink(target, path), 0);
-    }
-    return model;
-}
-
 void spoil_remove(const char *model, const char *file) {
     char path[PATH_MAX];
     snprintf(path, sizeof path, "%s/%s", model, file);

@@ -1,5 +1,5 @@
-/* spoil.h - files that are almost right: a model folder of links in the scratch folder, and one file of
- * it (or of the experts) spoilt in a stated way. */
+/* spoil.h - files that are almost right: one of a model (model/model_copy.h), or of the experts, spoilt in
+ * a stated way. */
 #ifndef MOLE_TESTS_CLI_SPOIL_H
 #define MOLE_TESTS_CLI_SPOIL_H
 
@@ -27,10 +27,7 @@ extern const char *const spoil_name[SPOIL_KINDS];
 /* Write `to`, a spoilt copy of the safetensors file `from`. */
 void spoil_file(const char *from, const char *to, spoil_t how, const char *tensor);
 
-/* A copy of golden/models/sd15-tiny in the scratch folder under `name`, made of links; returns its path
- * (in static memory of the last call). */
-const char *spoil_model(const char *name);
-/* Remove a file of it. */
+/* Remove a file of a copied model. */
 void spoil_remove(const char *model, const char *file);
 
 #endif

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../model/model_copy.h"
 #include "../scratch.h"
 #include "io/safetensors.h"
 #include "program.h"
@@ -32,7 +33,7 @@ static void refused(const ran_t *ran, const char *what, spoil_t how, const char 
 static void component(const char *file, const char *tensor) {
     char name[64], from[256], to[512];
     snprintf(name, sizeof name, "model-%.4s", file);
-    const char *model = spoil_model(name);
+    const char *model = model_copy_named(name);
     snprintf(from, sizeof from, "golden/models/sd15-tiny/%s", file);
     snprintf(to, sizeof to, "%s/%s", model, file);
     for (spoil_t how = 0; how < SPOIL_KINDS; how++) {
@@ -176,7 +177,7 @@ static void folders(void **state) {
     for (size_t i = 0; i < sizeof needed / sizeof *needed; i++) {
         char name[32], file[512];
         snprintf(name, sizeof name, "model-%zu", i);
-        const char *model = spoil_model(name);
+        const char *model = model_copy_named(name);
         spoil_remove(model, needed[i].file);
         program_refuses(3, needed[i].expected, "generate --model %s --prompt x -o %s", model, out);
         if (!strstr(needed[i].file, ".json")) continue;
@@ -186,7 +187,7 @@ static void folders(void **state) {
         scratch_text(file, "[1]");
         program_refuses(3, needed[i].expected, "generate --model %s --prompt x -o %s", model, out);
     }
-    const char *bare = spoil_model("model-no-words");
+    const char *bare = model_copy_named("model-no-words");
     spoil_remove(bare, "tokenizer/vocab.json");
     spoil_remove(bare, "tokenizer/tokenizer.json");
     program_refuses(3, "tokenizer", "generate --model %s --prompt x -o %s", bare, out);

@@ -47,8 +47,7 @@ static void modules_agree(void **state) {
     expect_agreement("vae.post_quant_conv " MODEL " " VAE " --input input/latents "
                      "--expect vae.post_quant_conv");
     expect(1, "DIFFERS",
-           "vae.post_quant_conv " MODEL " " VAE " --input input/latents "
-           "--expect input/latents");
+           "vae.post_quant_conv " MODEL " " VAE " --input input/latents --expect input/latents");
 }
 
 static void blocks_agree(void **state) {
@@ -74,8 +73,7 @@ static void blocks_agree(void **state) {
                      " --expect unet.up_blocks.1.attentions.2");
     expect(1, "DIFFERS",
            "unet.down_blocks.0.attentions.0 " MODEL " " UNET " --input unet.down_blocks.0.resnets.0"
-           " --input encoder_hidden_states=input/context"
-           " --expect unet.down_blocks.0.attentions.0");
+           " --input encoder_hidden_states=input/context --expect unet.down_blocks.0.attentions.0");
 }
 
 static void operations_agree(void **state) {

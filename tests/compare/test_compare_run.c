@@ -56,7 +56,7 @@ static void expect(const char *name, const double *x, const char *text) {
 static void setting_is_named(void **state) {
     (void)state;
     err_t err;
-    ddim_t plan;
+    ddim_plan_t plan;
     assert_int_equal(ddim_plan(&plan, &ddim_config_authors, 5, &err), 0);
     double previous = (double)plan.alphas_cumprod[0], alpha = (double)plan.alphas_cumprod[1];
     ddim_free(&plan);

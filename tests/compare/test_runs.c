@@ -12,7 +12,7 @@
 static const bool is_f64 = sizeof(real_t) == sizeof(double);
 
 /* Run one case one way; the caller judges. */
-static verify_summary_t run_case(const char *name, matmul_t how, mole_form_t form,
+static verify_summary_t run_case(const char *name, matmul_way_t how, mole_form_t form,
                                  verify_mode_t mode) {
     char folder[128];
     snprintf(folder, sizeof folder, "golden/runs/%s", name);

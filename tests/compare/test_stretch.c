@@ -11,7 +11,7 @@
 #include "../fixture.h"
 #include "../scratch.h"
 #include "core/tap_name.h"
-#include "golden/execute.h"
+#include "golden/run_case.h"
 #include "io/trace.h"
 #include "mole_says.h"
 #include "trace/precision.h"

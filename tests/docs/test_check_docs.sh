@@ -70,5 +70,8 @@ printf '$ true\n' | { echo '```console'; cat; echo '```'; echo '<!-- generated: 
 
 printf '```console\n$ true\n```\n[here](page.md) [there](http://x.example/y) [spot](#spot)\n' | page good 'links'
 printf '```console\n$ true\n```\n[here](nowhere.md)\n' | page wrong 'a dead link'
+printf '```console\n$ true\n```\n`tap_name` in `ref/core/tap_name.h`, `ref/*/run.h`, `ref/ops/NAME.c`\n' | page good 'names'
+printf '```console\n$ true\n```\n| `ref/core/nothing.h` |\n' | page wrong 'a file that is not there'
+printf '```console\n$ true\n```\n`tap_nam` in `ref/core/tap_name.h`\n' | page wrong 'a function that is not there'
 printf '```\n$ false\n```\n' | page wrong 'no command at all'
 [ ! -e "$work/bad" ]

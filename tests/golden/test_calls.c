@@ -6,7 +6,7 @@
 
 #include "../fixture.h"
 #include "../scratch.h"
-#include "golden/execute.h"
+#include "golden/run_case.h"
 
 /* A copy of a golden case, of whose manifest the first `old` after `from` is replaced. */
 static const char *spoilt(const char *name, const char *from, const char *old, const char *new) {

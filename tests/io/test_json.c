@@ -121,8 +121,7 @@ static void lists_and_objects(void **state) {
     err_t err;
     json_file_t *file = open_text(
         "{\"l\": [320, 640], \"one\": 8, \"mixed\": [1, \"a\"], \"names\": [\"x\", \"y\"],"
-        " \"zero\": [0], \"o\": {\"in\": {\"k\": \"v\", \"l\": [{}]}}, "
-        "\"items\": "
+        " \"zero\": [0], \"o\": {\"in\": {\"k\": \"v\", \"l\": [{}]}}, \"items\": "
         "[{\"k\": 1}, 2]}");
     json_node_t root = json_file_root(file), node, inner;
     int64_t ints[4] = {0};

@@ -44,11 +44,7 @@ static void whole_and_turned(void **state) {
         const char *dictionary, *data;
     } forms[] = {
         {DICT("<f4", "False", "(2, 3)"), "\0\0\0\0"
-                                         "\0\0\x80?"
-                                         "\0\0\0@"
-                                         "\0\0@@"
-                                         "\0\0\x80@"
-                                         "\0\0\xa0@"},
+                                         "\0\0\x80?\0\0\0@\0\0@@\0\0\x80@\0\0\xa0@"},
         {DICT(">f4", "False", "(2, 3)"), "\0\0\0\0"
                                          "?\x80\0\0"
                                          "@\0\0\0"

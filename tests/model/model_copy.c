@@ -36,8 +36,13 @@ static void path_of(char path[PATH], const char *file) {
 
 const char *model_copy(void) {
     static int number;
-    char name[32], here[PATH_MAX], from[PATH_MAX + PATH], to[PATH];
+    char name[32];
     snprintf(name, sizeof name, "model-%d", number++);
+    return model_copy_named(name);
+}
+
+const char *model_copy_named(const char *name) {
+    char here[PATH_MAX], from[PATH_MAX + PATH], to[PATH];
     snprintf(root, sizeof root, "%s", scratch_path(name));
     assert_non_null(getcwd(here, sizeof here));
     for (size_t i = 0; i < sizeof folders / sizeof *folders; i++) {

@@ -9,6 +9,8 @@
 
 /* A fresh copy, replacing one of before. Returns its folder, good until the next call. */
 const char *model_copy(void);
+/* The same in the scratch folder under this name. */
+const char *model_copy_named(const char *name);
 
 /* Set a key of a JSON file of the copy, as "unet/config.json"; the value is taken over; NULL removes the
  * key. */

@@ -6,7 +6,7 @@
 
 #include "../fixture.h"
 #include "../slow.h"
-#include "model/modules.h"
+#include "model/replay_module.h"
 
 enum { B = 2, C = 6, CO = 8, H = 3, W = 5, T = H * W, R = 2 };
 
@@ -106,7 +106,7 @@ static void convolution(void **state) {
 
     refuse(&module, SHAPE4(B, C + 1, H, W), "(2, 7, 3, 5)");
     refuse(&module, SHAPE3(B, C, T), "(B,channels,H,W)");
-    conv.geometry = (conv2d_t){3, 3, 1, 0, 0, 0, 0};
+    conv.geometry = (conv2d_geometry_t){3, 3, 1, 0, 0, 0, 0};
     refuse(&module, SHAPE4(B, C, 2, W), "kernel of 3 x 3");
     refuse(&module, SHAPE4(B, C, H, 2), "3 x 2");
 }

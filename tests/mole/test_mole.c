@@ -82,7 +82,7 @@ static subject_t read_subject(const golden_call_t *call, const json_t *experts) 
 typedef struct {
     tap_sink_t sink;
     const golden_call_t *call;
-    matmul_t how;
+    matmul_way_t how;
     bool good;
     size_t taps;
 } checker_t;
@@ -113,7 +113,7 @@ static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
 }
 
 /* One call in one way and form, all its taps and its output. */
-static bool check_call(const golden_call_t *call, const json_t *experts, matmul_t how,
+static bool check_call(const golden_call_t *call, const json_t *experts, matmul_way_t how,
                        mole_form_t form) {
     subject_t s = read_subject(call, experts);
     s.layer.expert = s.expert; /* the copy's own */
@@ -133,7 +133,7 @@ static bool check_call(const golden_call_t *call, const json_t *experts, matmul_
     return c.good;
 }
 
-static void all_calls(matmul_t how, mole_form_t form) {
+static void all_calls(matmul_way_t how, mole_form_t form) {
     json_error_t error;
     json_t *manifest = json_load_file("golden/ops/mole/manifest.json", 0, &error);
     assert_non_null(manifest);

@@ -22,7 +22,7 @@ static const case_t cases[] = {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-static void one_case(const case_t *c, matmul_t how) {
+static void one_case(const case_t *c, matmul_way_t how) {
     double scale = c->scale != 0 ? c->scale : 1 / sqrt((double)c->D);
     size_t C = c->NH * c->D, n = c->B * c->T * C, m = c->B * c->S * C;
     double *q = fixture_random(n, 1, 2), *k = fixture_random(m, 2, 2), *v = fixture_random(m, 3, 1);

@@ -32,11 +32,11 @@ static const case_t cases[] = {
 };
 enum { CASES = sizeof cases / sizeof *cases };
 
-static void one_case(const case_t *c, bool with_bias, conv2d_way_t way, matmul_t how) {
+static void one_case(const case_t *c, bool with_bias, conv2d_way_t way, matmul_way_t how) {
     slow_conv2d_t slow = {
         c->kernel_h, c->kernel_w, c->stride, {c->pad[0], c->pad[1], c->pad[2], c->pad[3]}};
-    conv2d_t fast = {c->kernel_h, c->kernel_w, c->stride, c->pad[0],
-                     c->pad[1],   c->pad[2],   c->pad[3]};
+    conv2d_geometry_t fast = {c->kernel_h, c->kernel_w, c->stride, c->pad[0],
+                              c->pad[1],   c->pad[2],   c->pad[3]};
     size_t kernel = c->kernel_h * c->kernel_w, K = kernel * c->Ci;
     size_t Ho = conv2d_out(c->H, c->pad[2], c->pad[3], c->kernel_h, c->stride);
     size_t Wo = conv2d_out(c->W, c->pad[0], c->pad[1], c->kernel_w, c->stride);
@@ -80,7 +80,7 @@ static void winograd_equals_slow(void **state) {
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes * 2; i++) {
         const case_t *c = &shapes[i / 2];
         slow_conv2d_t slow = {3, 3, 1, {c->pad[0], c->pad[1], c->pad[2], c->pad[3]}};
-        conv2d_t fast = {3, 3, 1, c->pad[0], c->pad[1], c->pad[2], c->pad[3]};
+        conv2d_geometry_t fast = {3, 3, 1, c->pad[0], c->pad[1], c->pad[2], c->pad[3]};
         size_t Ho = conv2d_out(c->H, c->pad[2], c->pad[3], 3, 1), P = c->H * c->W;
         size_t Wo = conv2d_out(c->W, c->pad[0], c->pad[1], 3, 1), n_out = c->B * c->Co * Ho * Wo;
         double *in = fixture_random(c->B * c->Ci * P, 1, 1);
@@ -105,14 +105,14 @@ static void winograd_equals_slow(void **state) {
 /* Which way is taken: --conv tiles, and plain products, keep to the definition's sums. */
 static void ways_are_kept_apart(void **state) {
     enum { C = 64, SIDE = 16, COUNT = C * SIDE * SIDE };
-    conv2d_t g = {3, 3, 1, 1, 1, 1, 1}, coarse = {3, 3, 2, 1, 1, 1, 1};
+    conv2d_geometry_t g = {3, 3, 1, 1, 1, 1, 1}, coarse = {3, 3, 2, 1, 1, 1, 1};
     real_t *in = fixture_reals(fixture_random(COUNT, 1, 1), COUNT), *out[5];
     real_t *weight = fixture_reals(fixture_random(C * C * 9, 2, 1), C * C * 9);
     static const conv2d_way_t way[5] = {CONV_TILES, CONV_WINOGRAD, CONV_AUTO, CONV_TILES,
                                         CONV_WINOGRAD};
     for (size_t i = 0; i < COUNT; i++) in[i] /= 3; /* as they are, every sum is exact in double */
     for (size_t i = 0; i < 5; i++) {
-        matmul_t how = i < 3 ? MATMUL_BLAS : MATMUL_PLAIN;
+        matmul_way_t how = i < 3 ? MATMUL_BLAS : MATMUL_PLAIN;
         out[i] = fixture_blank(COUNT);
         real_t *work = fixture_blank(conv2d_work(1, C, SIDE, SIDE, C, g, way[i], how));
         conv2d(out[i], in, weight, NULL, 1, C, SIDE, SIDE, C, g, work, way[i], how);
@@ -131,7 +131,7 @@ static void padding_is_zeros(void **state) {
     (void)state;
     real_t image[4] = {1, 1, 1, 1}, weight[9], out[4];
     for (size_t i = 0; i < 9; i++) weight[i] = 1;
-    conv2d_t g = {3, 3, 1, 0, 2, 0, 2}; /* right and bottom */
+    conv2d_geometry_t g = {3, 3, 1, 0, 2, 0, 2}; /* right and bottom */
     real_t *work = fixture_blank(conv2d_work(1, 1, 2, 2, 1, g, CONV_TILES, MATMUL_PLAIN));
     conv2d(out, image, weight, NULL, 1, 1, 2, 2, 1, g, work, CONV_TILES, MATMUL_PLAIN);
     assert_true(out[0] == 4 && out[1] == 2 && out[2] == 2 && out[3] == 1);
@@ -150,19 +150,19 @@ static void packing_moves_channels_inward(void **state) {
 
 static void pointwise_needs_no_work(void **state) {
     (void)state;
-    conv2d_t g = {1, 1, 1, 0, 0, 0, 0};
+    conv2d_geometry_t g = {1, 1, 1, 0, 0, 0, 0};
     assert_int_equal(conv2d_work(2, 8, 64, 64, 8, g, CONV_AUTO, MATMUL_BLAS), 0);
     g.stride = 2;
     assert_true(conv2d_work(2, 8, 64, 64, 8, g, CONV_AUTO, MATMUL_BLAS) > 0);
 }
 
 static void kernel_too_high(void) {
-    conv2d_t g = {4, 1, 1, 0, 0, 1, 0};
+    conv2d_geometry_t g = {4, 1, 1, 0, 0, 1, 0};
     conv2d_work(1, 1, 2, 9, 1, g, CONV_AUTO, MATMUL_BLAS);
 }
 static void kernel_too_wide(void) {
     real_t x[9] = {0};
-    conv2d_t g = {3, 3, 1, 0, 0, 1, 1};
+    conv2d_geometry_t g = {3, 3, 1, 0, 0, 1, 1};
     conv2d(x, x, x, NULL, 1, 1, 3, 2, 1, g, x, CONV_AUTO, MATMUL_PLAIN);
 }
 static void stride_of_zero(void) {

@@ -43,7 +43,7 @@ static void matmul_plain_is_the_definition(void **state) {
 static void conv2d_plain_is_the_definition(void **state) {
     static const struct {
         size_t B, Ci, H, W, Co;
-        conv2d_t g;
+        conv2d_geometry_t g;
     } cases[] = {{2, 3, 5, 7, 4, {3, 3, 1, 1, 1, 1, 1}},
                  {1, 8, 6, 4, 5, {3, 3, 2, 0, 1, 0, 1}},
                  {2, 5, 4, 4, 3, {1, 1, 1, 0, 0, 0, 0}},
@@ -51,7 +51,7 @@ static void conv2d_plain_is_the_definition(void **state) {
                  {1, 40, 9, 9, 20, {3, 3, 1, 1, 1, 1, 1}}};
     for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
         size_t B = cases[i].B, Ci = cases[i].Ci, H = cases[i].H, W = cases[i].W, Co = cases[i].Co;
-        conv2d_t g = cases[i].g;
+        conv2d_geometry_t g = cases[i].g;
         size_t count = B * Co * conv2d_out(H, g.top, g.bottom, g.kernel_h, g.stride) *
                        conv2d_out(W, g.left, g.right, g.kernel_w, g.stride);
         real_t *x = numbers(B * Ci * H * W, 1),
@@ -102,7 +102,7 @@ static void attention_is_its_definition(void **state) {
         size_t B = sizes[i / 4][0], T = sizes[i / 4][1], S = sizes[i / 4][2], NH = sizes[i / 4][3],
                D = sizes[i / 4][4], n = B * T * NH * D;
         bool causal = i % 2 && T == S;
-        matmul_t how = i % 4 / 2 ? MATMUL_PLAIN : MATMUL_BLAS;
+        matmul_way_t how = i % 4 / 2 ? MATMUL_PLAIN : MATMUL_BLAS;
         real_t *q = numbers(n, 1), *k = numbers(B * S * NH * D, 2), *v = numbers(B * S * NH * D, 3);
         real_t *fast = fixture_blank(n), *definition = fixture_blank(n);
         attention(fast, q, k, v, B, T, S, NH, D, -0.3, causal,

@@ -1,5 +1,5 @@
 /* Every operation against PyTorch: all calls of golden/ops/<operation>, read and run as the program does
- * (golden/calls.h, api/op_table.h), judged by what tests/golden.c reads for itself. */
+ * (golden/run_call.h, api/op_table.h), judged by what tests/golden.c reads for itself. */
 #include <dirent.h>
 #include <math.h>
 #include <stdio.h>
@@ -33,7 +33,7 @@ static void check_tap(tap_sink_t *self, const char *name, real_t *x, view_t view
 }
 
 /* One call, computed one way: false when PyTorch's numbers are further off than the tolerance. */
-static bool check_call(const golden_call_t *call, matmul_t how, bool multiplies) {
+static bool check_call(const golden_call_t *call, matmul_way_t how, bool multiplies) {
     bool plain = how == MATMUL_PLAIN;
     checker_t c = {.sink = {.tap = check_tap},
                    .call = call,

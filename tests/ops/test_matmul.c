@@ -20,7 +20,7 @@ enum { SIZES = sizeof sizes / sizeof *sizes, GAP = 3 };
 
 /* What went before the last rounding: K products and sums, in double or in the BLAS's own
  * precision. */
-static double spread_of(matmul_t how, size_t K) {
+static double spread_of(matmul_way_t how, size_t K) {
     return (double)(K + 2) * (how == MATMUL_PLAIN ? UNIT64 : UNIT);
 }
 
@@ -43,7 +43,7 @@ static double *unspaced(const real_t *x, size_t rows, size_t columns) {
 }
 
 static void one_matmul(size_t M, size_t N, size_t K, bool b_transposed, bool accumulate,
-                       matmul_t how) {
+                       matmul_way_t how) {
     double *a = fixture_random(M * K, 1, 1), *b = fixture_random(K * N, 2, 1);
     double *before = fixture_random(M * N, 3, 2);
     double *truth = fixture_bytes(M * N * sizeof *truth),
@@ -69,7 +69,7 @@ static void matmul_equals_slow(void **state) {
 static void linear_equals_slow(void **state) {
     for (size_t i = 0; i < SIZES * 4; i++) {
         size_t M = sizes[i / 4][0], N = sizes[i / 4][1], K = sizes[i / 4][2];
-        matmul_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
+        matmul_way_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
         double *x = fixture_random(M * K, 4, 1), *w = fixture_random(N * K, 5, 1);
         double *bias = i & 2 ? fixture_random(N, 6, 3) : NULL;
         double *truth = fixture_bytes(M * N * sizeof *truth),
@@ -91,7 +91,7 @@ static void linear_scaled_equals_slow(void **state) {
     const double scale = 0.375; /* a power of two would hide a second rounding */
     for (size_t i = 0; i < SIZES * 2; i++) {
         size_t M = sizes[i / 2][0], N = sizes[i / 2][1], K = sizes[i / 2][2];
-        matmul_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
+        matmul_way_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
         double *x = fixture_random(M * K, 4, 1), *w = fixture_random(N * K, 5, 1);
         double *scaled = fixture_bytes(N * K * sizeof *scaled);
         for (size_t j = 0; j < N * K; j++) scaled[j] = w[j] * scale;
@@ -133,15 +133,15 @@ static void an_empty_sum_is_zero(void **state) {
     for (int how = MATMUL_BLAS; how <= MATMUL_PLAIN; how++) {
         real_t nothing[1] = {0}, bias[2] = {3, 4}, out[4];
         memset(out, 0xff, sizeof out);
-        matmul(out, 2, nothing, 0, nothing, 2, false, false, 2, 2, 0, (matmul_t)how);
+        matmul(out, 2, nothing, 0, nothing, 2, false, false, 2, 2, 0, (matmul_way_t)how);
         for (size_t i = 0; i < 4; i++) assert_true(out[i] == 0);
         out[3] = 5;
-        matmul(out, 2, nothing, 0, nothing, 2, false, true, 2, 2, 0, (matmul_t)how);
+        matmul(out, 2, nothing, 0, nothing, 2, false, true, 2, 2, 0, (matmul_way_t)how);
         assert_true(out[0] == 0 && out[3] == 5);
-        linear(out, nothing, nothing, bias, 2, 0, 2, (matmul_t)how);
+        linear(out, nothing, nothing, bias, 2, 0, 2, (matmul_way_t)how);
         assert_true(out[0] == 3 && out[1] == 4 && out[2] == 3 && out[3] == 4);
         out[0] = 6;
-        matmul(out, 2, nothing, 1, nothing, 2, false, false, 0, 2, 1, (matmul_t)how);
+        matmul(out, 2, nothing, 1, nothing, 2, false, false, 0, 2, 1, (matmul_way_t)how);
         assert_true(out[0] == 6);
     }
 }
@@ -150,7 +150,7 @@ static void nan_and_inf_propagate(void **state) {
     (void)state;
     for (int how = MATMUL_BLAS; how <= MATMUL_PLAIN; how++) {
         real_t a[4] = {1, (real_t)NAN, (real_t)INFINITY, 1}, b[4] = {1, 0, 0, 1}, out[4];
-        matmul(out, 2, a, 2, b, 2, true, false, 2, 2, 2, (matmul_t)how);
+        matmul(out, 2, a, 2, b, 2, true, false, 2, 2, 2, (matmul_way_t)how);
         assert_true(isnan(out[0]) && isnan(out[1])); /* 1*1 + NaN*0 and 1*0 + NaN*1 */
         assert_true(isinf(out[2]) && isnan(out[3])); /* Inf*1 + 1*0 and Inf*0 + 1*1 */
     }
@@ -192,7 +192,7 @@ static void batch_and_here_equal_slow(void **state) {
     static const size_t shapes[][3] = {{1, 1, 1}, {5, 7, 3}, {130, 40, 33}, {300, 300, 40}};
     for (size_t i = 0; i < sizeof shapes / sizeof *shapes * 2; i++) {
         enum { COUNT = 3 };
-        matmul_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
+        matmul_way_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
         size_t M = shapes[i / 2][0], N = shapes[i / 2][1], K = shapes[i / 2][2];
         double *a = fixture_random(COUNT * M * K, 1, 1), *b = fixture_random(COUNT * N * K, 2, 1);
         real_t *out = fixture_blank(COUNT * M * N), *alone = fixture_blank(M * N);

@@ -11,83 +11,85 @@ enum { LARGEST = 1 << 18, OUT = 1 << 18 };
 enum { WORK = 1 << 19 };
 
 /* Each runs on the numbers in x and y and says how many it wrote to out. */
-typedef size_t run_t(real_t *out, const real_t *x, const real_t *y, real_t *work, matmul_t how);
+typedef size_t run_t(real_t *out, const real_t *x, const real_t *y, real_t *work, matmul_way_t how);
 
 static size_t run_matmul(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                         matmul_t how) {
+                         matmul_way_t how) {
     (void)work;
     matmul(out, 300, x, 150, y, 300, false, false, 301, 300, 150, how);
     return 301 * 300;
 }
 static size_t run_accumulate(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                             matmul_t how) {
+                             matmul_way_t how) {
     (void)work;
     for (size_t i = 0; i < 2 * 700; i++) out[i] = x[i];
     matmul(out, 700, x, 300, y, 300, true, true, 2, 700, 300, how);
     return 2 * 700;
 }
 static size_t run_linear(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                         matmul_t how) {
+                         matmul_way_t how) {
     (void)work;
     linear(out, x, y, x, 260, 200, 520, how);
     return 260 * 520;
 }
 static size_t run_linear_single_tile(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                                     matmul_t how) {
+                                     matmul_way_t how) {
     (void)work;
     linear(out, x, y, x, 128, 500, 256, how); /* OpenBLAS must not thread by itself */
     return 128 * 256;
 }
+static size_t conv2d_of(real_t *out, const real_t *x, const real_t *y, real_t *work, size_t H,
+                        size_t W, conv2d_way_t way, matmul_way_t how) {
+    conv2d_geometry_t g = {3, 3, 1, 1, 1, 1, 1};
+    assert_true(conv2d_work(2, 20, H, W, 70, g, way, how) <= WORK);
+    conv2d(out, x, y, x, 2, 20, H, W, 70, g, work, way, how);
+    return 2 * 70 * H * W;
+}
 static size_t run_conv2d(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                         matmul_t how) {
-    conv2d_t g = {3, 3, 1, 1, 1, 1, 1};
-    assert_true(conv2d_work(2, 20, 24, 20, 70, g, CONV_TILES, how) <= WORK);
-    conv2d(out, x, y, x, 2, 20, 24, 20, 70, g, work, CONV_TILES, how);
-    return 2 * 70 * 24 * 20;
+                         matmul_way_t how) {
+    return conv2d_of(out, x, y, work, 24, 20, CONV_TILES, how);
 }
 static size_t run_winograd(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                           matmul_t how) {
-    conv2d_t g = {3, 3, 1, 1, 1, 1, 1};
-    assert_true(conv2d_work(2, 20, 23, 21, 70, g, CONV_WINOGRAD, how) <= WORK);
-    conv2d(out, x, y, x, 2, 20, 23, 21, 70, g, work, CONV_WINOGRAD, how);
-    return 2 * 70 * 23 * 21;
+                           matmul_way_t how) {
+    return conv2d_of(out, x, y, work, 23, 21, CONV_WINOGRAD, how);
 }
-static size_t run_batch(real_t *out, const real_t *x, const real_t *y, real_t *work, matmul_t how) {
+static size_t run_batch(real_t *out, const real_t *x, const real_t *y, real_t *work,
+                        matmul_way_t how) {
     (void)work;
     matmul_batch(out, x, y, 3, 170, 150, 200, how);
     return 3 * 170 * 150;
 }
 static size_t run_conv2d_small(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                               matmul_t how) {
-    conv2d_t g = {3, 3, 1, 1, 1, 1, 1};
+                               matmul_way_t how) {
+    conv2d_geometry_t g = {3, 3, 1, 1, 1, 1, 1};
     conv2d(out, x, y, x, 1, 40, 5, 6, 600, g, work, CONV_TILES, how);
     return 600 * 5 * 6;
 }
 static size_t run_attention(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                            matmul_t how) {
+                            matmul_way_t how) {
     attention(out, x, y, x + 999, 2, 150, 150, 3, 16, 0.25, true, work, how);
     return 2 * 150 * 3 * 16;
 }
 static size_t run_group_norm(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                             matmul_t how) {
+                             matmul_way_t how) {
     (void)work, (void)how;
     group_norm(out, x, y, y, 2, 40, 700, 8, 1e-5);
     return 2 * 40 * 700;
 }
 static size_t run_layer_norm(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                             matmul_t how) {
+                             matmul_way_t how) {
     (void)work, (void)how;
     layer_norm(out, x, y, y, 301, 100, 1e-5);
     return 301 * 100;
 }
 static size_t run_softmax(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                          matmul_t how) {
+                          matmul_way_t how) {
     (void)y, (void)work, (void)how;
     softmax(out, x, 301, 77);
     return 301 * 77;
 }
 static size_t run_activations(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                              matmul_t how) {
+                              matmul_way_t how) {
     (void)work, (void)how;
     sigmoid(out, x, 20001);
     silu(out + 20001, x, 20001);
@@ -97,7 +99,7 @@ static size_t run_activations(real_t *out, const real_t *x, const real_t *y, rea
     return 80004 + 30100;
 }
 static size_t run_movers(real_t *out, const real_t *x, const real_t *y, real_t *work,
-                         matmul_t how) {
+                         matmul_way_t how) {
     (void)work, (void)how;
     add(out, x, y, 66000);
     add_per_channel(out + 66000, x, y, 2, 330, 100);
@@ -120,7 +122,7 @@ static void results_do_not_depend_on_threads(void **state) {
     real_t *y = fixture_reals(fixture_random(LARGEST, 2, 1), LARGEST);
     real_t *first = fixture_blank(OUT), *again = fixture_blank(OUT), *work = fixture_blank(WORK);
     for (size_t i = 0; i < RUNS * 2; i++) {
-        matmul_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
+        matmul_way_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
         omp_set_num_threads(1);
         size_t n = runs[i / 2](first, x, y, work, how);
         assert_true(n <= OUT);
@@ -147,7 +149,7 @@ static void results_do_not_depend_on_the_caller(void **state) {
     real_t *out[3], *work[3];
     for (size_t i = 0; i < 3; i++) out[i] = fixture_blank(OUT), work[i] = fixture_blank(WORK);
     for (size_t i = 0; i < RUNS * 2; i++) {
-        matmul_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
+        matmul_way_t how = i & 1 ? MATMUL_PLAIN : MATMUL_BLAS;
         size_t n = runs[i / 2](out[2], x, y, work[2], how);
 #pragma omp parallel for num_threads(2)
         for (int t = 0; t < 2; t++) runs[i / 2](out[t], x, y, work[t], how);

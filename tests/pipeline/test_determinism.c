@@ -13,7 +13,7 @@
 
 static const bool is_f64 = sizeof(real_t) == sizeof(double);
 static const char *const way_name[] = {"blas", "plain"};
-static const matmul_t ways[] = {MATMUL_BLAS, MATMUL_PLAIN};
+static const matmul_way_t ways[] = {MATMUL_BLAS, MATMUL_PLAIN};
 
 /* 2 x 72 tokens and pixels: more than one tile of a product and of a convolution, shared among threads. */
 static void runs_and_threads(void **state) {
@@ -193,7 +193,7 @@ static void given_latents(void **state) {
     size_t n = drawn.latents;
     float *numbers = fixture_bytes(n * sizeof *numbers);
     real_t *latents = fixture_bytes(n * sizeof *latents);
-    noise_t generator;
+    generator_t generator;
     noise_seed(&generator, usual.image.seed);
     noise_randn(numbers, n, &generator);
     for (size_t i = 0; i < n; i++) latents[i] = (real_t)numbers[i];

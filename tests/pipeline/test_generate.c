@@ -224,7 +224,7 @@ static void cut_prompts_are_told(void **state) {
 
 /* Each step beside the run: guidance from the two rows, DDIM from what the run had. */
 static void check_steps(const settings_t *s, const watch_t *w, real_t noise[STEPS][N]) {
-    ddim_t ddim;
+    ddim_plan_t ddim;
     err_t err;
     if (ddim_plan(&ddim, &s->image.scheduler, STEPS, &err)) fail_msg("%s", err.text);
     for (size_t k = 0; k < STEPS; k++) {
@@ -253,7 +253,7 @@ static void cpu_noise(void **state) {
     s.image.eta = 1;
     s.image.scheduler.set_alpha_to_one = false; /* else the last step's noise counts nothing */
     watch_t *w = watched(&s);
-    noise_t generator;
+    generator_t generator;
     float drawn[N];
     real_t first[N], noise[STEPS][N];
     noise_seed(&generator, s.image.seed);

@@ -242,6 +242,13 @@ static void bad_single_files(void **state) {
     free(spoilt);
 }
 
+static void write_ldm(const char *arch, const char *path) {
+    synth_write_t job = tiny_job(path);
+    snprintf(job.model.arch, sizeof job.model.arch, "%s", arch);
+    job.ldm = true;
+    write_job(&job);
+}
+
 /* The twenty-fourth layer of v2's text encoder, its projection, scale and mask: known, and not read. */
 static void spare_tensors_of_v2(void **state) {
     (void)state;
@@ -251,10 +258,7 @@ static void spare_tensors_of_v2(void **state) {
         "cond_stage_model.model.attn_mask"};
     char *good = xstrdup(scratch_path("v2.safetensors"));
     char *more = xstrdup(scratch_path("more.safetensors"));
-    synth_write_t job = tiny_job(good);
-    snprintf(job.model.arch, sizeof job.model.arch, "sd21-tiny");
-    job.ldm = true;
-    write_job(&job);
+    write_ldm("sd21-tiny", good);
     err_t err;
     pipeline_t p;
     pipeline_files_t files = {.folder = more, .tokenizer = "synth:sd21-tiny/tokenizer"};
@@ -283,10 +287,7 @@ static void nan_in_a_turned_tensor(void **state) {
     (void)state;
     static const char name[] = "conditioner.embedders.1.model.text_projection";
     char *path = xstrdup(scratch_path("xl.safetensors"));
-    synth_write_t job = tiny_job(path);
-    snprintf(job.model.arch, sizeof job.model.arch, "sdxl-tiny");
-    job.ldm = true;
-    write_job(&job);
+    write_ldm("sdxl-tiny", path);
     err_t err;
     st_file_t *file;
     assert_int_equal(st_open(&file, path, &err), 0);

@@ -238,10 +238,7 @@ static char *copy_model(const char *name) {
         mkdir(to, 0777);
         *slash = '/';
         char *data = scratch_slurp(from, &bytes);
-        FILE *out = fopen(to, "wb");
-        assert_non_null(out);
-        assert_int_equal(fwrite(data, 1, bytes, out), bytes);
-        fclose(out);
+        scratch_store(to, data, bytes);
         free(data);
         free(from);
         free(to);
@@ -291,10 +288,7 @@ static void spoil(const char *root, const char *file, const char *part) {
     }
     st_close(read);
     assert_true(spoilt > 0);
-    FILE *out = fopen(path, "wb");
-    assert_non_null(out);
-    assert_int_equal(fwrite(data, 1, bytes, out), bytes);
-    fclose(out);
+    scratch_store(path, data, bytes);
     free(data);
     free(path);
 }

@@ -28,11 +28,15 @@ ORDERS = {
 _order = "blas"
 
 
+def known(what, name, table):
+    if name not in table:
+        raise ValueError(f"no {what} {name}; there are {', '.join(table)}")
+    return name
+
+
 def use_order(name):
     global _order
-    if name not in ORDERS:
-        raise ValueError(f"no order {name}; there are {', '.join(ORDERS)}")
-    _order = name
+    _order = known("order", name, ORDERS)
 
 
 def fold(x):
@@ -105,9 +109,7 @@ _compute = "f32"
 
 def use_compute(name):
     global _compute
-    if name not in COMPUTE:
-        raise ValueError(f"no computing type {name}; there are {', '.join(COMPUTE)}")
-    _compute = name
+    _compute = known("computing type", name, COMPUTE)
 
 
 def short(x, bits):

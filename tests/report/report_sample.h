@@ -24,7 +24,7 @@ void report_sample(compare_result_t *result, size_t agreeing);
 /* Another name for a row. */
 void report_sample_name(compare_result_t *result, size_t row, const char *name);
 
-/* compare_free is due. The rows have the names below, and the candidate's extra taps those from `first` on. */
+/* compare_free is due. The rows have the names below, the candidate's extra taps those from `first` on. */
 void report_sample_hostile(compare_result_t *result, size_t first);
 /* Names that end elements, open others, are not UTF-8, turn the direction of text, or steer a
  * terminal. */

@@ -11,7 +11,7 @@
 
 #include "../scratch.h"
 #include "../unit.h"
-#include "golden/execute.h"
+#include "golden/run_case.h"
 #include "io/safetensors.h"
 #include "io/trace.h"
 #include "report/report.h"

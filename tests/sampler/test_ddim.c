@@ -12,8 +12,8 @@
 #include "trace/diff.h"
 
 #define COUNT(a) (sizeof(a) / sizeof(a)[0])
-static ddim_t plan(const ddim_config_t *config, size_t steps) {
-    ddim_t ddim;
+static ddim_plan_t plan(const ddim_config_t *config, size_t steps) {
+    ddim_plan_t ddim;
     err_t err;
     must(ddim_plan(&ddim, config, steps, &err), &err);
     return ddim;
@@ -50,7 +50,7 @@ static void check_table(json_node_t row) {
     must(json_get_string(final, "otherwise", &last, &err), &err);
     config.beta_schedule = (beta_schedule_t)schedule_of(schedule);
     config.set_alpha_to_one = false;
-    ddim_t ddim = plan(&config, 1);
+    ddim_plan_t ddim = plan(&config, 1);
     for (int t = 0; t < config.num_train_timesteps; t++) {
         char *end = NULL;
         uint32_t expected = (uint32_t)strtoul(text, &end, 16), got;
@@ -87,13 +87,13 @@ static void check_timesteps(json_node_t row) {
     config.steps_offset = (int)offset;
     for (size_t k = 0; k < (size_t)steps; k++) inside = inside && expected[k] < 1000;
     if (!inside) { /* diffusers would fail at its first step: refused here */
-        ddim_t ddim;
+        ddim_plan_t ddim;
         assert_int_equal(ddim_plan(&ddim, &config, (size_t)steps, &err), -1);
         assert_non_null(strstr(err.text, "timestep 1000 is outside 0..999"));
         return;
     }
     assert_true(count >= (size_t)steps);
-    ddim_t ddim = plan(&config, (size_t)steps);
+    ddim_plan_t ddim = plan(&config, (size_t)steps);
     for (size_t k = 0; k < ddim.steps; k++)
         if (ddim.timesteps[k] != expected[k])
             fail_msg("%s, offset %d, %zu steps: timestep %zu is %d, diffusers has %d", spacing,
@@ -145,7 +145,7 @@ static void timestep_corners(void **state) {
         ddim_config_t config = ddim_config_diffusers;
         config.timestep_spacing = rows[i].spacing;
         config.num_train_timesteps = rows[i].train;
-        ddim_t ddim = plan(&config, (size_t)rows[i].steps);
+        ddim_plan_t ddim = plan(&config, (size_t)rows[i].steps);
         assert_int_equal(ddim.timesteps[rows[i].k], rows[i].expected);
         assert_int_equal(ddim.steps, rows[i].steps);
         ddim_free(&ddim);
@@ -154,7 +154,7 @@ static void timestep_corners(void **state) {
 
 /* The authors' settings, as docs and issue reports state them. */
 static void authors(void **state) {
-    ddim_t ddim = plan(&ddim_config_authors, 50);
+    ddim_plan_t ddim = plan(&ddim_config_authors, 50);
     (void)state;
     for (size_t k = 0; k < 50; k++) assert_int_equal(ddim.timesteps[k], 981 - 20 * (int)k);
     assert_true(ddim.final_alpha_cumprod == 1);
@@ -170,7 +170,7 @@ static void authors(void **state) {
 static void where_a_step_ends(void **state) {
     ddim_config_t config = ddim_config_authors;
     config.steps_offset = 0;
-    ddim_t ddim = plan(&config, 50);
+    ddim_plan_t ddim = plan(&config, 50);
     (void)state;
     assert_true(ddim_coefficients(&ddim, 0, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[960]);
     assert_true(ddim_coefficients(&ddim, 48, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[0]);
@@ -189,7 +189,7 @@ static void steps_end_beside_the_list(void **state) {
     ddim_config_t config = ddim_config_authors;
     config.steps_offset = 0;
     config.timestep_spacing = SPACING_TRAILING;
-    ddim_t ddim = plan(&config, 3);
+    ddim_plan_t ddim = plan(&config, 3);
     assert_int_equal(ddim.timesteps[2], 332);
     assert_true(ddim_coefficients(&ddim, 1, 0).alpha_prev == (acc_t)ddim.alphas_cumprod[333]);
     ddim_free(&ddim);
@@ -203,11 +203,11 @@ static void steps_end_beside_the_list(void **state) {
 /* With zero terminal SNR the last level is 0 and the first is kept. */
 static void zero_snr(void **state) {
     ddim_config_t config = ddim_config_authors;
-    ddim_t plain = plan(&config, 10);
+    ddim_plan_t plain = plan(&config, 10);
     config.rescale_betas_zero_snr = true;
     config.prediction_type = PREDICT_V;
     config.timestep_spacing = SPACING_TRAILING;
-    ddim_t ddim = plan(&config, 10);
+    ddim_plan_t ddim = plan(&config, 10);
     (void)state;
     assert_true(ddim.alphas_cumprod[999] == 0);
     assert_float_equal(ddim.alphas_cumprod[0], plain.alphas_cumprod[0], 1e-6);
@@ -256,7 +256,7 @@ static ddim_config_t config_of(json_node_t attrs) {
     return c;
 }
 
-static size_t step_at(const ddim_t *ddim, int64_t timestep) {
+static size_t step_at(const ddim_plan_t *ddim, int64_t timestep) {
     for (size_t k = 0; k < ddim->steps; k++)
         if (ddim->timesteps[k] == timestep) return k;
     fail_msg("timestep %d is not in the plan", (int)timestep);
@@ -289,7 +289,7 @@ static void check_step(json_node_t call, const st_file_t *tensors) {
     assert_int_equal(shape_count(expected->shape), n);
 
     ddim_config_t config = config_of(attrs);
-    ddim_t ddim = plan(&config, (size_t)steps);
+    ddim_plan_t ddim = plan(&config, (size_t)steps);
     must(ddim_check_eta(&ddim, eta, &err), &err);
     ddim_step(out, &ddim, step_at(&ddim, timestep), m, x, n, eta, noisy ? noise : NULL);
     for (size_t i = 0; i < n; i++) got[i] = (double)out[i];
@@ -321,7 +321,7 @@ static void exact_model(void **state) {
     for (int type = PREDICT_EPSILON; type <= PREDICT_SAMPLE; type++) {
         ddim_config_t config = ddim_config_authors;
         config.prediction_type = (prediction_type_t)type;
-        ddim_t ddim = plan(&config, 20);
+        ddim_plan_t ddim = plan(&config, 20);
         for (size_t k = 0; k < ddim.steps; k++) {
             double a = (double)ddim.alphas_cumprod[ddim.timesteps[k]];
             double next =
@@ -341,7 +341,7 @@ static void exact_model(void **state) {
 /* With eta the level's variance stays what it is: direction^2 + sigma^2 = 1 - alpha_prev; and eta 1
  * has the variance of DDPM's posterior (Ho, Jain & Abbeel 2020, equation (7)). */
 static void eta(void **state) {
-    ddim_t ddim = plan(&ddim_config_authors, 50);
+    ddim_plan_t ddim = plan(&ddim_config_authors, 50);
     err_t err;
     (void)state;
     for (size_t k = 0; k < ddim.steps; k++) {
@@ -384,7 +384,7 @@ static void plans_refused(void **state) {
         {5, 2000000000, 0, false, "num_train_timesteps 2000000000"},
         {50, 1000, 1, true, "use v_prediction"},
     };
-    ddim_t ddim;
+    ddim_plan_t ddim;
     err_t err;
     (void)state;
     for (size_t i = 0; i < COUNT(rows); i++) {
@@ -404,7 +404,7 @@ static void nan_passes(void **state) {
     (void)state;
     for (int clip = 0; clip < 2; clip++) {
         config.clip_sample = clip;
-        ddim_t ddim = plan(&config, 50);
+        ddim_plan_t ddim = plan(&config, 50);
         const real_t m[3] = {(real_t)NAN, 0, 0}, x[3] = {0, (real_t)NAN, 1};
         real_t out[3];
         ddim_step(out, &ddim, 10, m, x, 3, 0, NULL);

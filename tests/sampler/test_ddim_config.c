@@ -41,8 +41,7 @@ static void stable_diffusion_v15(void **state) {
                   " \"beta_end\": 0.012, \"beta_schedule\": \"scaled_linear\","
                   " \"beta_start\": 0.00085, \"num_train_timesteps\": 1000,"
                   " \"set_alpha_to_one\": false, \"skip_prk_steps\": true,"
-                  " \"steps_offset\": 1, \"trained_betas\": null,"
-                  " \"clip_sample\": false}");
+                  " \"steps_offset\": 1, \"trained_betas\": null, \"clip_sample\": false}");
     (void)state;
     assert_string_equal(c.class_name, "PNDMScheduler");
     assert_string_equal(c.taken, "beta_end 0.012, beta_schedule scaled_linear, beta_start 0.00085, "

@@ -38,9 +38,9 @@ static ddim_config_t config_of(json_node_t row, bool *final_sigma_min) {
     return c;
 }
 
-static euler_t plan_of(json_node_t row, int64_t *steps) {
+static euler_plan_t plan_of(json_node_t row, int64_t *steps) {
     bool final_sigma_min;
-    euler_t euler;
+    euler_plan_t euler;
     err_t err;
     ddim_config_t config = config_of(row, &final_sigma_min);
     must(json_get_int(row, "num_inference_steps", 1, 1000, steps, &err), &err);
@@ -84,7 +84,7 @@ static void tables(void **state) {
         int64_t steps;
         double start;
         must(json_get_item(root, "tables", i, &row, &err), &err);
-        euler_t euler = plan_of(row, &steps);
+        euler_plan_t euler = plan_of(row, &steps);
         bool close = json_node_has(row, "rescale_betas_zero_snr");
         check_bits(row, "timesteps", euler.timesteps, (size_t)steps, false);
         check_bits(row, "sigmas", euler.sigmas, (size_t)steps + 1, close);
@@ -128,7 +128,7 @@ static void check_step(json_node_t call, const st_file_t *tensors) {
     must(json_get_int(attrs, "step", 0, 999, &k, &err), &err);
     size_t n = sampler_input(call, "sample", tensors, x);
     assert_int_equal(sampler_input(call, "model_output", tensors, m), n);
-    euler_t euler = plan_of(attrs, &steps);
+    euler_plan_t euler = plan_of(attrs, &steps);
     euler_scale_model_input(out, &euler, (size_t)k, x, n);
     check_output(call, 0, tensors, out, n);
     euler_step(out, &euler, (size_t)k, m, x, n);
@@ -160,7 +160,7 @@ static void finds_the_picture(void **state) {
         sampler_start(&sampler, &latent, 1);
         for (size_t k = 0; k < sampler.steps; k++) {
             double alpha = 0;
-            ddim_t levels;
+            ddim_plan_t levels;
             must(ddim_plan(&levels, &config, 20, &err), &err);
             alpha = (double)levels.alphas_cumprod[(size_t)sampler_timestep(&sampler, k)];
             sampler_scale_input(&input, &sampler, k, &latent, 1);
@@ -187,7 +187,7 @@ static void euler_takes_no_eta(void **state) {
 static void timesteps_outside(void **state) {
     (void)state;
     ddim_config_t config = ddim_config_authors;
-    euler_t euler;
+    euler_plan_t euler;
     err_t err;
     config.steps_offset = 1;
     assert_int_equal(euler_plan(&euler, &config, false, 1000, &err), -1);

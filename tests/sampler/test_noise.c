@@ -78,7 +78,7 @@ static vector_t read_vector(json_node_t root, size_t index, const st_file_t *ten
 
 /* The numbers of a vector: one generator, one call per size. Returns how many. */
 static size_t draw(const vector_t *v, void *out) {
-    noise_t noise;
+    generator_t noise;
     size_t total = 0;
     noise_seed(&noise, v->seed);
     for (size_t p = 0; p < v->parts; p++) {
@@ -170,7 +170,7 @@ static void whole_samples(void **state) {
         {0, 999983, "5f220840e235035a552cdff167d64362514d81c3e33001b86e0571338f73cc6f"},
     };
     char text[SHA256_TEXT];
-    noise_t noise;
+    generator_t noise;
     (void)state;
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         float *out = malloc(rows[i].n * sizeof *out);
@@ -194,7 +194,7 @@ static void whole_samples(void **state) {
 
 /* Seeding forgets the spare normal; drawing nothing draws nothing; copies go their own way. */
 static void generator_state(void **state) {
-    noise_t noise, fork;
+    generator_t noise, fork;
     float first[5], again[5];
     (void)state;
     noise_seed(&noise, 3);

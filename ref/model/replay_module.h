@@ -1,6 +1,6 @@
-/* modules.h - a model's parts by name: what `replay` runs, and what a comparison knows of a tap. */
-#ifndef MOLE_MODEL_MODULES_H
-#define MOLE_MODEL_MODULES_H
+/* replay_module.h - a model's parts by name: what `replay` runs, and what a comparison knows of a tap. */
+#ifndef MOLE_MODEL_REPLAY_MODULE_H
+#define MOLE_MODEL_REPLAY_MODULE_H
 
 #include "model/layers.h"
 

@@ -1,5 +1,5 @@
-/* blocks.c - see blocks.h. */
-#include "model/blocks.h"
+/* replay_block.c - see replay_block.h. */
+#include "model/replay_block.h"
 
 #include "model/resnet.h"
 #include "model/transformer.h"

@@ -1,9 +1,9 @@
-/* calls.h - doing what a golden case of kind "calls" describes: single operations on given inputs.
+/* run_call.h - doing what a golden case of kind "calls" describes: single operations on given inputs.
  *
  * Every output is a tap named ID.NAME, "no-bias.out". Operations: those of api/op_table.h; an unknown
  * one is an error that names it. */
-#ifndef MOLE_GOLDEN_CALLS_H
-#define MOLE_GOLDEN_CALLS_H
+#ifndef MOLE_GOLDEN_RUN_CALL_H
+#define MOLE_GOLDEN_RUN_CALL_H
 
 #include "io/json.h"
 #include "io/tensor_file.h"

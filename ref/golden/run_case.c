@@ -1,10 +1,10 @@
-/* execute.c - see execute.h. */
-#include "golden/execute.h"
+/* run_case.c - see run_case.h. */
+#include "golden/run_case.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "golden/calls.h"
+#include "golden/run_call.h"
 #include "io/synth.h"
 
 /* An input tensor of `ndim` dimensions. */
@@ -228,7 +228,7 @@ static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline
     return pipeline_generate(run, p, &text, &image, pixels, err);
 }
 
-int golden_schedule(const golden_case_t *g, const pipeline_t *p, ddim_t *ddim, err_t *err) {
+int golden_schedule(const golden_case_t *g, const pipeline_t *p, ddim_plan_t *ddim, err_t *err) {
     json_node_t settings;
     ddim_config_t config;
     int64_t steps;

@@ -1,7 +1,7 @@
-/* calls.c - see calls.h. A case comes from a file. What the rows of api/op_table.h ask of names, types and
- * shapes is checked here; what an operation asks of its numbers is checked by its function of mole.h. Either
- * way it is an error of the file. */
-#include "golden/calls.h"
+/* run_call.c - see run_call.h. A case comes from a file. What the rows of api/op_table.h ask of names, types
+ * and shapes is checked here; what an operation asks of its numbers is checked by its function of mole.h.
+ * Either way it is an error of the file. */
+#include "golden/run_call.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,10 +1,10 @@
-/* blocks.h - the containers of a model on given inputs: what `replay` runs beside modules.h.
+/* replay_block.h - the containers of a model on given inputs: what `replay` runs beside replay_module.h.
  *
  *   diffusers' class     x                 second input
  *   ResnetBlock2D        (B,in,H,W)        temb (B,time_channels), before its SiLU; the VAE's have none
  *   Transformer2DModel   (B,C,H,W)         encoder_hidden_states (B,S,cross_attention_dim) */
-#ifndef MOLE_MODEL_BLOCKS_H
-#define MOLE_MODEL_BLOCKS_H
+#ifndef MOLE_MODEL_REPLAY_BLOCK_H
+#define MOLE_MODEL_REPLAY_BLOCK_H
 
 #include "model/layers.h"
 

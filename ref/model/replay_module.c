@@ -1,5 +1,5 @@
-/* modules.c - see modules.h. */
-#include "model/modules.h"
+/* replay_module.c - see replay_module.h. */
+#include "model/replay_module.h"
 
 /* What a module wants, for the message: "(B,16,H,W)". */
 static int misfit(const module_t *module, const char *expected, size_t size, shape_t shape,
@@ -61,7 +61,7 @@ static int replay_linear(const run_t *run, const module_t *module, real_t *out, 
 static int replay_conv(const run_t *run, const module_t *module, real_t *out, shape_t *shape_out,
                        const real_t *x, shape_t shape, err_t *err) {
     const conv_t *conv = module->as.conv;
-    conv2d_t k = conv->geometry;
+    conv2d_geometry_t k = conv->geometry;
     if (shape.ndim != 4 || shape.dim[1] != conv->in)
         return misfit(module, "(B,channels,H,W)", conv->in, shape, err);
     grid_t g = {shape.dim[0], shape.dim[2], shape.dim[3]};

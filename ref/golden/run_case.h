@@ -1,6 +1,6 @@
-/* execute.h - doing what a golden case describes: its component on its inputs, or its calls. */
-#ifndef MOLE_GOLDEN_EXECUTE_H
-#define MOLE_GOLDEN_EXECUTE_H
+/* run_case.h - doing what a golden case describes: its component on its inputs, or its calls. */
+#ifndef MOLE_GOLDEN_RUN_CASE_H
+#define MOLE_GOLDEN_RUN_CASE_H
 
 #include "golden/golden.h"
 #include "pipeline/pipeline.h"
@@ -15,7 +15,7 @@ int golden_execute(const run_t *run, const golden_case_t *golden, const pipeline
 
 /* The sampler's plan of a case that is a whole pipeline. Returns 1, and ddim_free is due; 0 for a case
  * without a sampler; -1 and err for settings that cannot be read. */
-int golden_schedule(const golden_case_t *golden, const pipeline_t *pipeline, ddim_t *ddim,
+int golden_schedule(const golden_case_t *golden, const pipeline_t *pipeline, ddim_plan_t *ddim,
                     err_t *err);
 
 #endif
