@@ -77,6 +77,8 @@ CASES = {
     "runs/sdxl-run-1-suffixes": pipeline.sdxl_run_1_suffixes,
     "runs/sdxl-run-1-bf16-gates": pipeline.sdxl_run_1_bf16_gates,
     "runs/sdxl-run-1-authors": pipeline.sdxl_run_1_authors,
+    "runs/sdxl-run-2-euler": pipeline.sdxl_run_2_euler,
+    "runs/sdxl-run-2-euler-trailing": pipeline.sdxl_run_2_euler_trailing,
     "runs/sdxl-vae-without-attention": components.sdxl_vae_without_attention,
     "runs/sdxl-text-encoder-2-unturned": components.sdxl_text_encoder_2_unturned,
     "tokenizer/sd15-tiny": tokenizers_golden.small,

@@ -314,3 +314,21 @@ def sdxl_run_1_authors(out):
     names, about = deviations.AUTHORS_XL, "everything of the preset authors-xl"
     changes = {"seed": 23, "negative_rule": "encoded", "prompt": components.SHORT}
     deviating(out, "sdxl-run-1-authors", about, True, names, **changes)
+
+
+LEADING = {"class": EULER, "timestep_spacing": "leading", "steps_offset": 1, "prediction_type": "epsilon"}
+
+
+def sdxl_run_2_euler(out):
+    """The sampler and the settings that XL's own folder asks for."""
+    settings = {**XL_BASE, **SMALL, "num_inference_steps": 2, "seed": 33, "scheduler": LEADING}
+    about = "Two Euler steps of XL with experts, leading timesteps, as its folder asks for."
+    case(out, "sdxl-run-2-euler", about, True, components.XL, **settings)
+
+
+def sdxl_run_2_euler_trailing(out):
+    """The other start: the largest sigma itself."""
+    scheduler = {**LEADING, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
+    settings = {**XL_BASE, **SMALL, "num_inference_steps": 2, "seed": 32, "scheduler": scheduler}
+    about = "Two Euler steps of XL with trailing timesteps and v-prediction, without experts."
+    case(out, "sdxl-run-2-euler-trailing", about, False, components.XL, **settings)

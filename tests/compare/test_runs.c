@@ -182,8 +182,10 @@ static void unets_of_others(void **state) {
 
 static void runs_of_others(void **state) {
     (void)state;
-    static const char *const names[] = {"sd21-run-3-mole", "sd21base-run-3", "sdxl-run-2-mole",
-                                        "sdxl-run-2-mole-encoded", "sdxl-run-2-negative"};
+    static const char *const names[] = {"sd21-run-3-mole",          "sd21base-run-3",
+                                        "sdxl-run-2-mole",          "sdxl-run-2-mole-encoded",
+                                        "sdxl-run-2-negative",      "sdxl-run-2-euler",
+                                        "sdxl-run-2-euler-trailing"};
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) every_way(names[i], 1e-10);
 }
 
