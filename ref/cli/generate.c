@@ -269,7 +269,8 @@ static int run_job(job_t *job, err_t *err) {
     run_t run = {.arena = job->arena,
                  .matmul = o->common.matmul,
                  .conv = o->common.conv,
-                 .form = o->common.form};
+                 .form = o->common.form,
+                 .deviations = o->deviations};
     if (!o->quiet) announce(job);
     int status = open_sinks(job, &run, err);
     if (status) return status;

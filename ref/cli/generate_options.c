@@ -8,7 +8,20 @@
 
 #include "io/file.h"
 
+/* A line for each, with what it changes; the caller frees it. */
+static char *deviations_help(void) {
+    char *text = xstrdup("");
+    for (size_t i = 0; i < DEVIATIONS; i++) {
+        const deviation_row_t *row = &deviation_table[i];
+        char *longer = xasprintf("%s    %-24s  %s\n", text, row->name, row->what);
+        free(text);
+        text = longer;
+    }
+    return text;
+}
+
 static void print_help(void) {
+    char *deviations = deviations_help();
     printf(
         "usage: mole generate --model FOLDER --prompt TEXT -o OUT.png [OPTIONS]\n\n"
         "Make pictures from prompts.\n\n%s\n"
@@ -24,7 +37,10 @@ static void print_help(void) {
         "encoded empty\n"
         "                       text, as in the authors' scripts, or zeros, as diffusers has it "
         "for XL (encoded)\n"
-        "  --preset paper       append the authors' fixed words to prompt and negative prompt\n"
+        "  --preset paper|authors-xl  what the authors' commands do: paper their fixed words; "
+        "authors-xl all\n"
+        "                       deviations below and weighted prompts, as their command for XL\n"
+        "  --deviation NAME     one such deviation from the method; may be repeated:\n%s"
         "  --syntax plain|weighted  weighted: (word) [word] (word:1.3) as in the authors' scripts "
         "(plain)\n"
         "  --max-chunks N       chunks of 75 tokens a prompt may have (1); the rest is cut off\n"
@@ -66,7 +82,8 @@ static void print_help(void) {
         "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
         "      --hand golden/models/sd15-tiny-mole/hand.safetensors \\\n"
         "      --gates golden/models/sd15-tiny-mole/gates.safetensors -o portrait.png\n",
-        cli_model_help, cli_run_help(CLI_COMMON_DEFAULTS));
+        cli_model_help, deviations, cli_run_help(CLI_COMMON_DEFAULTS));
+    free(deviations);
 }
 
 /* What the command line says before it is checked as a whole. */
@@ -85,6 +102,7 @@ enum {
     OPT_TARGET_SIZE,
     OPT_CROPS,
     OPT_PRESET,
+    OPT_DEVIATION,
     OPT_SYNTAX,
     OPT_MAX_CHUNKS,
     OPT_SEED,
@@ -117,6 +135,7 @@ static const struct option long_options[] = {
     {"target-size", required_argument, NULL, OPT_TARGET_SIZE},
     {"crops-coords-top-left", required_argument, NULL, OPT_CROPS},
     {"preset", required_argument, NULL, OPT_PRESET},
+    {"deviation", required_argument, NULL, OPT_DEVIATION},
     {"syntax", required_argument, NULL, OPT_SYNTAX},
     {"max-chunks", required_argument, NULL, OPT_MAX_CHUNKS},
     {"seed", required_argument, NULL, OPT_SEED},
@@ -207,15 +226,26 @@ static int set_number(generate_options_t *o, int option, const char *value) {
     }
 }
 
+static int set_preset(generate_options_t *o, const char *value) {
+    const preset_t *preset = preset_find(value);
+    if (!preset) return bad("preset", preset_names, value);
+    o->deviations |= preset->deviations;
+    if (preset->weighted) o->syntax = PROMPT_WEIGHTED;
+    return 0;
+}
+
 static int set_option(generate_options_t *o, words_t *w, int option, const char *value) {
     int index;
+    err_t err;
     switch (option) {
     case OPT_PROMPT: w->prompt = value; return 0;
     case OPT_FROM_FILE: w->from_file = value; return 0;
     case OPT_NEGATIVE: w->negative = value; return 0;
-    case OPT_PRESET:
-        o->list.paper = strcmp(value, "paper") == 0;
-        return o->list.paper ? 0 : bad("preset", "paper", value);
+    case OPT_PRESET: return set_preset(o, value);
+    case OPT_DEVIATION:
+        if (deviations_add(&o->deviations, value, &err))
+            return cli_usage_error(command, "--deviation: %s", err.text);
+        return 0;
     case OPT_SYNTAX:
         if (!either(value, "plain", "weighted", &index))
             return bad("syntax", "plain or weighted", value);
@@ -251,6 +281,7 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
 static int read_prompts(generate_options_t *o, const words_t *w) {
     err_t err;
     o->from_file = w->from_file;
+    o->list.suffixed = (o->deviations & DEVIATION_PROMPT_SUFFIXES) != 0;
     if (!w->from_file)
         prompt_list_add(&o->list, w->prompt, strlen(w->prompt), w->negative, &o->usual);
     else if (prompt_list_read(&o->list, w->from_file, w->negative, &o->usual, &err))

@@ -18,6 +18,7 @@ typedef struct {
     prompt_syntax_t syntax;
     size_t max_chunks;
     negative_rule_t negative_rule;
+    deviations_t deviations;
     size_conditioning_t size;
     bool sized; /* size was given, or a part of it */
     bool quiet, trace_inputs, overwrite, profile;

@@ -241,7 +241,8 @@ static int choose_sizes(job_t *job, err_t *err) {
 }
 
 int generate_plan(job_t *job, err_t *err) {
-    return choose_scheduler(job, err) || choose_sizes(job, err) || check_sized(job, err) ||
+    return pipeline_check_deviations(&job->pipeline, job->options->deviations, err) ||
+                   choose_scheduler(job, err) || choose_sizes(job, err) || check_sized(job, err) ||
                    load_latents(job, err) || check_texts(job, err) || plan_pictures(job, err) ||
                    check_gates_png(job, err)
                ? -1

@@ -27,10 +27,9 @@ void prompt_list_add(prompt_list_t *list, const char *text, size_t length, const
                      const prompt_settings_t *settings) {
     list->prompt = xrealloc(list->prompt, (list->count + 1) * sizeof *list->prompt);
     picture_prompt_t *p = &list->prompt[list->count++];
-    p->positive = xasprintf("%.*s%s", (int)length, text, list->paper ? prompt_paper_positive : "");
-    p->negative =
-        xasprintf("%s%s", negative ? negative : "", list->paper ? prompt_paper_negative : "");
-    p->has_negative = negative || list->paper;
+    p->positive = prompt_suffixed(text, length, false, list->suffixed);
+    p->negative = prompt_suffixed(negative, negative ? strlen(negative) : 0, true, list->suffixed);
+    p->has_negative = negative || list->suffixed;
     p->set = *settings;
 }
 

@@ -24,7 +24,7 @@ typedef struct {
 typedef struct {
     picture_prompt_t *prompt; /* (count), owned */
     size_t count;
-    bool paper; /* append the authors' fixed words */
+    bool suffixed; /* append the authors' fixed words */
 } prompt_list_t;
 
 /* Set what the authors' letter stands for: w width, h height, s steps, d seed, l scale. Returns NULL, or

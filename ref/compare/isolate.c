@@ -155,6 +155,7 @@ static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *n
                          .step = step};
     run_t run = *c->run;
     run.sink = NULL;
+    run.deviations = c->golden->deviations;
     causes_find(&run, &culprit, &row->cause);
     free(previous);
     if (planned) ddim_free(&ddim);

@@ -137,8 +137,23 @@ static int read_tap(golden_case_t *g, golden_tap_t *t, json_node_t node, err_t *
 
 /* ---- the two kinds: taps of a run; outputs of calls, as taps ID.NAME --------------------------------- */
 
+static int read_deviations(golden_case_t *g, err_t *err) {
+    const char *name[DEVIATIONS];
+    size_t count;
+    json_node_t settings;
+    if (!json_node_has(g->root, "settings")) return 0;
+    if (json_get_object(g->root, "settings", &settings, err)) return -1;
+    if (!json_node_has(settings, "deviations")) return 0;
+    if (json_get_strings(settings, "deviations", 0, DEVIATIONS, name, &count, err)) return -1;
+    for (size_t i = 0; i < count; i++)
+        if (deviations_add(&g->deviations, name[i], err))
+            return err_prefix(err, "%s: settings", g->folder);
+    return 0;
+}
+
 static int read_run(golden_case_t *g, err_t *err) {
     json_node_t node;
+    if (read_deviations(g, err)) return -1;
     if (json_get_length(g->root, "taps", &g->taps, err)) return -1;
     g->tap = xcalloc(g->taps + 1, sizeof *g->tap);
     for (size_t i = 0; i < g->taps; i++)

@@ -8,6 +8,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "core/deviations.h"
 #include "core/err.h"
 #include "core/pool.h"
 #include "core/shape.h"
@@ -39,7 +40,8 @@ typedef struct {
     bool is_calls;                /* single operations, no model: their outputs are the taps */
     golden_tap_t *tap;            /* in execution order; of calls: ID.NAME */
     size_t taps;
-    pool_t names; /* of the taps of calls */
+    pool_t names;            /* of the taps of calls */
+    deviations_t deviations; /* of settings, the authors' (core/deviations.h) */
 } golden_case_t;
 
 /* Returns 0, or -1 and err; on success golden_case_close is due. */

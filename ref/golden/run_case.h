@@ -13,8 +13,8 @@ int golden_open_model(const golden_case_t *golden, pipeline_t *pipeline, err_t *
 int golden_execute(const run_t *run, const golden_case_t *golden, const pipeline_t *pipeline,
                    err_t *err);
 
-/* The sampler's plan of a case that is a whole pipeline. Returns 1, and ddim_free is due; 0 for a case
- * without a sampler; -1 and err for settings that cannot be read. */
+/* DDIM's plan of a case that is a whole pipeline. Returns 1, and ddim_free is due; 0 for a case without a
+ * sampler, or with another one; -1 and err for settings that cannot be read. */
 int golden_schedule(const golden_case_t *golden, const pipeline_t *pipeline, ddim_plan_t *ddim,
                     err_t *err);
 

@@ -199,6 +199,22 @@ static void mlp(const run_t *run, const text_layer_t *l, const text_encoder_conf
     arena_release(run->arena, mark);
 }
 
+/* out (B,P) = x (B,D) W^T; x W where that deviation is on, for which W is square. */
+static void project(const run_t *run, const text_encoder_t *e, real_t *out, const real_t *x,
+                    size_t B) {
+    const linear_t *layer = &e->text_projection;
+    view_t view = VIEW_ROWS(B, layer->out);
+    if (!(run->deviations & DEVIATION_TEXT_PROJECTION_UNTURNED)) {
+        linear_forward(run, layer, view, out, x, B, 1);
+        return;
+    }
+    size_t P = layer->out;
+    REQUIRE(layer->in == P, "text_encoder: a projection of %zu to %zu unturned", layer->in, P);
+    tap_input(run->sink, layer->name, x, view);
+    matmul(out, P, x, P, layer->weight, P, false, false, B, P, P, run->matmul);
+    tap(run->sink, layer->name, out, view);
+}
+
 /* pooled (B,P) = text_projection(last_hidden_state at the end of each text); x (B,T,D), of the last layer. */
 static void pool(const run_t *run, const text_encoder_t *e, real_t *pooled, const real_t *x,
                  const int32_t *ids, size_t B, size_t T) {
@@ -207,8 +223,7 @@ static void pool(const run_t *run, const text_encoder_t *e, real_t *pooled, cons
     real_t *last = arena_reals(run->arena, B * T * D), *end = arena_reals(run->arena, B * D);
     layer_norm_forward(run, &e->final_layer_norm, last, x, B, T);
     pool_text(end, last, ids, B, T, D, e->config.eos_token_id);
-    linear_forward(run, &e->text_projection, VIEW_ROWS(B, e->config.projection_dim), pooled, end, B,
-                   1);
+    project(run, e, pooled, end, B);
     arena_release(run->arena, mark);
 }
 

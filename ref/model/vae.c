@@ -178,20 +178,26 @@ size_t vae_scale(const vae_t *vae) {
 
 /* ---- the forward pass ----------------------------------------------------------------------------- */
 
-/* x (B,C,H,W) += to_out(attention(group_norm(x))), in place: one head, all pixels with all pixels. */
-static void attention_forward(const run_t *run, const vae_t *v, real_t *x, grid_t g) {
+/* h (B,T,C) = attention(h): one head, all pixels with all pixels. spare: as large as h. */
+static void attend(const run_t *run, const vae_t *v, real_t *h, real_t *spare, grid_t g) {
     size_t C = v->attention_norm.channels, T = g.H * g.W, count = g.B * T * C;
-    arena_mark_t mark = arena_mark(run->arena);
-    real_t *h = arena_reals(run->arena, count), *q = arena_reals(run->arena, count);
-    real_t *k = arena_reals(run->arena, count), *value = arena_reals(run->arena, count);
+    real_t *q = spare, *k = arena_reals(run->arena, count), *value = arena_reals(run->arena, count);
     real_t *work = arena_reals(run->arena, attention_work(g.B, T, T, 1, C));
-    group_norm_forward(run, &v->attention_norm, h, x, g, true);
     linear_tokens(run, &v->to_q, q, h, g.B, T);
     linear_tokens(run, &v->to_k, k, h, g.B, T);
     linear_tokens(run, &v->to_v, value, h, g.B, T);
     attention(h, q, k, value, g.B, T, T, 1, C, 1.0 / sqrt((double)C), false, work, run->matmul);
-    linear_tokens(run, &v->to_out, q, h, g.B, T);
-    add(x, x, q, count);
+}
+
+/* x (B,C,H,W) += to_out(attention(group_norm(x))), in place; without attention where that deviation is on. */
+static void attention_forward(const run_t *run, const vae_t *v, real_t *x, grid_t g) {
+    size_t C = v->attention_norm.channels, T = g.H * g.W, count = g.B * T * C;
+    arena_mark_t mark = arena_mark(run->arena);
+    real_t *h = arena_reals(run->arena, count), *out = arena_reals(run->arena, count);
+    group_norm_forward(run, &v->attention_norm, h, x, g, true);
+    if (!(run->deviations & DEVIATION_VAE_WITHOUT_ATTENTION)) attend(run, v, h, out, g);
+    linear_tokens(run, &v->to_out, out, h, g.B, T);
+    add(x, x, out, count);
     tap(run->sink, v->name_attention, x, VIEW_IMAGE(g.B, C, g.H, g.W));
     arena_release(run->arena, mark);
 }

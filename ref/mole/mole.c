@@ -121,12 +121,22 @@ static void expert_forward(const run_t *run, const mole_layer_t *layer, const mo
     arena_release(run->arena, mark);
 }
 
+/* sigmoid(logit); as a run in bfloat16 has it, where that deviation is on. */
+static real_t gate_of(const run_t *run, double logit) {
+    if (!(run->deviations & DEVIATION_BF16_GATES)) return (real_t)fmath_sigmoid(logit);
+    return bf16_rounded(fmath_sigmoid((double)bf16_rounded(logit)));
+}
+
 /* D_i (B,T) of expert i. */
 static void local_gate(const run_t *run, const mole_layer_t *layer, size_t i, real_t *gate,
                        const real_t *x, size_t M) {
     linear(gate, x, layer->local_weight + i * layer->d_in, layer->local_bias + i, M, layer->d_in, 1,
            run->matmul);
-    sigmoid(gate, gate, M);
+    if (!(run->deviations & DEVIATION_BF16_GATES)) {
+        sigmoid(gate, gate, M);
+        return;
+    }
+    for (size_t m = 0; m < M; m++) gate[m] = gate_of(run, (double)gate[m]);
 }
 
 /* G_i (B) from the expert's own output E_i (B,T,d'). */
@@ -138,7 +148,7 @@ static void global_gate(const run_t *run, const mole_expert_t *e, real_t *gate,
     for (size_t b = 0; b < B; b++) {
         acc_t logit = e->global_bias;
         for (size_t o = 0; o < d_out; o++) logit += mean[b * d_out + o] * e->global_weight[o];
-        gate[b] = (real_t)fmath_sigmoid(logit);
+        gate[b] = gate_of(run, logit);
     }
     arena_release(run->arena, mark);
 }
@@ -189,19 +199,18 @@ static void pooled_gates(const run_t *run, const mole_layer_t *layer, real_t *gl
             acc_t logit = layer->expert[i].global_bias;
             for (size_t j = 0; j < d; j++)
                 logit += layer->pooled_weight[i * d + j] * mean[b * d + j];
-            global[i * B + b] = (real_t)fmath_sigmoid(logit);
+            global[i * B + b] = gate_of(run, logit);
         }
     }
     arena_release(run->arena, mark);
 }
 
 /* local (E,M) = D_i from the logits without bias: those of token m begin at logits[m * step]. */
-static void local_gates(const mole_layer_t *layer, real_t *local, const real_t *logits, size_t step,
-                        size_t M) {
+static void local_gates(const run_t *run, const mole_layer_t *layer, real_t *local,
+                        const real_t *logits, size_t step, size_t M) {
     for (size_t i = 0; i < layer->experts; i++)
         for (size_t m = 0; m < M; m++)
-            local[i * M + m] =
-                (real_t)fmath_sigmoid((acc_t)logits[m * step + i] + layer->local_bias[i]);
+            local[i * M + m] = gate_of(run, (acc_t)logits[m * step + i] + layer->local_bias[i]);
 }
 
 /* out, rows `width` apart: expert i's share of a row is that of in, times s_i D_i G_i (multiplied out, where
@@ -241,7 +250,7 @@ static void forward_stacked(const run_t *run, const mole_layer_t *layer, const c
         linear(logits, x, layer->local_weight, NULL, M, d, E, run->matmul);
     }
     if (gated) {
-        local_gates(layer, local, logits, low_rank ? width : E, M);
+        local_gates(run, layer, local, logits, low_rank ? width : E, M);
         pooled_gates(run, layer, global, x, B, T);
     }
     apply_gates(layer, hidden, width, low_rank ? hidden : x, local, global, B, T);

@@ -16,6 +16,8 @@
  * All down-projections and all local logits are one product with [down_0; down_1; ...; Phi], and after
  * scaling each row's ranks by s_i D_i G_i one product with [up_0 up_1 ...] adds every expert.
  *
+ * DEVIATION_BF16_GATES (core/deviations.h): D = bf16(sigmoid(bf16(logit))), G likewise.
+ *
  * An expert costs R (d + d') multiplications per token that way, against d d' if s_i up_i down_i were
  * multiplied out at load. Where the ranks are so high that this is less (256 at 320 -> 320: 205 thousand
  * instead of 328), it is done: the product is then of [D_0 G_0 x, D_1 G_1 x, ...] with

@@ -4,6 +4,7 @@
 #define MOLE_MOLE_RUN_H
 
 #include "core/arena.h"
+#include "core/deviations.h"
 #include "core/tap.h"
 #include "ops/ops.h"
 
@@ -18,6 +19,7 @@ typedef struct {
     matmul_way_t matmul;
     conv2d_way_t conv;
     mole_form_t form;
+    deviations_t deviations; /* from the method, off by default */
 } run_t;
 
 #endif

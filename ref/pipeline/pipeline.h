@@ -82,6 +82,10 @@ const module_t *pipeline_module(const pipeline_t *pipeline, const char *name);
 /* The same for a ResnetBlock2D or Transformer2DModel; no step before the name. */
 const block_t *pipeline_block(const pipeline_t *pipeline, const char *name);
 
+/* Can this model run with these deviations? The pooled text times its projection unturned takes a model that
+ * pools, and a projection as wide as its input. Returns 0, or -1 and err. */
+int pipeline_check_deviations(const pipeline_t *pipeline, deviations_t deviations, err_t *err);
+
 /* ---- one prompt ----------------------------------------------------------------------------------- */
 
 /* What stands for a negative prompt that is not given: zeros, as diffusers' pipeline for two text encoders

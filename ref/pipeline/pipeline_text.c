@@ -125,6 +125,23 @@ int pipeline_embed(const run_t *run, const pipeline_t *p, const pipeline_prompt_
     return status;
 }
 
+int pipeline_check_deviations(const pipeline_t *p, deviations_t deviations, err_t *err) {
+    if (!(deviations & DEVIATION_TEXT_PROJECTION_UNTURNED)) return 0;
+    for (size_t i = 0; i < p->texts; i++) {
+        const text_encoder_config_t *c = text_encoder_config(p->text_encoder[i]);
+        if (!p->kind->use[i].pooled) continue;
+        if (c->hidden_size == c->projection_dim) return 0;
+        return err_set(
+            err,
+            "deviation text-projection-unturned: %s projects %zu numbers (hidden_size) to "
+            "%zu (projection_dim); only a square projection fits both ways",
+            pipeline_text_encoder_name(i), c->hidden_size, c->projection_dim);
+    }
+    return err_set(err,
+                   "deviation text-projection-unturned: no text encoder of a %s pools its text",
+                   p->kind->class_name);
+}
+
 void pipeline_context(const run_t *run, const pipeline_t *p, pipeline_text_t *text) {
     conditioning_t given = {.B = text->B,
                             .S = text->S,

@@ -10,6 +10,11 @@
 const char prompt_paper_positive[] = " best quality, 8K";
 const char prompt_paper_negative[] = " poor quality, unclear hand, bad face ";
 
+char *prompt_suffixed(const char *text, size_t length, bool negative, bool suffixed) {
+    const char *suffix = negative ? prompt_paper_negative : prompt_paper_positive;
+    return xasprintf("%.*s%s", text ? (int)length : 0, text ? text : "", suffixed ? suffix : "");
+}
+
 static const double round_factor = 1.1;
 static const double square_factor = 1 / 1.1;
 

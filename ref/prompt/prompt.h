@@ -22,9 +22,12 @@
 #include "prompt/tokenizer.h"
 
 /* The suffixes that the authors' scripts append to every prompt and to every negative prompt, also
- * to an empty one: the "paper" preset. */
+ * to an empty one: DEVIATION_PROMPT_SUFFIXES. */
 extern const char prompt_paper_positive[]; /* " best quality, 8K" */
 extern const char prompt_paper_negative[]; /* " poor quality, unclear hand, bad face " */
+
+/* The first `length` bytes of text (NULL: ""), with the suffix where `suffixed`. The caller frees it. */
+char *prompt_suffixed(const char *text, size_t length, bool negative, bool suffixed);
 
 /* ---- weight syntax --------------------------------------------------------------------- */
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from golden import fingerprint, models, mole
+from golden import deviations, fingerprint, models, mole
 from golden.formats import Case, sha256
 from golden.seeds import normal
 from golden.taps import ExactTimesteps
@@ -89,15 +89,18 @@ def load_text(out, part, model):
     return text
 
 
-def text_case(out, name, about, model, part="text_encoder", whole=False):
+def text_case(out, name, about, model, part="text_encoder", whole=False, deviating=()):
     """A text encoder on two prompts."""
     ids = token_ids(out, part.replace("text_encoder", "tokenizer"), model)
     prefix = part if part == "text_encoder_2" else f"{part}.text_model"
-    measured = measure(load_text(out, part, model), prefix, lambda m, dtype: m(ids))
+    text = load_text(out, part, model)
+    deviations.apply({part: text}, deviating)
+    measured = measure(text, prefix, lambda m, dtype: m(ids))
     case = Case(Path(out) / "runs" / name, "run" if whole else "fingerprint", about)
     inputs = {"input_ids": case.tensor("input/input_ids", ids)}
-    entry = model_entry(out, [part], False, model)
-    (write if whole else write_prints)(case, measured, component=part, model=entry, inputs=inputs)
+    fields = {"settings": {"deviations": deviating}} if deviating else {}
+    fields |= {"component": part, "model": model_entry(out, [part], False, model), "inputs": inputs}
+    (write if whole else write_prints)(case, measured, **fields)
 
 
 def text_encoder(out):
@@ -120,6 +123,13 @@ def sdxl_text_encoder_2(out):
     """With the pooled vector."""
     about = "XL's second text encoder on two prompts, padded with id 0, with the projected pooled vector."
     text_case(out, "sdxl-text-encoder-2", about, XL, "text_encoder_2")
+
+
+def sdxl_text_encoder_2_unturned(out):
+    """As the authors' loader has it of a single file."""
+    about = "XL's second text encoder, its projection copied from the file without turning it."
+    names = [deviations.UNTURNED]
+    text_case(out, "sdxl-text-encoder-2-unturned", about, XL, "text_encoder_2", deviating=names)
 
 
 def unet_case(
@@ -204,3 +214,17 @@ def vae_decode(out):
     inputs = {"latents": case.tensor("input/latents", latents)}
     entry = model_entry(out, ["vae"], False)
     write(case, measured, component="vae_decoder", model=entry, inputs=inputs)
+
+
+def sdxl_vae_without_attention(out):
+    """The taps of q, k and v, which are thrown away, are left out."""
+    vae, names = models.load(out, "vae", XL), [deviations.NO_ATTENTION]
+    vae.encoder = vae.quant_conv = None
+    deviations.apply({"vae": vae}, names)
+    latents = normal("sdxl-vae-without-attention/latents", (1, 4, 4, 5), 1 / 0.13025)
+    measured = measure(vae, "vae", lambda m, dtype: m.decode(latents.to(dtype)).sample)
+    about = "XL's VAE decoder with the attention of its middle thrown away, as the authors' program has it."
+    case = Case(Path(out) / "runs/sdxl-vae-without-attention", "fingerprint", about)
+    inputs = {"latents": case.tensor("input/latents", latents)}
+    fields = {"settings": {"deviations": names}, "model": model_entry(out, ["vae"], False, XL)}
+    write_prints(case, measured, component="vae_decoder", inputs=inputs, **fields)

@@ -41,6 +41,7 @@ class MoleLayer(nn.Module):
         self.up = nn.ParameterDict({n: nn.Parameter(f[2], False) for n, f in factors.items()})
         self.gate_w = nn.ParameterDict({n: nn.Parameter(g[0], False) for n, g in gates.items()})
         self.gate_b = nn.ParameterDict({n: nn.Parameter(g[1], False) for n, g in gates.items()})
+        self.gate = torch.sigmoid  # of a logit; deviations.py has another
         self.probe = None  # called as probe(tap name, tensor) when set; returns what to go on with
 
     def forward(self, x):
@@ -54,7 +55,7 @@ class MoleLayer(nn.Module):
             return y.flatten(2).transpose(1, 2) if conv else y
 
         tokens = as_tokens(x)
-        local = torch.sigmoid(F.linear(tokens, self.gate_w["Phi_1"], self.gate_b["Phi_1"]))
+        local = self.gate(F.linear(tokens, self.gate_w["Phi_1"], self.gate_b["Phi_1"]))
         mixture = 0
         for i, name in enumerate(self.names):
             low = F.linear(tokens, self.down[name].flatten(1))
@@ -62,7 +63,7 @@ class MoleLayer(nn.Module):
             expert = as_tokens(taps(f"mole.{name}.expert", as_output(expert)))
             strength = taps(f"mole.{name}.local", local[:, :, i])
             pooled = expert.mean(dim=1)
-            overall = torch.sigmoid(F.linear(pooled, self.gate_w[name], self.gate_b[name]))
+            overall = self.gate(F.linear(pooled, self.gate_w[name], self.gate_b[name]))
             overall = taps(f"mole.{name}.global", overall[:, 0])
             out = expert * strength[:, :, None] * overall[:, None, None]
             out = as_tokens(taps(f"mole.{name}.out", as_output(out)))

@@ -3,16 +3,17 @@
 Two things are replaced for the float64 truth, and nothing else: the timestep angles (see
 taps.ExactTimesteps), and the scheduler's table, which is widened to float64 so that what follows
 from its float32 values is computed in float64 (DDIMScheduler.step would take square roots of
-float32 scalars).
+float32 scalars, EulerDiscreteScheduler.step round to float32).
 """
 
 import copy
 from pathlib import Path
 
 import torch
-from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+from diffusers import DDIMScheduler, EulerDiscreteScheduler, StableDiffusionXLPipeline
+from diffusers.schedulers import scheduling_euler_discrete
 
-from golden import components, models, units
+from golden import components, deviations, models, sampler, units
 from golden.formats import Case
 
 # What the authors' script comes down to: it takes the library's defaults, and the pipeline that it
@@ -37,13 +38,33 @@ BASE = {
 }
 
 
-def make_scheduler(out, settings, dtype, model=models.SD15):
-    """The model's betas, the run's other settings."""
+EULER = "EulerDiscreteScheduler"
+
+
+def make_scheduler(out, settings, dtype, steps, model=models.SD15):
+    """The model's betas, the run's other settings, the timesteps of a run."""
     config = {**models.load(out, "scheduler", model).config, **settings}
+    if config.pop("class", None) == EULER:
+        scheduler = EulerDiscreteScheduler.from_config(config)
+        scheduler.set_timesteps(steps)
+        scheduler.sigmas = sampler.exact_sigmas(scheduler).to(dtype)
+        return scheduler
     scheduler = DDIMScheduler.from_config(config)
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(dtype)
     scheduler.final_alpha_cumprod = scheduler.final_alpha_cumprod.to(dtype)
+    scheduler.set_timesteps(steps)
     return scheduler
+
+
+def step(scheduler, noise, t, latents, eta):
+    """The latents after a step."""
+    if isinstance(scheduler, DDIMScheduler):
+        return scheduler.step(noise, t, latents, eta=eta).prev_sample
+    scheduling_euler_discrete.torch = sampler.AllOf(latents.dtype)
+    try:
+        return scheduler.step(noise, t, latents).prev_sample
+    finally:
+        scheduling_euler_discrete.torch = torch
 
 
 class Taps(dict):
@@ -96,22 +117,23 @@ def encode_xl(parts, settings, taps):
 def run(parts, scheduler, settings, dtype, force=None):
     """The taps of one run. parts: tokenizers and models by component."""
     guided = settings["guidance_scale"] > 1.0
+    settings = deviations.texts(settings)
     taps = Taps(force)
     context, added = (encode_xl if "text_encoder_2" in parts else encode)(parts, settings, taps)
     unet, vae = parts["unet"], parts["vae"]
     torch.manual_seed(settings["seed"])
     shape = (1, 4, settings["height"] // 8, settings["width"] // 8)
-    latents = taps.keep("latents", torch.randn(shape, dtype=torch.float32).to(dtype))
-    scheduler.set_timesteps(settings["num_inference_steps"])
+    latents = torch.randn(shape, dtype=torch.float32).to(dtype) * scheduler.init_noise_sigma
+    latents = taps.keep("latents", latents)
     for k, t in enumerate(scheduler.timesteps):
-        batch = torch.cat([latents] * (1 + guided))
+        batch = scheduler.scale_model_input(torch.cat([latents] * (1 + guided)), t)
         noise = components.run_unet(unet, batch, t, context, dtype, added=added)
         noise = taps.keep(f"step.{k:03d}/noise_pred", noise)
         if guided:
             negative, positive = noise.chunk(2)
             noise = negative + settings["guidance_scale"] * (positive - negative)
         noise = taps.keep(f"step.{k:03d}/guided", noise)
-        latents = scheduler.step(noise, t, latents, eta=settings["eta"]).prev_sample
+        latents = step(scheduler, noise, t, latents, settings["eta"])
         latents = taps.keep(f"step.{k:03d}/latents", latents)
     pixels = taps.keep("vae.decoder", vae.decode(latents / vae.config.scaling_factor).sample)
     taps.keep("image", (pixels / 2 + 0.5).clamp(0, 1))
@@ -142,7 +164,9 @@ def case(out, name, about, with_mole, model=models.SD15, **changes):
             key: prepare(copy.deepcopy(part).to(dtype)) if isinstance(part, torch.nn.Module) else part
             for key, part in parts.items()
         }
-        scheduler = make_scheduler(out, settings["scheduler"], dtype, model)
+        deviations.apply(typed, settings.get("deviations", ()))
+        steps = settings["num_inference_steps"]
+        scheduler = make_scheduler(out, settings["scheduler"], dtype, steps, model)
         with torch.no_grad(), context():
             return run(typed, scheduler, settings, dtype, force)
 
@@ -260,3 +284,51 @@ def sdxl_run_2_negative(out):
     size = {"width": 32, "height": 40, "target_size": [40, 32], "negative_prompt": BASE["negative_prompt"]}
     about = "Two steps of plain XL with a negative prompt, which is encoded though the rule is zeros."
     case(out, "sdxl-run-2-negative", about, False, components.XL, **{**XL_BASE, **size, "seed": 7})
+
+
+SMALL = {"width": 32, "height": 40, "target_size": [40, 32], "num_inference_steps": 1}
+
+
+def deviating(out, name, about, with_mole, names, **changes):
+    """One step of XL with some of the authors' deviations."""
+    about = f"One step of XL as the authors' program computes it: {about}."
+    settings = {**XL_BASE, **SMALL, "deviations": names, **changes}
+    case(out, name, about, with_mole, components.XL, **settings)
+
+
+def sdxl_run_1_suffixes(out):
+    """The negative prompt is not given: it becomes the authors' words, whatever the rule."""
+    names = [deviations.SUFFIXES]
+    about = "their fixed words after both prompts"
+    deviating(out, "sdxl-run-1-suffixes", about, False, names, prompt=components.SHORT, seed=21)
+
+
+def sdxl_run_1_bf16_gates(out):
+    """A gate near the middle of two bfloat16 numbers is in float32 now and then the other one."""
+    names = [deviations.BF16_GATES]
+    deviating(out, "sdxl-run-1-bf16-gates", "gates in bfloat16", True, names, seed=22)
+
+
+def sdxl_run_1_authors(out):
+    """Everything that the preset turns on; the prompt has no brackets."""
+    names, about = deviations.AUTHORS_XL, "everything of the preset authors-xl"
+    changes = {"seed": 23, "negative_rule": "encoded", "prompt": components.SHORT}
+    deviating(out, "sdxl-run-1-authors", about, True, names, **changes)
+
+
+LEADING = {"class": EULER, "timestep_spacing": "leading", "steps_offset": 1, "prediction_type": "epsilon"}
+
+
+def sdxl_run_2_euler(out):
+    """The sampler and the settings that XL's own folder asks for."""
+    settings = {**XL_BASE, **SMALL, "num_inference_steps": 2, "seed": 33, "scheduler": LEADING}
+    about = "Two Euler steps of XL with experts, leading timesteps, as its folder asks for."
+    case(out, "sdxl-run-2-euler", about, True, components.XL, **settings)
+
+
+def sdxl_run_2_euler_trailing(out):
+    """The other start: the largest sigma itself."""
+    scheduler = {**LEADING, "timestep_spacing": "trailing", "prediction_type": "v_prediction"}
+    settings = {**XL_BASE, **SMALL, "num_inference_steps": 2, "seed": 32, "scheduler": scheduler}
+    about = "Two Euler steps of XL with trailing timesteps and v-prediction, without experts."
+    case(out, "sdxl-run-2-euler-trailing", about, False, components.XL, **settings)

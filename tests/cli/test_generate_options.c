@@ -113,6 +113,9 @@ static void options_that_change_the_picture(void **state) {
                  {"--negative", {"--negative", "red"}},
                  {"--negative empty", {"--negative", ""}},
                  {"--preset", {"--preset", "paper"}},
+                 {"prompt-suffixes", {"--deviation", "prompt-suffixes"}},
+                 {"vae-without-attention", {"--deviation", "vae-without-attention"}},
+                 {"bf16-gates", {"--deviation", "bf16-gates"}},
                  {"--syntax", {"--syntax", "weighted", "--prompt", "two (hands:1.4)"}},
                  {"--steps", {"--steps", "3"}},
                  {"--scale", {"--scale", "3"}},
@@ -151,6 +154,8 @@ static void options_that_do_not(void **state) {
              WITH(USUAL, EXPERTS, "--prompt", "two hands and a smiling face best quality, 8K",
                   "--negative", "blue poor quality, unclear hand, bad face "));
     assert_true(same_pixels("preset.png", "typed.png"));
+    generate("words.png", WITH(USUAL, EXPERTS, "--deviation", "prompt-suffixes"));
+    assert_true(same_pixels("preset.png", "words.png"));
     /* Without guidance nobody listens to the negative prompt. */
     generate("one.png", WITH(USUAL, EXPERTS, "--scale", "1"));
     generate("two.png", WITH(USUAL, EXPERTS, "--scale", "0.5", "--negative", "red"));
@@ -213,8 +218,9 @@ static void must_hold(const char *text, const char *part) {
 
 static void metadata(void **state) {
     (void)state;
-    generate("note.png", WITH(USUAL, EXPERTS, "--images", "2", "--scale", "3.5", "--eta", "0.5",
-                              "--scheduler", "config"));
+    generate("note.png",
+             WITH(USUAL, EXPERTS, "--images", "2", "--scale", "3.5", "--eta", "0.5", "--scheduler",
+                  "config", "--deviation", "bf16-gates", "--deviation", "vae-without-attention"));
     picture_t p = load("note-0002.png");
     assert_int_equal(p.text_count, 1);
     assert_string_equal(p.keys[0], "parameters");
@@ -226,6 +232,7 @@ static void metadata(void **state) {
                                         "Set alpha to one: false",
                                         "Prediction type: epsilon",
                                         "RNG: CPU",
+                                        ", Deviations: vae-without-attention, bf16-gates, W",
                                         "Precision: " REAL_NAME};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) must_hold(p.values[0], parts[i]);
     picture_free(&p);

@@ -68,6 +68,32 @@ static void units_and_what_stands_for_them(void **state) {
     }
 }
 
+/* A deviation that nobody knows is none to be passed over. */
+static void deviations_by_name(void **state) {
+    (void)state;
+    static const char front[] = "}], \"settings\": {\"deviations\": [";
+    static const char end[] = "]}, \"more\": [{\"a\": 1";
+    static const char *const wrong[][2] = {{"\"bf16\"", "no deviation is called 'bf16'"},
+                                           {"3", "deviations"}};
+    golden_case_t golden;
+    err_t err;
+    char fields[256];
+    snprintf(fields, sizeof fields, "%s\"bf16-gates\", \"prompt-suffixes\"%s", front, end);
+    if (open_with(&golden, fields, &err)) fail_msg("%s", err.text);
+    assert_int_equal(golden.deviations, DEVIATION_BF16_GATES | DEVIATION_PROMPT_SUFFIXES);
+    golden_case_close(&golden);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(fields, sizeof fields, "%s%s%s", front, wrong[i][0], end);
+        assert_int_equal(open_with(&golden, fields, &err), -1);
+        assert_message(&err, wrong[i][1], NULL);
+    }
+    if (open_with(&golden, "}], \"settings\": {\"more\": [{\"a\": 1}]}, \"more\": [{\"a\": 1",
+                  &err))
+        fail_msg("%s", err.text);
+    assert_int_equal(golden.deviations, 0);
+    golden_case_close(&golden);
+}
+
 static void no_unit_is_negative(void **state) {
     (void)state;
     static const char *const fields[][2] = {{", \"f32_isolated\": -1e-9", "f32_isolated"},
@@ -153,6 +179,7 @@ int main(void) {
         cmocka_unit_test(units_and_what_stands_for_them),
         cmocka_unit_test(no_unit_is_negative),
         cmocka_unit_test(hostile_manifests),
+        cmocka_unit_test(deviations_by_name),
         cmocka_unit_test(fingerprints_that_are_run),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

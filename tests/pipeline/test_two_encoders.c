@@ -206,6 +206,22 @@ static void euler_runs(void **state) {
     pipeline_close(&p);
 }
 
+/* What a model cannot do is said, not computed. */
+static void deviations_that_fit(void **state) {
+    (void)state;
+    err_t err;
+    pipeline_t p = open_model(MODEL, false), v15 = open_model("golden/models/sd15-tiny", false);
+    deviations_t others =
+        DEVIATION_PROMPT_SUFFIXES | DEVIATION_VAE_WITHOUT_ATTENTION | DEVIATION_BF16_GATES;
+    deviations_t all = others | DEVIATION_TEXT_PROJECTION_UNTURNED;
+    assert_int_equal(pipeline_check_deviations(&p, all, &err), 0);
+    assert_int_equal(pipeline_check_deviations(&v15, others, &err), 0);
+    assert_int_equal(pipeline_check_deviations(&v15, all, &err), -1);
+    assert_message(&err, "text-projection-unturned", "StableDiffusionPipeline", NULL);
+    pipeline_close(&p);
+    pipeline_close(&v15);
+}
+
 /* ---- files that do not fit
  * --------------------------------------------------------------------------------- */
 
@@ -335,6 +351,7 @@ int main(void) {
         fixture_test(negative_rules),
         fixture_test(weights_and_chunks),
         fixture_test(euler_runs),
+        fixture_test(deviations_that_fit),
         fixture_test(rubbish_that_nothing_uses),
         fixture_test(components_that_do_not_fit),
     };

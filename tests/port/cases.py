@@ -10,6 +10,7 @@ import os
 
 import numpy as np
 
+import deviations
 import mutants
 import nn
 import safetensors_np
@@ -117,6 +118,7 @@ def run(
     other than f32 it needs precision f32."""
     trace = Trace(DTYPES[precision], inputs, wanted, forced)
     mutants.use(mutant)
+    deviations.use((case.settings or {}).get("deviations", ()))
     nn.use_order(order)
     nn.use_compute(compute)
     try:
@@ -143,6 +145,7 @@ def run(
             pipeline.check_weights()
     finally:
         mutants.use(None)
+        deviations.use(())
         nn.use_order("blas")
         nn.use_compute("f32")
     return trace

@@ -50,7 +50,7 @@ def together(got, truth):
 
 def check(folder):
     case = cases.Case(folder)
-    long = case.settings and case.settings["num_inference_steps"] > 10
+    long = (case.settings or {}).get("num_inference_steps", 0) > 10
     orders = ["blas"] if long else nn.ORDERS
     truth = case.truth()
     got = cases.run(case, wanted=case.names()).tensors

@@ -11,6 +11,7 @@ A 1x1 convolution is the same with the pixels as tokens.
 import numpy as np
 
 import nn
+from deviations import deviates
 from model import Weights
 from mutants import mutant
 from safetensors_np import FileError
@@ -103,6 +104,18 @@ def layer_of(module):
     return found[0]
 
 
+def sigmoid(logits):
+    """Of gates."""
+    if not deviates("bf16-gates"):
+        return nn.sigmoid(logits)
+    return bf16(nn.sigmoid(bf16(logits)))
+
+
+def bf16(x):
+    """x with bfloat16's numbers: of a float32 the upper half, to nearest, ties to even."""
+    return nn.short(x.astype(np.float32), 16).astype(x.dtype)
+
+
 def local_gates(layer, x):
     """(B, T, experts)"""
     logits = nn.linear(x, *layer.phi)
@@ -110,7 +123,7 @@ def local_gates(layer, x):
         logits = logits[..., ::-1]
     if mutant("gate-softmax"):
         return nn.softmax(logits)
-    return nn.sigmoid(logits)
+    return sigmoid(logits)
 
 
 def global_gate(head, expert, out, real):
@@ -125,7 +138,7 @@ def global_gate(head, expert, out, real):
         pooled = (out * weights).sum(1) / weights.sum(1)
     if mutant("pooled-first-token"):
         pooled = out[:, 0]
-    return nn.sigmoid(nn.linear(pooled, *head))[:, 0]
+    return sigmoid(nn.linear(pooled, *head))[:, 0]
 
 
 def mixture(module, layer, x, base, shape, real):

@@ -4,6 +4,7 @@ import os
 
 import numpy as np
 
+import deviations
 import mole
 import nn
 import sampler
@@ -103,26 +104,27 @@ class Pipeline:
                 f"eta {settings['eta']}: this port knows DDIM without noise only, eta 0"
             )
         trace, scale = self.trace, settings["guidance_scale"]
-        texts = (
-            [settings["negative_prompt"], settings["prompt"]] if scale > 1 else [settings["prompt"]]
-        )
+        positive, negative = deviations.prompts(settings["prompt"], settings["negative_prompt"])
+        texts = [negative, positive] if scale > 1 else [positive]
         if mutant("guidance-batch-order"):
             texts.reverse()
         prompt = self.encode_xl(texts, settings) if self.is_xl() else self.encode(texts)
 
         config = read_json(os.path.join(self.folder, "scheduler", "scheduler_config.json"))
-        ddim = sampler.Ddim({**config, **settings["scheduler"]}, settings["num_inference_steps"])
+        plan = sampler.plan({**config, **settings["scheduler"]}, settings["num_inference_steps"])
         channels = self.part("unet").config["in_channels"]
         shape = (1, channels, settings["height"] // 8, settings["width"] // 8)
         latents = Generator(settings["seed"]).randn(*shape).astype(self.dtype)
+        latents = (latents * plan.start).astype(self.dtype)
         latents = trace.tap("latents", nn.rounded(latents))
-        for k, t in enumerate(ddim.timesteps):
+        for k, t in enumerate(plan.timesteps):
             trace.step(k)
-            output = self.denoise(np.concatenate([latents] * len(texts)), t, prompt)
+            sample = nn.rounded(plan.scaled(latents, t))
+            output = self.denoise(np.concatenate([sample] * len(texts)), t, prompt)
             output = trace.tap("noise_pred", output)
             guided = nn.rounded(sampler.guide(output, scale)) if scale > 1 else output
             guided = trace.tap("guided", guided)
-            latents = trace.tap("latents", nn.rounded(ddim.step(latents, guided, t)))
+            latents = trace.tap("latents", nn.rounded(plan.step(latents, guided, t)))
         trace.step(None)
 
         factor = self.part("vae").config["scaling_factor"]

@@ -32,7 +32,17 @@ def alphas_cumprod(config):
     return table
 
 
+def plan(config, steps):
+    """By diffusers' class; DDIM where settings name none."""
+    kind = config.get("class", "DDIMScheduler")
+    if kind not in ("DDIMScheduler", "EulerDiscreteScheduler"):
+        raise FileError(f"scheduler {kind}: this port knows DDIMScheduler and EulerDiscreteScheduler")
+    return (Euler if kind.startswith("Euler") else Ddim)(config, steps)
+
+
 class Ddim:
+    start = 1.0  # the deviation of the first latents
+
     def __init__(self, config, steps):
         self.config, self.table = config, alphas_cumprod(config)
         self.train, self.steps = config["num_train_timesteps"], steps
@@ -60,6 +70,10 @@ class Ddim:
             to_one = not to_one
         return 1.0 if to_one else float(self.table[0])
 
+    def scaled(self, x, t):
+        """What the network gets."""
+        return x
+
     def step(self, x, output, t):
         """From x at t to x at t - train/steps. x0, eps: the picture and the noise foreseen."""
         a, b = self.alpha(t), self.alpha(t - self.train // self.steps)
@@ -77,6 +91,35 @@ class Ddim:
         if self.config["clip_sample"] or mutant("clip-sample"):
             x0 = np.clip(x0, -1, 1)
         return b**0.5 * x0 + (1 - b) ** 0.5 * eps
+
+
+class Euler:
+    """Latents x0 + sigma noise. sigmas: float32 numbers, square roots correctly rounded."""
+
+    def __init__(self, config, steps):
+        table = alphas_cumprod(config)
+        levels = np.sqrt((np.float32(1) - table) / table)
+        self.kind = config["prediction_type"]
+        self.timesteps = Ddim(config, steps).timesteps
+        self.sigmas = [float(levels[t]) for t in self.timesteps] + [0.0]
+        largest = self.sigmas[0]
+        leading = config["timestep_spacing"] == "leading"
+        self.start = (largest**2 + 1) ** 0.5 if leading else largest
+
+    def pair(self, t):
+        k = self.timesteps.index(t)
+        return self.sigmas[k], self.sigmas[k + 1]
+
+    def scaled(self, x, t):
+        return (x / (self.pair(t)[0] ** 2 + 1) ** 0.5).astype(x.dtype)
+
+    def step(self, x, output, t):
+        sigma, below = self.pair(t)
+        if self.kind == "epsilon":
+            x0 = x - sigma * output
+        else:
+            x0 = x / (sigma**2 + 1) - output * (sigma / (sigma**2 + 1) ** 0.5)
+        return (x + (below - sigma) * (x - x0) / sigma).astype(x.dtype)
 
 
 def guide(batch, scale):

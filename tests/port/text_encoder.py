@@ -3,6 +3,7 @@
 import numpy as np
 
 import nn
+from deviations import deviates
 from model import activation, layer_norm, linear
 from mutants import mutant
 
@@ -102,7 +103,7 @@ def penultimate_and_pooled(component, ids):
     if mutant("pooled-begin-row"):
         row = np.zeros(len(ids), int)
     projection = component.root() / "text_projection"
-    if mutant("text-projection-transposed"):
+    if mutant("text-projection-transposed") or deviates("text-projection-unturned"):
         pooled = projection.tap_input(final[np.arange(len(ids)), row])
         return states[-2], projection.tap(nn.linear(pooled, projection.weight().T))
     return states[-2], linear(projection, final[np.arange(len(ids)), row])

@@ -1,6 +1,7 @@
 """The VAE's decoder: latents (B, 4, H, W), divided by the scaling factor -> (B, 3, 8H, 8W)."""
 
 import nn
+from deviations import deviates
 from model import activation, conv2d, group_norm, linear
 from mutants import mutant
 from resnet import resnet
@@ -13,7 +14,7 @@ def attention(module, x, groups, eps):
     q, k, v = (linear(module / name, h) for name in ("to_q", "to_k", "to_v"))
     heads = C // 8 if mutant("vae-heads") else 1
     a = nn.attention(q, k, v, heads)
-    if mutant("vae-attention-bypassed"):
+    if mutant("vae-attention-bypassed") or deviates("vae-without-attention"):
         a = h
     h = linear(module / "to_out.0", a)
     return module.tap(nn.add(x, h.swapaxes(1, 2).reshape(B, C, H, W)))
