@@ -4,13 +4,14 @@
 #   scripts/test_full.sh FOLDER_OF_PROGRAMS [CASE...]
 #
 # Every case in float32; the MoLE step in both of its forms; the text encoder and the MoLE step, which has every
-# layer of the UNet, in float64 as well. Prints what each took, and ends in "N passed, N failed, N skipped".
+# layer of the UNet, in float64 as well; those of v2.1 and XL in both. Prints what each took, and ends in "N passed, N failed, N skipped".
 # What the memory of this machine cannot hold is skipped, and says so.
 set -u
 programs=${1:?usage: scripts/test_full.sh FOLDER_OF_PROGRAMS [CASE...]}
 shift
 cases=("$@")
-[ $# -gt 0 ] || cases=(text-encoder vae-decode unet-step unet-step-48x80 unet-step-mole run-2-mole)
+[ $# -gt 0 ] || cases=(text-encoder vae-decode unet-step unet-step-48x80 unet-step-mole run-2-mole
+    sd21-text-encoder sdxl-text-encoder sdxl-text-encoder-2)
 passed=0 failed=0 skipped=0
 
 # check GIB CASE OPTIONS...: one case, if so many GiB are free.
@@ -37,6 +38,13 @@ for name in "${cases[@]}"; do
         failed=$((failed + 1))
         continue
     fi
+    case $name in
+    sd21-* | sdxl-*) # opened whole, whatever the case runs
+        check 9 "$name" --widen use
+        check 14 "$name" --widen use --precision f64
+        continue
+        ;;
+    esac
     check 9 "$name"
     case $name in
     unet-step-mole)

@@ -94,6 +94,7 @@ enum {
     OPT_MATMUL,
     OPT_CONV,
     OPT_MOLE,
+    OPT_WIDEN,
     OPT_THREADS,
     OPT_HELP = 'h',
     OPT_OWN = 512
@@ -113,7 +114,7 @@ enum {
     {"precision", required_argument, NULL, OPT_PRECISION},                                         \
         {"matmul", required_argument, NULL, OPT_MATMUL},                                           \
         {"conv", required_argument, NULL, OPT_CONV}, {"mole", required_argument, NULL, OPT_MOLE},  \
-    {                                                                                              \
+        {"widen", required_argument, NULL, OPT_WIDEN}, {                                           \
         "threads", required_argument, NULL, OPT_THREADS                                            \
     }
 #define CLI_HELP_OPTION                                                                            \
@@ -132,9 +133,11 @@ typedef struct {
     mole_form_t form;
 } cli_common_t;
 
-#define CLI_COMMON_DEFAULTS ((cli_common_t){.matmul = MATMUL_BLAS, .form = MOLE_STACKED})
+#define CLI_DEFAULTS_OF(FORM)                                                                      \
+    ((cli_common_t){.files = {.widen = WIDEN_BY_SIZE}, .matmul = MATMUL_BLAS, .form = (FORM)})
+#define CLI_COMMON_DEFAULTS CLI_DEFAULTS_OF(MOLE_STACKED)
 /* Of the subcommands that look at every tap. */
-#define CLI_DIRECT_DEFAULTS ((cli_common_t){.matmul = MATMUL_BLAS, .form = MOLE_DIRECT})
+#define CLI_DIRECT_DEFAULTS CLI_DEFAULTS_OF(MOLE_DIRECT)
 
 /* The --help text of CLI_RUN_OPTIONS for a subcommand that starts from these defaults. */
 const char *cli_run_help(cli_common_t defaults);

@@ -29,6 +29,10 @@ const char cli_model_help[] =
     "of\n"                                                                                         \
     "                       the definition, or with fewer products (auto; plain takes the sums)\n" \
     "  --mole stacked|direct  the cheaper form, or the definition with every tap (" form ")\n"     \
+    "  --widen auto|load|use  when the UNet's large matrices, and experts, get their number "      \
+    "type: "                                                                                       \
+    "once, or\n"                                                                                   \
+    "                       whenever they are used, in less memory (auto: by the model's size)\n"  \
     "  --threads N          at most so many threads (all cores)\n"
 
 const char *cli_run_help(cli_common_t defaults) {
@@ -139,7 +143,8 @@ static int choose(const char *command, const char *option, const char *value,
 int cli_common_option(cli_common_t *c, const char *command, int option, const char *value) {
     static const char *const precisions[3] = {"f32", "f64"}, *const ways[3] = {"blas", "plain"},
                              *const convs[3] = {"auto", "tiles", "winograd"},
-                             *const forms[3] = {"direct", "stacked"};
+                             *const forms[3] = {"direct", "stacked"},
+                             *const widens[3] = {"load", "auto", "use"};
     int index = 0, status = 0;
     size_t threads;
     switch (option) {
@@ -166,6 +171,10 @@ int cli_common_option(cli_common_t *c, const char *command, int option, const ch
     case OPT_MOLE:
         status = choose(command, "mole", value, forms, &index);
         c->form = index == 0 ? MOLE_DIRECT : MOLE_STACKED;
+        return status;
+    case OPT_WIDEN:
+        status = choose(command, "widen", value, widens, &index);
+        c->files.widen = (widen_t)index;
         return status;
     case OPT_THREADS:
         if (!cli_parse_size(value, 1, 1024, &threads))

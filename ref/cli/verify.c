@@ -229,6 +229,7 @@ static int verify_case(const options_t *o, const run_t *run, const char *folder,
     verify_result_t result;
     compare_result_t one;
     if (golden_case_open(&golden, folder, err)) return -1;
+    golden.widen = o->common.files.widen;
     int verdict = verify_run(run, &golden, o->bounds.mode, &result, err);
     if (!verdict) {
         verify_bounds_t bounds = bounds_of(o, &golden);

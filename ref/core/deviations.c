@@ -16,19 +16,6 @@ const deviation_row_t deviation_table[DEVIATIONS] = {
      "the pooled text times the transpose of its projection"},
     {"bf16-gates", DEVIATION_BF16_GATES, "logits of gates, and gates, rounded to bfloat16"}};
 
-int deviations_add(deviations_t *set, const char *name, err_t *err) {
-    char known[256] = "";
-    for (size_t i = 0; i < DEVIATIONS; i++) {
-        if (strcmp(name, deviation_table[i].name) == 0) {
-            *set |= deviation_table[i].bit;
-            return 0;
-        }
-        if (i) strcat(known, ", ");
-        strcat(known, deviation_table[i].name);
-    }
-    return err_set(err, "no deviation is called '%.64s'; there are: %s", name, known);
-}
-
 char *deviations_text(deviations_t set) {
     char *text = xstrdup("");
     for (size_t i = 0; i < DEVIATIONS; i++) {
@@ -38,6 +25,18 @@ char *deviations_text(deviations_t set) {
         text = longer;
     }
     return text;
+}
+
+int deviations_add(deviations_t *set, const char *name, err_t *err) {
+    for (size_t i = 0; i < DEVIATIONS; i++) {
+        if (strcmp(name, deviation_table[i].name) != 0) continue;
+        *set |= deviation_table[i].bit;
+        return 0;
+    }
+    char *known = deviations_text(~0U);
+    err_set(err, "no deviation is called '%.64s'; there are: %s", name, known);
+    free(known);
+    return -1;
 }
 
 static const preset_t presets[] = {{"paper", DEVIATION_PROMPT_SUFFIXES, false},

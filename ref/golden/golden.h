@@ -14,6 +14,7 @@
 #include "core/shape.h"
 #include "io/json.h"
 #include "io/safetensors.h"
+#include "io/weights.h"
 
 typedef struct {
     const char *name;
@@ -37,6 +38,7 @@ typedef struct {
     json_node_t root;
     const char *name, *component; /* component: "calls" where there is none */
     bool fingerprint;             /* of every tap a few numbers, not the tensor */
+    widen_t widen;                /* for whoever opens the model: golden_open_model looks at it */
     bool is_calls;                /* single operations, no model: their outputs are the taps */
     golden_tap_t *tap;            /* in execution order; of calls: ID.NAME */
     size_t taps;

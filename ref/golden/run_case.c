@@ -286,8 +286,10 @@ int golden_open_model(const golden_case_t *g, pipeline_t *p, err_t *err) {
     if (!folder) {
         status = json_node_error(model, "folder", err, "expected a path, found nothing");
     } else {
-        pipeline_files_t files = {.folder = folder};
-        if (face && hand) files.mole = (mole_files_t){2, {"face", "hand"}, {face, hand}, gates};
+        pipeline_files_t files = {.folder = folder, .widen = g->widen};
+        if (face && hand)
+            files.mole = (mole_files_t){
+                .experts = 2, .name = {"face", "hand"}, .path = {face, hand}, .gates = gates};
         status = pipeline_open(p, &files, err);
     }
     free(folder);

@@ -59,6 +59,28 @@ bool weights_shape(const weights_t *weights, const char *name, shape_t *shape);
 int weights_take(weights_t *weights, const char *name, shape_t expected, const real_t **out,
                  err_t *err);
 
+/* When the numbers of large matrices are widened (or computed, of a formula): once, at load, or anew whenever
+ * they are used, which gives the same numbers in less memory. WIDEN_BY_SIZE: as used where the component,
+ * widened, would fill more than a third of the machine's memory; of a formula, whose size is not known, at
+ * load. To be set before anything is taken; else at load. */
+typedef enum { WIDEN_AT_LOAD, WIDEN_BY_SIZE, WIDEN_AS_USED } widen_t;
+void weights_set_widen(weights_t *weights, widen_t widen);
+/* What that came to. */
+bool weights_late(const weights_t *weights);
+
+/* A taken tensor that stays as it is stored; weights NULL: none. Lives until weights_close. */
+typedef struct {
+    const weights_t *weights;
+    size_t index;
+} late_t;
+
+/* weights_take; where weights_late says so and the file does not hold real_t, *out is NULL and *late the
+ * tensor, which was checked like any other. */
+int weights_take_late(weights_t *weights, const char *name, shape_t expected, const real_t **out,
+                      late_t *late, err_t *err);
+/* out (count) = its numbers, all of them. */
+void late_numbers(real_t *out, const late_t *late, size_t count);
+
 /* A convolution's weight, expected (Co,Ci,kh,kw) as files have it; *out is channels-last, stored
  * (Co,kh,kw,Ci), as conv2d wants it. (For 1x1 both are the same memory.) */
 int weights_take_conv(weights_t *weights, const char *name, shape_t expected, const real_t **out,

@@ -22,6 +22,7 @@ struct weights {
     char *block_next;
     size_t block_left;
     size_t owned, parameters;
+    bool late; /* large matrices stay as they are stored */
 };
 
 /* The source's index of the tensor of that name, aliases applied, or SOURCE_NONE. */

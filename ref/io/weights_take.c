@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "io/file.h"
 #include "io/weights_internal.h"
@@ -207,6 +208,77 @@ int weights_take(weights_t *weights, const char *name, shape_t expected, const r
     mark_taken(weights, index, &tensor);
     *out = x;
     return 0;
+}
+
+/* ---- as used ---------------------------------------------------------------------------------- */
+
+static double machine_memory(void) {
+    return (double)sysconf(_SC_PHYS_PAGES) * (double)sysconf(_SC_PAGESIZE);
+}
+
+void weights_set_widen(weights_t *weights, widen_t widen) {
+    const source_t *source = weights->source;
+    double bytes = 0;
+    size_t count = source->class->count(source);
+    for (size_t i = 0; i < count; i++) {
+        source_tensor_t t = source->class->at(source, i);
+        bytes += (double)shape_count(t.shape) * sizeof(real_t);
+    }
+    weights->late =
+        widen == WIDEN_AS_USED || (widen == WIDEN_BY_SIZE && bytes > machine_memory() / 3);
+    if (source->names_only) weights->late = false;
+}
+
+bool weights_late(const weights_t *weights) {
+    return weights->late;
+}
+
+/* The first that is not finite of a tensor's numbers, or their count. */
+static size_t find_bad_late(const source_t *source, size_t index, size_t count) {
+    enum { CHUNK = 4096 };
+    int found = 0;
+#pragma omp parallel for schedule(static) if (count > 65536)
+    for (size_t from = 0; from < count; from += CHUNK) {
+        real_t x[CHUNK];
+        size_t n = count - from < CHUNK ? count - from : CHUNK;
+        source->class->numbers(source, index, from, n, x);
+        if (first_not_finite(x, n) < n) {
+#pragma omp atomic write
+            found = 1;
+        }
+    }
+    for (size_t from = 0; found && from < count; from += CHUNK) {
+        real_t x[CHUNK];
+        size_t n = count - from < CHUNK ? count - from : CHUNK, at;
+        source->class->numbers(source, index, from, n, x);
+        at = first_not_finite(x, n);
+        if (at < n) return from + at;
+    }
+    return count;
+}
+
+int weights_take_late(weights_t *weights, const char *name, shape_t expected, const real_t **out,
+                      late_t *late, err_t *err) {
+    size_t index;
+    source_tensor_t tensor;
+    *late = (late_t){0};
+    if (!weights->late) return weights_take(weights, name, expected, out, err);
+    if (claim_floating(weights, name, expected, &index, &tensor, err)) return -1;
+    if (tensor.data && tensor.dtype == dtype_real())
+        return weights_take(weights, name, expected, out, err);
+    size_t count = shape_count(tensor.shape), bad = count;
+    if (tensor.data || tensor.unchecked) bad = find_bad_late(weights->source, index, count);
+    if (bad < count) return refuse_number(weights, index, bad, err);
+    forget(weights, index);
+    mark_taken(weights, index, &tensor);
+    *out = NULL;
+    *late = (late_t){weights, index};
+    return 0;
+}
+
+void late_numbers(real_t *out, const late_t *late, size_t count) {
+    read_numbers(late->weights->source, late->index, out, count);
+    forget(late->weights, late->index);
 }
 
 /* out (kh*kw, Ci) of one filter = its x (Ci, kh*kw), transposed */

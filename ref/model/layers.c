@@ -13,16 +13,25 @@ static view_t with_channels(view_t view, size_t channels) {
 
 void linear_forward(const run_t *run, const linear_t *layer, view_t view, real_t *out,
                     const real_t *x, size_t B, size_t T) {
+    arena_mark_t mark = arena_mark(run->arena);
+    const real_t *weight = layer->weight;
+    if (!weight) {
+        real_t *widened = arena_reals(run->arena, layer->in * layer->out);
+        late_numbers(widened, &layer->late, layer->in * layer->out);
+        weight = widened;
+    }
     tap_input(run->sink, layer->name, x, with_channels(view, layer->in));
     if (layer->mole)
-        mole_forward(run, layer->mole, layer->name, view, out, x, layer->weight, layer->bias, B, T);
+        mole_forward(run, layer->mole, layer->name, view, out, x, weight, layer->bias, B, T);
     else
-        linear(out, x, layer->weight, layer->bias, B * T, layer->in, layer->out, run->matmul);
+        linear(out, x, weight, layer->bias, B * T, layer->in, layer->out, run->matmul);
+    arena_release(run->arena, mark);
     tap(run->sink, layer->name, out, view);
 }
 
 size_t linear_work(const run_t *run, const linear_t *layer, size_t B, size_t T) {
-    return layer->mole ? mole_work(run, layer->mole, B, T) : 0;
+    size_t widened = layer->weight ? 0 : layer->in * layer->out;
+    return widened + (layer->mole ? mole_work(run, layer->mole, B, T) : 0);
 }
 
 void linear_tokens(const run_t *run, const linear_t *layer, real_t *out, const real_t *x, size_t B,
@@ -121,9 +130,19 @@ void modules_free(modules_t *modules) {
     *modules = (modules_t){0};
 }
 
+/* A linear map's matrix. */
+static void bind_matrix(binder_t *b, linear_t *layer, shape_t shape, const char *name) {
+    const char *weight = bind_name(b, "%s.weight", name);
+    if (!b->late)
+        bind_tensor(b, &layer->weight, shape, weight);
+    else if (!b->failed)
+        b->failed =
+            weights_take_late(b->weights, weight, shape, &layer->weight, &layer->late, b->err);
+}
+
 void bind_linear(binder_t *b, linear_t *layer, size_t in, size_t out, bool bias, const char *name) {
     *layer = (linear_t){.name = bind_tap(b, name), .in = in, .out = out};
-    bind_parameter(b, &layer->weight, SHAPE2(out, in), name, "weight");
+    bind_matrix(b, layer, SHAPE2(out, in), name);
     if (bias) bind_parameter(b, &layer->bias, SHAPE1(out), name, "bias");
     remember(b, (module_t){layer->name, MODULE_LINEAR, {.linear = layer}});
 }
@@ -131,8 +150,7 @@ void bind_linear(binder_t *b, linear_t *layer, size_t in, size_t out, bool bias,
 void bind_projection(binder_t *b, linear_t *layer, size_t in, size_t out, bool conv,
                      const char *name) {
     *layer = (linear_t){.name = bind_tap(b, name), .in = in, .out = out};
-    bind_parameter(b, &layer->weight, conv ? SHAPE4(out, in, 1, 1) : SHAPE2(out, in), name,
-                   "weight");
+    bind_matrix(b, layer, conv ? SHAPE4(out, in, 1, 1) : SHAPE2(out, in), name);
     bind_parameter(b, &layer->bias, SHAPE1(out), name, "bias");
     remember(b, (module_t){layer->name, MODULE_LINEAR, {.linear = layer}});
 }

@@ -17,9 +17,10 @@
 typedef struct {
     const char *name;
     size_t in, out;
-    const real_t *weight; /* (out,in) */
+    const real_t *weight; /* (out,in); NULL: `late` has it, as it is stored */
     const real_t *bias;   /* (out) or NULL */
     mole_layer_t *mole;   /* NULL: an ordinary layer */
+    late_t late;
 } linear_t;
 
 /* torch.nn.Conv2d */
@@ -117,6 +118,8 @@ typedef struct {
     pool_t *pool;          /* where names go */
     err_t *err;
     int failed;
+    bool
+        late; /* matrices may stay as they are stored: those of layers whose linear_work is counted */
     mole_site_t *sites; /* filled when not NULL */
     size_t site_count, site_room;
     modules_t modules; /* every part that was bound; the model takes them over */

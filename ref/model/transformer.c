@@ -45,6 +45,7 @@ void bind_transformer(binder_t *b, transformer_t *t, transformer_config_t c, siz
                          .channels = c.channels,
                          .linear_projection = c.linear_projection,
                          .depth = c.depth};
+    b->late = weights_late(b->weights);
     bind_norm(b, &t->norm, c.channels, c.groups, c.norm_eps, bind_name(b, "%s.norm", name));
     bind_projection(b, &t->proj_in, c.channels, c.channels, conv, bind_name(b, "%s.proj_in", name));
     bind_mole_site(b, &t->proj_in, conv);
@@ -57,6 +58,7 @@ void bind_transformer(binder_t *b, transformer_t *t, transformer_config_t c, siz
                     bind_name(b, "%s.proj_out", name));
     bind_mole_site(b, &t->proj_out, conv);
     bind_container(b, (block_t){t->name, NULL, t});
+    b->late = false;
 }
 
 /* out = to_out(attention(q, k, v)) */

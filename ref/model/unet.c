@@ -159,11 +159,17 @@ static void bind_all(binder_t *b, unet_t *u) {
 }
 
 int unet_open(unet_t **unet, const char *folder, bool allow_unused, err_t *err) {
+    return unet_open_widening(unet, folder, allow_unused, WIDEN_AT_LOAD, err);
+}
+
+int unet_open_widening(unet_t **unet, const char *folder, bool allow_unused, widen_t widen,
+                       err_t *err) {
     unet_t *u = xcalloc(1, sizeof *u);
     *unet = u;
     if (unet_config_read(&u->config, folder, err) ||
         weights_open(&u->weights, folder, "diffusion_pytorch_model", err))
         goto fail;
+    weights_set_widen(u->weights, widen);
     binder_t b = {.weights = u->weights, .component = "unet", .pool = &u->pool, .err = err};
     bind_all(&b, u);
     u->modules = b.modules;

@@ -19,6 +19,9 @@ typedef struct unet unet_t;
 
 /* FOLDER/config.json and FOLDER/diffusion_pytorch_model.safetensors. Returns 0, or -1 and err. */
 int unet_open(unet_t **unet, const char *folder, bool allow_unused, err_t *err);
+/* The same; `widen` is for the matrices of transformers (io/weights.h). unet_open: at load. */
+int unet_open_widening(unet_t **unet, const char *folder, bool allow_unused, widen_t widen,
+                       err_t *err);
 void unet_close(unet_t *unet);
 const unet_config_t *unet_config(const unet_t *unet);
 const weights_t *unet_weights(const unet_t *unet);

@@ -14,8 +14,17 @@
 
 /* ---- at load ------------------------------------------------------------------------------------- */
 
+/* A factor: x, or where that is NULL its numbers as they are stored, widened into memory to be freed. */
+static const real_t *whole(const real_t *x, const late_t *late, size_t count, real_t **owned) {
+    *owned = NULL;
+    if (x) return x;
+    *owned = xmalloc(count * sizeof **owned);
+    late_numbers(*owned, late, count);
+    return *owned;
+}
+
 /* u (d) = sum_r (s up_r . w) down_r */
-static void pooled_weight(double *u, const mole_layer_t *layer, const mole_expert_t *e) {
+static void add_pooled_weight(double *u, const mole_layer_t *layer, const mole_expert_t *e) {
     double *weight = xcalloc(e->rank + 1, sizeof *weight); /* s up^T w */
     for (size_t o = 0; o < layer->d_out; o++)
         for (size_t r = 0; r < e->rank; r++)
@@ -26,29 +35,69 @@ static void pooled_weight(double *u, const mole_layer_t *layer, const mole_exper
     free(weight);
 }
 
+static void pooled_weight(double *u, const mole_layer_t *layer, const mole_expert_t *e) {
+    mole_expert_t it = *e;
+    real_t *down, *up;
+    it.down = whole(e->down, &e->late_down, e->rank * layer->d_in, &down);
+    it.up = whole(e->up, &e->late_up, e->rank * layer->d_out, &up);
+    add_pooled_weight(u, layer, &it);
+    free(down);
+    free(up);
+}
+
 static bool cheaper_multiplied_out(const mole_layer_t *layer) {
     size_t d = layer->d_in, d_out = layer->d_out, low_rank = 0;
     for (size_t i = 0; i < layer->experts; i++) low_rank += layer->expert[i].rank * (d + d_out);
     return layer->experts * d * d_out < low_rank;
 }
 
-/* stacked_down and stacked_up from the factors as they are. */
-static void stack_factors(mole_layer_t *layer, pool_t *pool) {
-    size_t d = layer->d_in, d_out = layer->d_out, E = layer->experts, R = 0;
-    for (size_t i = 0; i < E; i++) R += layer->expert[i].rank;
-    bool gated = layer->local_weight != NULL;
-    real_t *down = pool_alloc(pool, (R + (gated ? E : 0)) * d, sizeof *down);
-    real_t *up = pool_alloc(pool, d_out * R, sizeof *up);
+static size_t all_ranks(const mole_layer_t *layer) {
+    size_t R = 0;
+    for (size_t i = 0; i < layer->experts; i++) R += layer->expert[i].rank;
+    return R;
+}
+
+/* Numbers of the two stacks, and of the widest factor that waits beside them. */
+static size_t down_count(const mole_layer_t *layer) {
+    return (all_ranks(layer) + (layer->local_weight ? layer->experts : 0)) * layer->d_in;
+}
+
+static size_t up_count(const mole_layer_t *layer) {
+    return layer->d_out * all_ranks(layer);
+}
+
+static size_t factor_count(const mole_layer_t *layer) {
+    size_t most = 0, wide = layer->d_in > layer->d_out ? layer->d_in : layer->d_out;
+    for (size_t i = 0; i < layer->experts; i++)
+        if (layer->expert[i].rank * wide > most) most = layer->expert[i].rank * wide;
+    return most;
+}
+
+/* down, up: the stacks. factor: room for one that is late, else NULL. */
+static void stack(mole_layer_t *layer, real_t *down, real_t *up, real_t *factor) {
+    size_t d = layer->d_in, d_out = layer->d_out, E = layer->experts, R = all_ranks(layer);
     for (size_t i = 0, row = 0; i < E; row += layer->expert[i].rank, i++) {
         const mole_expert_t *e = &layer->expert[i];
-        memcpy(down + row * d, e->down, e->rank * d * sizeof *down);
+        const real_t *from = e->up ? e->up : factor;
+        if (e->down)
+            memcpy(down + row * d, e->down, e->rank * d * sizeof *down);
+        else
+            late_numbers(down + row * d, &e->late_down, e->rank * d);
+        if (!e->up) late_numbers(factor, &e->late_up, d_out * e->rank);
         for (size_t o = 0; o < d_out; o++)
-            memcpy(up + o * R + row, e->up + o * e->rank, e->rank * sizeof *up);
+            memcpy(up + o * R + row, from + o * e->rank, e->rank * sizeof *up);
     }
-    if (gated) memcpy(down + R * d, layer->local_weight, E * d * sizeof *down);
+    if (layer->local_weight) memcpy(down + R * d, layer->local_weight, E * d * sizeof *down);
     layer->ranks = R;
     layer->stacked_down = down;
     layer->stacked_up = up;
+}
+
+/* stacked_down and stacked_up from the factors as they are. */
+static void stack_factors(mole_layer_t *layer, pool_t *pool) {
+    real_t *down = pool_alloc(pool, down_count(layer), sizeof *down);
+    real_t *up = pool_alloc(pool, up_count(layer), sizeof *up);
+    stack(layer, down, up, NULL);
 }
 
 /* stacked_up = [s_0 up_0 down_0, ...], each number summed in double and rounded once. */
@@ -57,8 +106,13 @@ static void multiply_out(mole_layer_t *layer, pool_t *pool) {
     real_t *up = pool_alloc(pool, d_out * E * d, sizeof *up);
     for (size_t i = 0; i < E; i++) {
         const mole_expert_t *e = &layer->expert[i];
-        matmul_scaled(up + i * d, E * d, e->up, e->rank, e->down, d, e->scale, d_out, d, e->rank,
+        real_t *owned[2];
+        const real_t *a = whole(e->up, &e->late_up, d_out * e->rank, &owned[0]);
+        const real_t *b = whole(e->down, &e->late_down, e->rank * d, &owned[1]);
+        matmul_scaled(up + i * d, E * d, a, e->rank, b, d, e->scale, d_out, d, e->rank,
                       MATMUL_PLAIN);
+        free(owned[0]);
+        free(owned[1]);
     }
     layer->ranks = E * d;
     layer->stacked_down = NULL;
@@ -73,6 +127,8 @@ void mole_layer_prepare(mole_layer_t *layer, pool_t *pool) {
     layer->pooled_weight = u;
     if (cheaper_multiplied_out(layer))
         multiply_out(layer, pool);
+    else if (layer->late)
+        layer->ranks = all_ranks(layer);
     else
         stack_factors(layer, pool);
 }
@@ -116,8 +172,12 @@ static void expert_forward(const run_t *run, const mole_layer_t *layer, const mo
                            real_t *out, const real_t *x, size_t M) {
     arena_mark_t mark = arena_mark(run->arena);
     real_t *hidden = arena_reals(run->arena, M * e->rank);
-    linear(hidden, x, e->down, NULL, M, layer->d_in, e->rank, run->matmul);
-    linear_scaled(out, hidden, e->up, e->scale, M, e->rank, layer->d_out, run->matmul);
+    real_t *factor = layer->late ? arena_reals(run->arena, factor_count(layer)) : NULL;
+    if (!e->down) late_numbers(factor, &e->late_down, layer->d_in * e->rank);
+    linear(hidden, x, e->down ? e->down : factor, NULL, M, layer->d_in, e->rank, run->matmul);
+    if (!e->up) late_numbers(factor, &e->late_up, layer->d_out * e->rank);
+    linear_scaled(out, hidden, e->up ? e->up : factor, e->scale, M, e->rank, layer->d_out,
+                  run->matmul);
     arena_release(run->arena, mark);
 }
 
@@ -265,6 +325,19 @@ static void forward_stacked(const run_t *run, const mole_layer_t *layer, const c
     arena_release(run->arena, mark);
 }
 
+/* The stacks are made, and gone again. */
+static void forward_late(const run_t *run, const mole_layer_t *layer, const char *name, real_t *out,
+                         const real_t *x, const real_t *weight, const real_t *bias, size_t B,
+                         size_t T) {
+    arena_mark_t mark = arena_mark(run->arena);
+    mole_layer_t stacked = *layer;
+    real_t *down = arena_reals(run->arena, down_count(layer));
+    real_t *up = arena_reals(run->arena, up_count(layer));
+    stack(&stacked, down, up, arena_reals(run->arena, factor_count(layer)));
+    forward_stacked(run, &stacked, name, out, x, weight, bias, B, T);
+    arena_release(run->arena, mark);
+}
+
 void mole_forward(const run_t *run, const mole_layer_t *layer, const char *name, view_t view,
                   real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t B,
                   size_t T) {
@@ -272,6 +345,8 @@ void mole_forward(const run_t *run, const mole_layer_t *layer, const char *name,
             T);
     if (run->form == MOLE_DIRECT)
         forward_direct(run, layer, name, view, out, x, weight, bias, B, T);
+    else if (!layer->stacked_up)
+        forward_late(run, layer, name, out, x, weight, bias, B, T);
     else
         forward_stacked(run, layer, name, out, x, weight, bias, B, T);
 }
@@ -281,12 +356,14 @@ static size_t direct_work(const mole_layer_t *layer, size_t B, size_t T) {
     size_t M = B * T, mean = arena_doubles(B * layer->d_out), deepest = mean;
     for (size_t i = 0; i < layer->experts; i++)
         if (M * layer->expert[i].rank > deepest) deepest = M * layer->expert[i].rank;
-    return M * layer->d_out + M + B + deepest;
+    return M * layer->d_out + M + B + deepest + (layer->late ? factor_count(layer) : 0);
 }
 
 static size_t stacked_work(const mole_layer_t *layer, size_t B, size_t T) {
     size_t M = B * T, E = layer->experts;
-    return M * (layer->ranks + E) + M * E + B * E + M * E + arena_doubles(B * layer->d_in);
+    size_t stacks =
+        layer->stacked_up ? 0 : down_count(layer) + up_count(layer) + factor_count(layer);
+    return stacks + M * (layer->ranks + E) + M * E + B * E + M * E + arena_doubles(B * layer->d_in);
 }
 
 size_t mole_work(const run_t *run, const mole_layer_t *layer, size_t B, size_t T) {

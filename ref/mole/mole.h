@@ -26,16 +26,18 @@
 #define MOLE_MOLE_MOLE_H
 
 #include "core/pool.h"
+#include "io/weights.h"
 #include "mole/run.h"
 
 typedef struct {
     const char *name;            /* "face", "hand": the middle part of its taps */
     size_t rank;                 /* R, may differ per layer and expert */
     double scale;                /* s = alpha / rank */
-    const real_t *down;          /* (R,d)  lora_down.weight */
-    const real_t *up;            /* (d',R) lora_up.weight */
+    const real_t *down;          /* (R,d)  lora_down.weight; NULL: late_down has it */
+    const real_t *up;            /* (d',R) lora_up.weight; NULL: late_up has it */
     const real_t *global_weight; /* (d')   <name>_scale.weight; NULL in an ungated layer */
     double global_bias;          /* <name>_scale.bias */
+    late_t late_down, late_up;   /* as they are stored (io/weights.h) */
 } mole_expert_t;
 
 typedef struct {
@@ -43,6 +45,8 @@ typedef struct {
     mole_expert_t *expert;      /* (E) in the order of Phi's rows */
     const real_t *local_weight; /* Phi (E,d); NULL: no gates, every D and G is 1 (plain LoRA) */
     const real_t *local_bias;   /* phi (E) */
+
+    bool late; /* factors stay as they are stored, and are stacked whenever the layer runs */
 
     /* Made by mole_layer_prepare for the stacked form. */
     size_t ranks; /* R_0 + R_1 + ...; E d when multiplied out */

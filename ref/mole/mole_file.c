@@ -36,11 +36,11 @@ static void make_key(char key[KEY], const file_t *file, const char *prefix,
 
 /* A factor (rows, columns), which a convolution's file may hold as (rows, columns, 1, 1). */
 static int take_factor(weights_t *w, const char *key, size_t rows, size_t columns,
-                       const real_t **out, err_t *err) {
+                       const real_t **out, late_t *late, err_t *err) {
     shape_t stored;
     bool image = weights_shape(w, key, &stored) && stored.ndim == 4;
-    return weights_take(w, key, image ? SHAPE4(rows, columns, 1, 1) : SHAPE2(rows, columns), out,
-                        err);
+    shape_t shape = image ? SHAPE4(rows, columns, 1, 1) : SHAPE2(rows, columns);
+    return weights_take_late(w, key, shape, out, late, err);
 }
 
 static int load_expert(const file_t *file, const mole_target_t *target, mole_expert_t *e,
@@ -59,9 +59,9 @@ static int load_expert(const file_t *file, const mole_target_t *target, mole_exp
     } else {
         e->rank = 1; /* missing: let the taking say so */
     }
-    if (take_factor(w, key, e->rank, target->d_in, &e->down, err)) return -1;
+    if (take_factor(w, key, e->rank, target->d_in, &e->down, &e->late_down, err)) return -1;
     make_key(key, file, "lora_unet_", target, ".lora_up.weight");
-    if (take_factor(w, key, target->d_out, e->rank, &e->up, err)) return -1;
+    if (take_factor(w, key, target->d_out, e->rank, &e->up, &e->late_up, err)) return -1;
 
     make_key(key, file, "lora_unet_", target, ".alpha");
     double alpha = 0;
@@ -110,6 +110,7 @@ static int load_layer(mole_set_t *set, const mole_files_t *files, const mole_tar
             return -1;
     }
     if (set->gates.weights && load_gates(&set->gates, target, err)) return -1;
+    layer->late = files->late;
     if (!weights_names_only(set->expert[0].weights)) mole_layer_prepare(layer, &set->pool);
     return 0;
 }
@@ -144,8 +145,10 @@ static size_t text_width(const mole_target_t *targets, size_t count) {
 static int open_expert(mole_set_t *set, const mole_files_t *files, size_t i,
                        const mole_target_t *targets, size_t count, err_t *err) {
     file_t *file = &set->expert[i];
-    if (weights_open_part(&file->weights, files->path[i], SOURCE_EXPERT, files->name[i], err) ||
-        mole_check_file(file->weights, &set->notes, err) ||
+    if (weights_open_part(&file->weights, files->path[i], SOURCE_EXPERT, files->name[i], err))
+        return -1;
+    weights_set_widen(file->weights, files->late ? WIDEN_AS_USED : WIDEN_AT_LOAD);
+    if (mole_check_file(file->weights, &set->notes, err) ||
         mole_check_base(file->weights, text_width(targets, count), err))
         return -1;
     weights_ignore(file->weights, "lora_te*");

@@ -26,6 +26,7 @@ typedef struct {
     const char *name[MOLE_EXPERTS]; /* "face", "hand", in the order of Phi's rows */
     const char *path[MOLE_EXPERTS];
     const char *gates; /* NULL: no gates; every expert is added at full strength (plain LoRA) */
+    bool late;         /* factors stay as they are stored (io/weights.h) */
 } mole_files_t;
 
 /* A layer that experts join. */

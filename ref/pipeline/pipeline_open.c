@@ -334,6 +334,13 @@ static int open_text_encoders(pipeline_t *p, const pipeline_files_t *files, err_
     return status;
 }
 
+/* Experts are widened when the UNet is. */
+static int attach(pipeline_t *p, const mole_files_t *mole, bool loose, err_t *err) {
+    mole_files_t files = *mole;
+    files.late = weights_late(unet_weights(p->unet));
+    return pipeline_attach_experts(p, &files, loose, err);
+}
+
 int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     *p = (pipeline_t){0};
     const char *folder = files->folder;
@@ -341,13 +348,13 @@ int pipeline_open(pipeline_t *p, const pipeline_files_t *files, err_t *err) {
     char *scheduler = xasprintf("%s/scheduler/scheduler_config.json", folder);
     bool loose = files->allow_unused;
     char class_name[SHOWN_TEXT] = "";
-    int status = check_index(p, folder, class_name, files->notes, err) ||
-                 check_tokenizer(files, err) || open_tokenizers(p, files, err) ||
-                 ddim_config_read(&p->scheduler, scheduler, err) ||
-                 open_text_encoders(p, files, err) || unet_open(&p->unet, unet, loose, err) ||
-                 apply_marks(p, files, err) || vae_open(&p->vae, vae, loose, err) ||
-                 check_fit(p, folder, err) ||
-                 (files->mole.experts && pipeline_attach_experts(p, &files->mole, loose, err));
+    int status =
+        check_index(p, folder, class_name, files->notes, err) || check_tokenizer(files, err) ||
+        open_tokenizers(p, files, err) || ddim_config_read(&p->scheduler, scheduler, err) ||
+        open_text_encoders(p, files, err) ||
+        unet_open_widening(&p->unet, unet, loose, files->widen, err) ||
+        apply_marks(p, files, err) || vae_open(&p->vae, vae, loose, err) ||
+        check_fit(p, folder, err) || (files->mole.experts && attach(p, &files->mole, loose, err));
     free(unet);
     free(vae);
     free(scheduler);

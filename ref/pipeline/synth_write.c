@@ -321,7 +321,10 @@ static int write_experts(output_t *o, err_t *err) {
     char *unet_folder = xasprintf("synth:%s,names/unet", job->model.arch);
     char *folder[2];
     for (int i = 0; i < 2; i++) folder[i] = xasprintf("synth:names,rank=%zu", specs[i]->rank);
-    mole_files_t files = {2, {"face", "hand"}, {folder[0], folder[1]}, "synth:names"};
+    mole_files_t files = {.experts = 2,
+                          .name = {"face", "hand"},
+                          .path = {folder[0], folder[1]},
+                          .gates = "synth:names"};
     pipeline_t p = {0};
     int status = make_folder(job->experts, err) || unet_open(&p.unet, unet_folder, false, err) ||
                  pipeline_attach_experts(&p, &files, false, err);

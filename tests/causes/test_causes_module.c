@@ -180,7 +180,8 @@ static void linears(void **state) {
     const double *x = fixture_random(B * T * C, 41, 1), *w = fixture_random(C * C, 42, 1);
     const double *b = fixture_random(C, 43, 1);
     double turned[C * C], twice[C], other[B * T * C];
-    linear_t layer = {"unet.q", C, C, fixture_reals(w, C * C), fixture_reals(b, C), NULL};
+    linear_t layer = {"unet.q", C,        C, fixture_reals(w, C * C), fixture_reals(b, C),
+                      NULL,     {NULL, 0}};
     module_t module = {layer.name, MODULE_LINEAR, {.linear = &layer}};
     for (size_t i = 0; i < C * C; i++) turned[i % C * C + i / C] = w[i];
     for (size_t i = 0; i < C; i++) twice[i] = 2 * b[i];
@@ -214,7 +215,8 @@ static void images_through_linear(void **state) {
     const double *b = fixture_random(C, 43, 1);
     double turned[C * C], *y = make(COUNT), *size = make(COUNT), *right = make(COUNT);
     slow_conv2d_t g = {1, 1, 1, {0}};
-    linear_t layer = {"unet.proj_in", C, C, fixture_reals(w, C * C), fixture_reals(b, C), NULL};
+    linear_t layer = {"unet.proj_in",      C,    C,        fixture_reals(w, C * C),
+                      fixture_reals(b, C), NULL, {NULL, 0}};
     module_t module = {layer.name, MODULE_LINEAR, {.linear = &layer}};
     for (size_t i = 0; i < C * C; i++) turned[i % C * C + i / C] = w[i];
     slow_conv2d(right, size, x, w, b, B, C, H, W, C, g);
@@ -325,8 +327,8 @@ static void activations_in_front(void **state) {
     bench_expect(convolved(other, c.w, c.b, H, W, g), "activation", "twice");
 
     const double *w = fixture_random(C * C, 62, 1), *b = fixture_random(C, 63, 1);
-    linear_t layer = {"unet.r.time_emb_proj", C,   C, fixture_reals(w, C * C),
-                      fixture_reals(b, C),    NULL};
+    linear_t layer = {"unet.r.time_emb_proj", C,    C,        fixture_reals(w, C * C),
+                      fixture_reals(b, C),    NULL, {NULL, 0}};
     module_t module = {layer.name, MODULE_LINEAR, {.linear = &layer}};
     bench_start("step.003/unet.r.time_emb_proj", SHAPE2(B, C), linear_of(x, w, b, B, C));
     bench_module(&module, x, SHAPE2(B, C));

@@ -126,7 +126,8 @@ static void orders_of_linear_maps(void **state) {
         const double *b = fixture_random(N, seed + 2, 1);
         double *right = bench_zeros(M * N), *size = bench_zeros(M * N), *y = bench_zeros(M * N);
         slow_linear(right, size, x, w, b, M, K, N);
-        linear_t layer = {"unet.q", K, N, fixture_reals(w, N * K), fixture_reals(b, N), NULL};
+        linear_t layer = {"unet.q", K,        N, fixture_reals(w, N * K), fixture_reals(b, N),
+                          NULL,     {NULL, 0}};
         module_t module = {layer.name, MODULE_LINEAR, {.linear = &layer}};
         bench_start(layer.name, SHAPE2(M, N), right);
         bench.rounding *= U32 / UNIT / 3;

@@ -388,8 +388,54 @@ static void shards(void **state) {
     weights_close(NULL);
 }
 
+/* A matrix that stays as it is stored: the numbers of weights_take; bound once, of its shape and finite like any
+ * other. What the file holds as real_t is used in place. */
+static void matrices_as_stored(void **state) {
+    (void)state;
+    static const uint16_t bad[6] = {0x3c00, 0xc000, 0x4300, 0x3400, 0x7e00, 0x4600};
+    static const item_t items[] = {{"c.weight", DTYPE_F16, {2, {3, 2}}, f16},
+                                   {"d.weight", DTYPE_BF16, {2, {3, 2}}, bf16},
+                                   {"bad", DTYPE_F16, {2, {3, 2}}, bad},
+                                   {"own",
+                                    sizeof(real_t) == 8 ? DTYPE_F64 : DTYPE_F32,
+                                    {2, {3, 2}},
+                                    sizeof(real_t) == 8 ? (const void *)f64 : (const void *)f32}};
+    const shape_t shape = SHAPE2(3, 2);
+    const char *const names[] = {"c.weight", "d.weight"};
+    const real_t *x;
+    real_t found[6];
+    late_t late;
+    err_t err;
+    weights_t *w = open_items(items, COUNT(items));
+    weights_set_widen(w, WIDEN_BY_SIZE); /* tiny: at load */
+    assert_false(weights_late(w));
+    weights_set_widen(w, WIDEN_AS_USED);
+    assert_true(weights_late(w));
+    for (size_t i = 0; i < COUNT(names); i++) {
+        assert_int_equal(weights_take_late(w, names[i], shape, &x, &late, &err), 0);
+        assert_null(x);
+        late_numbers(found, &late, 6);
+        for (size_t k = 0; k < 6; k++) assert_true((double)found[k] == f64[k]);
+        assert_int_equal(weights_take_late(w, names[i], shape, &x, &late, &err), -1);
+        assert_message(&err, names[i], "bound twice", NULL);
+    }
+    assert_int_equal(weights_take_late(w, "own", shape, &x, &late, &err), 0);
+    assert_non_null(x);
+    assert_null(late.weights);
+    assert_int_equal(weights_take_late(w, "bad", SHAPE2(2, 3), &x, &late, &err), -1);
+    assert_message(&err, "'bad'", "expected shape (2, 3)", NULL);
+    assert_int_equal(weights_take_late(w, "bad", shape, &x, &late, &err), -1);
+    assert_message(&err, "'bad'", "NaN at index (2, 0)", NULL);
+    weights_close(w);
+    w = open_items(items, COUNT(items));
+    assert_int_equal(weights_take_late(w, "c.weight", shape, &x, &late, &err), 0);
+    assert_non_null(x);
+    weights_close(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(matrices_as_stored),
         cmocka_unit_test(every_dtype),
         cmocka_unit_test(unaligned_data_is_copied),
         cmocka_unit_test(convolutions_are_packed),

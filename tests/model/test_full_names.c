@@ -175,8 +175,10 @@ static void check_experts(const char *model) {
     char folder[128], path[256];
     err_t err;
     pipeline_t p = {0};
-    mole_files_t files = {
-        2, {"face", "hand"}, {"synth:names,rank=4", "synth:names,rank=4"}, "synth:names"};
+    mole_files_t files = {.experts = 2,
+                          .name = {"face", "hand"},
+                          .path = {"synth:names,rank=4", "synth:names,rank=4"},
+                          .gates = "synth:names"};
     snprintf(folder, sizeof folder, "synth:%s,names/unet", model);
     snprintf(path, sizeof path, "golden/names/%s/mole.txt", model);
     if (unet_open(&p.unet, folder, false, &err) || pipeline_attach_experts(&p, &files, false, &err))

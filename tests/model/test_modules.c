@@ -183,11 +183,17 @@ static void experts_join(void **state) {
     parameters_t up = parameters(CO * R, CO, 25);
     real_t zeros[C] = {0}, zero = 0;
     double *gate = fixture_random(CO, 29, 2);
-    mole_expert_t expert = {"face", R, 0.5, down.weight, up.weight, fixture_reals(gate, CO), 0.125};
+    mole_expert_t expert = {.name = "face",
+                            .rank = R,
+                            .scale = 0.5,
+                            .down = down.weight,
+                            .up = up.weight,
+                            .global_weight = fixture_reals(gate, CO),
+                            .global_bias = 0.125};
     mole_layer_t mole = {.d_in = C, .d_out = CO, .experts = 1, .expert = &expert};
     mole.local_weight = zeros;
     mole.local_bias = &zero;
-    linear_t layer = {"unet.q", C, CO, p.weight, p.bias, &mole};
+    linear_t layer = {"unet.q", C, CO, p.weight, p.bias, &mole, {NULL, 0}};
     module_t module = {.name = layer.name, .kind = MODULE_LINEAR, .as.linear = &layer};
     double *x = fixture_random(B * T * C, 27, 1), truth[B * T * CO], size[B * T * CO];
     for (size_t i = 0; i < B * T * CO; i++) size[i] = 2 * C * R;

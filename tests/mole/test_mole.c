@@ -327,8 +327,9 @@ static void fixture_of_the_specification(void **state) {
     for (int k = 0; k < 11; k++)
         for (int i = 0; i < 64; i++) n[k][i] = (real_t)sin(0.7 * i + offset[k]);
     memset(n[11], 0, sizeof n[11]);
-    mole_expert_t e[2] = {{"face", 2, 0.25, n[1], n[3], n[7], (double)n[8][0]},
-                          {"hand", 3, 0.5, n[2], n[4], n[9], (double)n[10][0]}};
+    mole_expert_t e[2] = {
+        {"face", 2, 0.25, n[1], n[3], n[7], (double)n[8][0], {NULL, 0}, {NULL, 0}},
+        {"hand", 3, 0.5, n[2], n[4], n[9], (double)n[10][0], {NULL, 0}, {NULL, 0}}};
     mole_layer_t layer = {.d_in = FD,
                           .d_out = FO,
                           .experts = 2,

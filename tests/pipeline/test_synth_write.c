@@ -50,12 +50,14 @@ static void same_picture_from_every_form(void **state) {
     for (int i = 0; i < 3; i++) file[i] = xasprintf("%s/%s.safetensors", experts, names[i]);
 
     pipeline_files_t made = {.folder = "synth:sd15-tiny,seed=3"};
-    made.mole = (mole_files_t){2,
-                               {"face", "hand"},
-                               {"synth:rank=4,alpha=2,seed=3", "synth:rank=5,alpha=4,seed=3"},
-                               "synth:seed=3"};
+    made.mole =
+        (mole_files_t){.experts = 2,
+                       .name = {"face", "hand"},
+                       .path = {"synth:rank=4,alpha=2,seed=3", "synth:rank=5,alpha=4,seed=3"},
+                       .gates = "synth:seed=3"};
     pipeline_files_t written = {.folder = folder};
-    written.mole = (mole_files_t){2, {"face", "hand"}, {file[0], file[1]}, file[2]};
+    written.mole = (mole_files_t){
+        .experts = 2, .name = {"face", "hand"}, .path = {file[0], file[1]}, .gates = file[2]};
     pipeline_files_t ldm = written;
     ldm.folder = single;
     ldm.tokenizer = "synth:sd15-tiny/tokenizer";

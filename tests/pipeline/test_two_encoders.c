@@ -12,7 +12,7 @@
 
 #define MODEL "golden/models/sdxl-tiny"
 
-static pipeline_t open_model(const char *folder, bool with_mole) {
+static pipeline_files_t files_of(const char *folder, bool with_mole) {
     pipeline_files_t files = {.folder = folder};
     if (with_mole)
         files.mole =
@@ -20,9 +20,14 @@ static pipeline_t open_model(const char *folder, bool with_mole) {
                            .name = {"face", "hand"},
                            .path = {MODEL "-mole/face.safetensors", MODEL "-mole/hand.safetensors"},
                            .gates = MODEL "-mole/gates.safetensors"};
+    return files;
+}
+
+static pipeline_t open_model(const char *folder, bool with_mole) {
+    pipeline_files_t given = files_of(folder, with_mole);
     pipeline_t p;
     err_t err;
-    if (pipeline_open(&p, &files, &err)) fail_msg("%s", err.text);
+    if (pipeline_open(&p, &given, &err)) fail_msg("%s", err.text);
     return p;
 }
 
@@ -69,12 +74,12 @@ static settings_t usual(void) {
                                   .scheduler = ddim_config_authors}};
 }
 
-static watch_t *watched(const pipeline_t *p, const settings_t *s) {
+static watch_t *watched_form(const pipeline_t *p, const settings_t *s, mole_form_t form) {
     watch_t *w = fixture_bytes(sizeof *w);
     err_t err;
     memset(w, 0, sizeof *w);
     w->sink.tap = hear;
-    run_t run = {.sink = &w->sink, .matmul = MATMUL_BLAS, .form = MOLE_STACKED};
+    run_t run = {.sink = &w->sink, .matmul = MATMUL_BLAS, .form = form};
     pipeline_text_t text;
     if (arena_create(&run.arena, 0, &err) || pipeline_encode(&run, p, &s->prompt, &text, &err))
         fail_msg("%s", err.text);
@@ -87,6 +92,10 @@ static watch_t *watched(const pipeline_t *p, const settings_t *s) {
     assert_true(used <= bound);
     arena_destroy(run.arena);
     return w;
+}
+
+static watch_t *watched(const pipeline_t *p, const settings_t *s) {
+    return watched_form(p, s, MOLE_STACKED);
 }
 
 /* ---- sizes --------------------------------------------------------------------------------------------- */
@@ -204,6 +213,32 @@ static void euler_runs(void **state) {
     assert_true(a > 0 && b > 0 && a < 10 * b && b < 10 * a);
     assert_memory_not_equal(ddim->latents, euler->latents, 4 * 4 * 8 * sizeof(real_t));
     pipeline_close(&p);
+}
+
+static watch_t *watched_with(const settings_t *s, widen_t widen, mole_form_t form) {
+    pipeline_files_t given = files_of(MODEL, true);
+    given.widen = widen;
+    pipeline_t p;
+    err_t err;
+    if (pipeline_open(&p, &given, &err)) fail_msg("%s", err.text);
+    assert_int_equal(weights_late(unet_weights(p.unet)), widen == WIDEN_AS_USED);
+    watch_t *w = watched_form(&p, s, form);
+    pipeline_close(&p);
+    return w;
+}
+
+/* Widened at load or whenever they are used: the same bits, in both forms, within the memory foreseen. */
+static void widened_as_used(void **state) {
+    (void)state;
+    static const mole_form_t forms[] = {MOLE_STACKED, MOLE_DIRECT};
+    settings_t s = usual();
+    for (size_t i = 0; i < 2; i++) {
+        watch_t *load = watched_with(&s, WIDEN_AT_LOAD, forms[i]);
+        watch_t *size = watched_with(&s, WIDEN_BY_SIZE, forms[i]); /* tiny: at load */
+        watch_t *used = watched_with(&s, WIDEN_AS_USED, forms[i]);
+        assert_memory_equal(load->latents, used->latents, sizeof load->latents);
+        assert_memory_equal(load->latents, size->latents, sizeof load->latents);
+    }
 }
 
 /* What a model cannot do is said, not computed. */
@@ -352,6 +387,7 @@ int main(void) {
         fixture_test(weights_and_chunks),
         fixture_test(euler_runs),
         fixture_test(deviations_that_fit),
+        fixture_test(widened_as_used),
         fixture_test(rubbish_that_nothing_uses),
         fixture_test(components_that_do_not_fit),
     };
