@@ -36,8 +36,8 @@ static void start_core(core_t *a, bool causal) {
     a->q = fixture_random(TOKENS, 41, 2), a->k = fixture_random(TOKENS, 42, 2);
     a->v = fixture_random(TOKENS, 43, 1);
     a->w = fixture_random(C * C, 44, 1), a->b = fixture_random(C, 45, 1);
-    a->layer = (linear_t){names[causal][0],       C,   C, fixture_reals(a->w, C * C),
-                          fixture_reals(a->b, C), NULL};
+    a->layer = (linear_t){names[causal][0],       C,    C,  fixture_reals(a->w, C * C),
+                          fixture_reals(a->b, C), NULL, {0}};
     a->module = (module_t){a->layer.name, MODULE_LINEAR, {.linear = &a->layer}};
     const double *x = attended(a->q, a->k, a->v, HEADS, 1 / sqrt(3), causal);
     bench_start(a->layer.name, SHAPE3(B, S, C), projected(a, x));
@@ -87,7 +87,8 @@ static void attention_ways(void **state) {
 
     /* The same layer with experts: its base is the linear map alone. */
     mole_expert_t expert = {
-        "face", 1, 1, fixture_reals(a.q, C), fixture_reals(a.k, C), fixture_reals(a.v, C), 0};
+        "face", 1,   1,  fixture_reals(a.q, C), fixture_reals(a.k, C), fixture_reals(a.v, C),
+        0,      {0}, {0}};
     mole_layer_t experts_too = {.d_in = C, .d_out = C, .experts = 1, .expert = &expert};
     experts_too.local_weight = fixture_reals(a.v, C);
     experts_too.local_bias = fixture_reals(a.b, 1);

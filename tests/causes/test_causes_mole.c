@@ -95,12 +95,14 @@ static void start_part(const layer_t *l, const char *name, shape_t shape, const 
                                      fixture_reals(l->down[e], ranks[e] * D),
                                      fixture_reals(l->up[e], N * ranks[e]),
                                      fixture_reals(l->gate[e], N),
-                                     0.25 - 0.75 * (double)e};
+                                     0.25 - 0.75 * (double)e,
+                                     {0},
+                                     {0}};
     mole = (mole_layer_t){.d_in = D, .d_out = N, .experts = E, .expert = experts};
     mole.local_weight = fixture_reals(l->phi, E * D);
     mole.local_bias = fixture_reals(l->phi_bias, E);
-    frozen =
-        (linear_t){"unet.to_k", D, N, fixture_reals(l->w, N * D), fixture_reals(l->bias, N), &mole};
+    frozen = (linear_t){"unet.to_k", D,  N, fixture_reals(l->w, N * D), fixture_reals(l->bias, N),
+                        &mole,       {0}};
     module = (module_t){frozen.name, MODULE_LINEAR, {.linear = &frozen}};
     bench_start(name, shape, expected);
     bench_module(&module, l->x, SHAPE3(B, T, D));

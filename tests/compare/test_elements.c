@@ -228,7 +228,8 @@ static pipeline_files_t changed_files(void) {
             (mole_files_t){2,
                            {"face", "hand"},
                            {scratch_path("face.safetensors"), scratch_path("hand.safetensors")},
-                           scratch_path("gates.safetensors")};
+                           scratch_path("gates.safetensors"),
+                           false};
     return files;
 }
 

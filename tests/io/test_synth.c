@@ -256,7 +256,8 @@ static void bad_models(void **state) {
         err_t err;
         pipeline_t p;
         pipeline_files_t files = {.folder = bad[i].model};
-        if (bad[i].face) files.mole = (mole_files_t){1, {"face"}, {bad[i].face}, bad[i].gates};
+        if (bad[i].face)
+            files.mole = (mole_files_t){1, {"face"}, {bad[i].face}, bad[i].gates, false};
         assert_int_equal(pipeline_open(&p, &files, &err), -1);
         assert_message(&err, bad[i].word, NULL);
     }
