@@ -177,22 +177,20 @@ static double group_unit(const group_t *g) {
     return (1 + fabs(g->mean) / sqrt(v)) * sqrt(square) * 0x1p-24;
 }
 
-/* How many times one is the other, for the nearest of the orders. */
-static double nearest(const double *square, double difference) {
-    double times = HUGE_VAL;
+static void find_range(const double *square, double *least, double *most) {
+    *least = HUGE_VAL, *most = 0;
     for (int order = FORWARD; order <= EXACT; order++) {
-        double e = sqrt(square[order]);
-        times = fmin(times, fmax(e / difference, difference / e));
+        *least = fmin(*least, sqrt(square[order]));
+        *most = fmax(*most, sqrt(square[order]));
     }
-    return times;
 }
 
-/* A variance in one pass is cause_one_pass's: where the error is beyond all orders of two passes, and nearer to
- * what one pass makes, nothing is said here. */
+/* A variance in one pass is cause_one_pass's: where the error is beyond all orders of two passes, and not
+ * beyond those of one, nothing is said here. */
 static void norm_sums(hunt_t *h, const norm_way_t *n) {
     group_t g = new_group(h, n);
     double error[ORDERS + 1] = {0}, one_pass[ORDERS + 1] = {0};
-    double groups = (double)(n->B * n->groups), least = HUGE_VAL, most = 0;
+    double groups = (double)(n->B * n->groups), least, most, least_one, most_one;
     double simulated = 0, candidate = 0; /* the largest error of a group, in its units */
     for (size_t k = 0; k < n->B * n->groups; k++) {
         enter_group(&g, h->c, k);
@@ -209,10 +207,9 @@ static void norm_sums(hunt_t *h, const norm_way_t *n) {
             one_pass[order] += e * e / groups;
         }
     }
-    for (int order = FORWARD; order <= EXACT; order++)
-        least = fmin(least, sqrt(error[order])), most = fmax(most, sqrt(error[order]));
-    if (h->difference > most && nearest(one_pass, h->difference) < nearest(error, h->difference))
-        return;
+    find_range(error, &least, &most);
+    find_range(one_pass, &least_one, &most_one);
+    if (h->difference > most && h->difference >= least_one && h->difference <= most_one) return;
     if (h->difference <= FEW * most && least <= FEW * h->difference && candidate <= FEW * simulated)
         say_sums(h, sqrt(error[FORWARD]), sqrt(error[BACKWARD]));
 }

@@ -25,7 +25,7 @@ void sha256_final(sha256_t *hash, uint8_t digest[SHA256_BYTES]);
 /* Digest as hex; returns text. */
 const char *sha256_hex(char text[SHA256_TEXT], const uint8_t digest[SHA256_BYTES]);
 
-/* Of memory, of a whole file (0, or -1 and err: "FILE: cannot be read: ..."), both as hex. */
+/* Of memory, of a whole file (0, or -1 and err: "FILE: cannot open: ..."), both as hex. */
 const char *sha256_memory(char text[SHA256_TEXT], const void *data, size_t bytes);
 int sha256_file(char text[SHA256_TEXT], const char *path, err_t *err);
 
