@@ -197,6 +197,9 @@ static void announce(const job_t *job) {
     printf("model      %s\n", o->common.files.folder);
     printf("experts    %s", cli_experts_text(&o->common, experts, sizeof experts));
     if (job->pipeline.mole_layers) printf(", %zu layers wrapped", job->pipeline.mole_layers);
+    char *asked = what_if_text(&o->what_if, &o->common.files.mole);
+    if (asked[0]) printf("\nwhat if    %s", asked + 2);
+    free(asked);
     printf("\nsettings   %zux%zu, %zu steps, guidance %g, seed %llu (torch %s)\n", set->width,
            set->height, set->steps, set->scale, (unsigned long long)set->seed,
            o->noise == NOISE_CPU ? "CPU" : "CUDA");
@@ -269,7 +272,8 @@ static int run_job(job_t *job, err_t *err) {
     run_t run = {.arena = job->arena,
                  .matmul = o->common.matmul,
                  .conv = o->common.conv,
-                 .form = o->common.form};
+                 .form = o->common.form,
+                 .what_if = what_if_run(&o->what_if)};
     if (!o->quiet) announce(job);
     int status = open_sinks(job, &run, err);
     if (status) return status;

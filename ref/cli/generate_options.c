@@ -53,6 +53,8 @@ static void print_help(void) {
         "  --trace FILE         every intermediate tensor, safetensors (one prompt, one picture)\n"
         "  --trace-inputs       the trace also holds NAME.in, what goes into each module with "
         "weights\n"
+        "  --expert-strength EXPERT=X  what that expert adds times X, -10 to 10 (1)\n"
+        "  --gate EXPERT.local=X, EXPERT.global=X  X, 0 to 1, in place of what its gates say\n"
         "  --profile            where the time went, by kinds of operations, after the run\n"
         "  --profile-json FILE  the same as JSON\n"
         "  --gates-png FOLDER   pictures of how strong each expert was, where\n"
@@ -105,7 +107,9 @@ enum {
     OPT_TRACE_INPUTS,
     OPT_GATES_PNG,
     OPT_PROFILE,
-    OPT_PROFILE_JSON
+    OPT_PROFILE_JSON,
+    OPT_EXPERT_STRENGTH,
+    OPT_GATE
 };
 
 static const struct option long_options[] = {
@@ -138,6 +142,8 @@ static const struct option long_options[] = {
     {"gates-png", required_argument, NULL, OPT_GATES_PNG},
     {"profile", no_argument, NULL, OPT_PROFILE},
     {"profile-json", required_argument, NULL, OPT_PROFILE_JSON},
+    {"expert-strength", required_argument, NULL, OPT_EXPERT_STRENGTH},
+    {"gate", required_argument, NULL, OPT_GATE},
     {"output", required_argument, NULL, 'o'},
     {"quiet", no_argument, NULL, 'q'},
     CLI_HELP_OPTION};
@@ -244,6 +250,8 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     case OPT_OVERWRITE: o->overwrite = true; return 0;
     case OPT_TRACE_INPUTS: o->trace_inputs = true; return 0;
     case OPT_GATES_PNG: o->gates_png = value; return 0;
+    case OPT_EXPERT_STRENGTH: what_if_keep(&o->what_if, false, value); return 0;
+    case OPT_GATE: what_if_keep(&o->what_if, true, value); return 0;
     case OPT_PROFILE: o->profile = true; return 0;
     case OPT_PROFILE_JSON: o->profile_json = value; return 0;
     case 'o': o->output = value; return 0;
@@ -303,6 +311,7 @@ static int check_outputs(const generate_options_t *o) {
 static int check(generate_options_t *o, const words_t *w) {
     int status = cli_check_precision(&o->common, command);
     if (!status) status = cli_check_experts(&o->common, command);
+    if (!status) status = what_if_read(&o->what_if, &o->common, command);
     if (status) return status;
     if (!o->output) return cli_usage_error(command, "-o OUT.png is missing");
     if (!w->prompt == !w->from_file)

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/prompt_list.h"
+#include "cli/what_if.h"
 
 typedef struct {
     cli_common_t common;
@@ -20,6 +21,7 @@ typedef struct {
     negative_rule_t negative_rule;
     size_conditioning_t size;
     bool sized; /* size was given, or a part of it */
+    what_if_t what_if;
     bool quiet, trace_inputs, overwrite, profile;
 } generate_options_t;
 
