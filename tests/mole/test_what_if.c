@@ -1,5 +1,5 @@
-/* What a user puts in place of gates and strengths: y = W x + bias + sum_i strength_i D_i G_i E_i, term by term
- * against plain loops, in both forms; the taps show the gates that were used. */
+/* What a user puts in place of gates and strengths: y = W x + bias + sum_i strength_i D_i G_i E_i, term by
+ * term against plain loops, in both forms; the taps show the gates that were used. */
 #include <math.h>
 
 #include "../fixture.h"
