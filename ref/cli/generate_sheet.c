@@ -50,22 +50,23 @@ static void keep(job_t *job, size_t i, const pipeline_image_t *settings, const r
     free(pixels);
 }
 
-/* The same picture, with what run i asks of the experts; what the network made of the text is not its own. */
+/* The same picture, with what run i asks of the experts; what the network made of the text is not its own.
+ * The arena holds no more than in the run that is watched. */
 static int draw(job_t *job, const run_t *run, size_t i, pipeline_text_t *text,
                 const pipeline_image_t *settings, err_t *err) {
     run_t other = *run;
     other.sink = NULL;
     other.what_if = sheet_run(job->sheet, i);
     text->context.ready = false;
-    arena_mark_t mark = arena_mark(run->arena);
-    real_t *latents = arena_reals(run->arena, pipeline_latents(&job->pipeline, settings));
-    real_t *image = arena_reals(run->arena, 3 * settings->width * settings->height);
+    real_t *latents = xmalloc(pipeline_latents(&job->pipeline, settings) * sizeof *latents);
+    real_t *image = xmalloc(3 * settings->width * settings->height * sizeof *image);
     int status = pipeline_denoise(&other, &job->pipeline, text, settings, latents, err);
     if (!status) {
         pipeline_decode(&other, &job->pipeline, settings, latents, image);
         keep(job, i, settings, image);
     }
-    arena_release(run->arena, mark);
+    free(latents);
+    free(image);
     return status;
 }
 
@@ -106,6 +107,9 @@ int generate_sheet_finish(job_t *job, const run_t *run, pipeline_text_t *text,
     for (size_t i = 0; i < runs; i++)
         if (draw_with_progress(job, run, i, text, settings, err)) return -1;
     pipeline_drop_unet(&job->pipeline);
-    sheet_decode(job->sheet, run);
+    for (size_t i = 0; i < sheet_steps(job->sheet); i++) {
+        if (progress_interrupted()) return err_set(err, "stopped before the sheet was written");
+        sheet_decode(job->sheet, run, i);
+    }
     return write_files(job, picture, err);
 }

@@ -160,6 +160,7 @@ static size_t line_bytes(const char *text, size_t columns) {
 size_t canvas_paragraph(canvas_t *c, ptrdiff_t x, ptrdiff_t y, size_t columns, const char *text,
                         size_t scale, rgb_t colour) {
     size_t lines = 0;
+    REQUIRE(columns, "canvas_paragraph: %zu columns", columns);
     while (*text) {
         size_t bytes = line_bytes(text, columns);
         ptrdiff_t down = (ptrdiff_t)(lines++ * TEXT_LINE * scale);

@@ -208,7 +208,7 @@ static void word(sheet_layout_t *l, const layout_what_t *what, size_t column) {
     row_t all = {.columns = 2}, some = {.columns = 1};
     size_t n = r->shown < WORD_STEPS ? r->shown : WORD_STEPS;
     add_heading(l, column, 4, "Attention",
-                pool_printf(&l->pool, "to \"%s\", mean over heads and layers", what->word), 1);
+                pool_printf(&l->pool, "to \"%.80s\", mean over heads and layers", what->word), 1);
     row_add(&all, PANEL_WORD, 0, 0, "all steps");
     for (size_t i = 0; i < n; i++) {
         size_t shown = n > 1 ? i * (r->shown - 1) / (n - 1) : 0;

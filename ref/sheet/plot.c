@@ -51,11 +51,16 @@ static void draw_axes(canvas_t *c, const axes_t *a, const record_t *r) {
     canvas_frame(c, a->area, ink);
 }
 
+/* Was there a gate, and was it a number? */
+static bool is_seen(const record_range_t *range) {
+    return range->count && isfinite(range->sum);
+}
+
 /* From the least to the most at every pixel column, between steps on a line. */
 static void draw_band(canvas_t *c, const axes_t *a, const record_expert_t *e, rgb_t colour) {
     for (size_t k = 0; k + 1 < a->steps; k++) {
         const record_range_t *from = &e->global[k], *to = &e->global[k + 1];
-        if (!from->count || !to->count) continue;
+        if (!is_seen(from) || !is_seen(to)) continue;
         ptrdiff_t first = lround(x_of(a, k)), end = lround(x_of(a, k + 1));
         for (ptrdiff_t x = first; x < end; x++) {
             double share = (double)(x - first) / (double)(end - first);
@@ -74,10 +79,10 @@ static double mean_of(const record_range_t *range) {
 static void draw_line(canvas_t *c, const axes_t *a, const record_expert_t *e, rgb_t colour) {
     for (size_t k = 0; k < a->steps; k++) {
         const record_range_t *here = &e->global[k], *next = here + 1;
-        if (!here->count) continue;
+        if (!is_seen(here)) continue;
         double x = x_of(a, k), y = y_of(a, mean_of(here));
         canvas_fill(c, (rect_t){lround(x) - 2, lround(y) - 2, 6, 6}, colour);
-        if (k + 1 < a->steps && next->count)
+        if (k + 1 < a->steps && is_seen(next))
             canvas_line(c, x, y, x_of(a, k + 1), y_of(a, mean_of(next)), colour);
     }
 }
@@ -85,9 +90,11 @@ static void draw_line(canvas_t *c, const axes_t *a, const record_expert_t *e, rg
 static void draw_legend(canvas_t *c, rect_t at, const record_t *r) {
     ptrdiff_t x = at.x + LEFT, y = at.y + 10;
     for (size_t i = 0; i < r->experts; i++) {
+        size_t wide = 22 + text_columns(r->expert[i].name) * TEXT_ADVANCE * SCALE;
+        if (x + (ptrdiff_t)wide > at.x + (ptrdiff_t)at.width) return; /* no room for more */
         canvas_fill(c, (rect_t){x, y, 14, 14}, colour_expert(i));
         canvas_text(c, x + 22, y, r->expert[i].name, SCALE, ink);
-        x += (ptrdiff_t)(22 + (text_columns(r->expert[i].name) + 2) * TEXT_ADVANCE * SCALE);
+        x += (ptrdiff_t)(wide + 2 * TEXT_ADVANCE * SCALE);
     }
 }
 

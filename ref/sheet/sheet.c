@@ -11,7 +11,8 @@
 #include "sheet/plot.h"
 #include "sheet/word.h"
 
-enum { RUNS = MOLE_EXPERTS + 1 };
+/* Bytes of prompt and settings that are shown. */
+enum { RUNS = MOLE_EXPERTS + 1, TITLE_MOST = 800, SETTINGS_MOST = 4000 };
 
 static const rgb_t background = {244, 244, 241}, border = {190, 190, 186};
 static const rgb_t title_ink = {24, 24, 24}, label_ink = {84, 84, 84};
@@ -120,20 +121,19 @@ void sheet_picture(sheet_t *s, size_t i, const uint8_t *pixels) {
     memcpy(s->picture[i], pixels, bytes);
 }
 
-void sheet_decode(sheet_t *s, const run_t *run) {
+size_t sheet_steps(const sheet_t *s) {
+    return s->parts & SHEET_STEPS ? s->record.shown : 0;
+}
+
+void sheet_decode(sheet_t *s, const run_t *run, size_t i) {
     size_t pixels = 3 * s->image.width * s->image.height;
-    size_t n = s->record.C * s->record.H * s->record.W;
+    real_t *image = xmalloc(pixels * sizeof *image);
     run_t unwatched = *run;
     unwatched.sink = NULL;
-    for (size_t i = 0; (s->parts & SHEET_STEPS) && i < s->record.shown; i++) {
-        arena_mark_t mark = arena_mark(run->arena);
-        real_t *latents = arena_reals(run->arena, n), *image = arena_reals(run->arena, pixels);
-        memcpy(latents, s->record.clean[i], n * sizeof *latents);
-        pipeline_decode(&unwatched, s->pipeline, &s->image, latents, image);
-        s->clean[i] = xrealloc(s->clean[i], pixels);
-        pipeline_to_rgb8(s->clean[i], image, s->image.height, s->image.width);
-        arena_release(run->arena, mark);
-    }
+    pipeline_decode(&unwatched, s->pipeline, &s->image, s->record.clean[i], image);
+    s->clean[i] = xrealloc(s->clean[i], pixels);
+    pipeline_to_rgb8(s->clean[i], image, s->image.height, s->image.width);
+    free(image);
 }
 
 /* ---- panels ------------------------------------------------------------------------------------------- */
@@ -219,8 +219,15 @@ static const char *settings_of(const char *note) {
     return strncmp(line + 1, empty, strlen(empty)) == 0 ? line + strlen(empty) + 1 : line + 1;
 }
 
+/* So much of a text as a sheet has room for. */
+static char *cut(const char *text, size_t length, size_t most) {
+    bool longer = length > most;
+    return xasprintf("%.*s%s", (int)(longer ? most : length), text, longer ? "..." : "");
+}
+
 int sheet_write(const sheet_t *s, unsigned parts, const char *path, const char *note, err_t *err) {
-    char *title = xasprintf("%.*s", (int)strcspn(note, "\n"), note);
+    char *title = cut(note, strcspn(note, "\n"), TITLE_MOST);
+    char *settings = cut(settings_of(note), strlen(settings_of(note)), SETTINGS_MOST);
     layout_what_t what = {parts & s->parts,
                           &s->record,
                           s->image.width,
@@ -228,7 +235,7 @@ int sheet_write(const sheet_t *s, unsigned parts, const char *path, const char *
                           s->runs + 1,
                           (const char *const *)s->label,
                           title,
-                          settings_of(note),
+                          settings,
                           s->word};
     sheet_layout_t layout = layout_new(&what);
     canvas_t canvas = canvas_new(layout.width, layout.height, background);
@@ -238,5 +245,6 @@ int sheet_write(const sheet_t *s, unsigned parts, const char *path, const char *
     canvas_free(&canvas);
     layout_free(&layout);
     free(title);
+    free(settings);
     return status;
 }

@@ -39,8 +39,11 @@ const char *sheet_run_label(const sheet_t *sheet, size_t i);
 /* The picture that run i made, (height,width,3), which is copied; i = sheet_runs(): that of the run that is
  * watched. */
 void sheet_picture(sheet_t *sheet, size_t i, const uint8_t *pixels);
-/* Decode what the network took for the picture in the steps that are shown. Needs the VAE alone. */
-void sheet_decode(sheet_t *sheet, const run_t *run);
+/* Decode what the network took for the picture in the steps that are shown, one by one, all before
+ * sheet_write is asked for them: how many there are, and the i-th. Needs of the pipeline the VAE alone, and
+ * of the arena no more than the picture did. */
+size_t sheet_steps(const sheet_t *sheet);
+void sheet_decode(sheet_t *sheet, const run_t *run, size_t i);
 
 /* These parts of what was opened, as far as there is something to show, to a PNG. The first line of `note` is
  * its title, the others stand below; all of it goes with the PNG as the text `parameters`. Returns 0, or -1

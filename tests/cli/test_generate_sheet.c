@@ -172,6 +172,26 @@ static void refused(void **state) {
                     out, sheet, program_file("never.safetensors"));
 }
 
+/* A prompt of any length, words of any length: the sheet shows how they begin. */
+static void long_prompts(void **state) {
+    (void)state;
+    enum { LONG = 100000 };
+    char *words = fixture_bytes(LONG + 1), *word = fixture_bytes(LONG + 1);
+    for (size_t i = 0; i < LONG; i++) words[i] = i % 9 ? 'a' : ' ';
+    memset(word, 'b', LONG);
+    words[LONG] = word[LONG] = '\0';
+    const char *const prompts[] = {words, word};
+    for (size_t i = 0; i < 2; i++) {
+        works(program_run(NULL,
+                          "generate --model golden/models/sd15-tiny -q --width 8 --height 8 "
+                          "--steps 1 --prompt %s -o %s --sheet %s",
+                          prompts[i], program_file("l.png"), program_file("ls.png")));
+        picture_t sheet = read_picture(program_file("ls.png"));
+        assert_in_range(sheet.height, 1000, 3000);
+        picture_free(&sheet);
+    }
+}
+
 /* Stopped in one of the runs that only the sheet needs: the picture is there, of the sheet nothing. */
 static void stopped(void **state) {
     (void)state;
@@ -190,6 +210,7 @@ int main(void) {
         fixture_test(any_number_of_threads),
         fixture_test(the_other_pictures),
         fixture_test(other_settings),
+        fixture_test(long_prompts),
         fixture_test(refused),
         fixture_test(stopped),
     };
