@@ -116,13 +116,22 @@ static void the_other_pictures(void **state) {
     assert_true(shows(sheet, 0, SHORT "-o %s"));
 }
 
-/* Other ways to draw; a trace beside it; no guidance. */
+/* v-prediction; two text encoders and another number of levels. */
+#define OF(model)                                                                                  \
+    "generate --model golden/models/" model " -q --width 32 --height 24 --steps 2 --prompt "       \
+    "a~hand --face golden/models/" model "-mole/face.safetensors --hand golden/models/" model      \
+    "-mole/hand.safetensors --gates golden/models/" model "-mole/gates.safetensors -o %s "         \
+    "--sheet %s"
+
+/* Other models, other ways to draw; a trace beside it; no guidance. */
 static void other_settings(void **state) {
     (void)state;
     static const char *const rows[] = {
         MODEL GATED "--steps 1 -o %s --sheet %s",
         MODEL GATED "--steps 12 --scheduler euler -o %s --sheet %s",
         SHORT GATED "--scale 1 --eta 0.5 -o %s --sheet %s --mole direct",
+        OF("sd21-tiny"),
+        OF("sdxl-tiny"),
         SHORT "--syntax weighted --max-chunks 2 --negative (x:1.2) -o %s --sheet %s",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
