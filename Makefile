@@ -198,7 +198,7 @@ clean: ## remove what was built, and the demo's picture
 	@for stamp in $(BUILD)/*/flags; do [ ! -f "$$stamp" ] || rm -rf "$${stamp%/flags}"; done
 	@rm -rf $(BUILD)/ci $(BUILD)/breaks
 	@rmdir $(BUILD) 2>/dev/null || :
-	@rm -f out/demo.png out/demo.txt
+	@rm -f out/demo.png out/demo-sheet.png out/demo.txt
 	@rm -rf out/docs
 
 # ---- the demo ------------------------------------------------------------------------------------
@@ -210,7 +210,7 @@ DEMO_FILES   := $(DEMO_EXPERTS)/face.safetensors $(DEMO_EXPERTS)/hand.safetensor
 DEMO_PROMPT  := a portrait of a smiling woman waving her hand, soft light
 
 .PHONY: demo
-demo: ## install what is missing, build, make a picture: out/demo.png
+demo: ## install what is missing, build, make a picture: out/demo.png, and how: out/demo-sheet.png
 	@CC='$(CC)' scripts/setup.sh
 	@$(MAKE) $(PARALLEL) out/demo.png
 	@cat out/demo.txt
@@ -219,7 +219,7 @@ out/demo.png: $(OUT)/mole Makefile $(DEMO_FILES) $(wildcard $(DEMO_MODEL)/*.json
 	@mkdir -p out
 	$(Q)$(OUT)/mole generate --model $(DEMO_MODEL) --face $(DEMO_EXPERTS)/face.safetensors \
 	    --hand $(DEMO_EXPERTS)/hand.safetensors --gates $(DEMO_EXPERTS)/gates.safetensors \
-	    --prompt "$(DEMO_PROMPT)" --seed 1 -o $@ >out/demo.txt.new
+	    --prompt "$(DEMO_PROMPT)" --seed 1 -o $@ --sheet out/demo-sheet.png >out/demo.txt.new
 	@mv out/demo.txt.new out/demo.txt
 
 # ---- tests and linters ---------------------------------------------------------------------------

@@ -6,6 +6,7 @@
 #include "cli/cli.h"
 #include "cli/generate_job.h"
 #include "cli/generate_note.h"
+#include "cli/generate_sheet.h"
 #include "cli/profile.h"
 #include "io/png.h"
 
@@ -88,12 +89,12 @@ static int save(const job_t *job, const char *path, const picture_job_t *picture
     return status;
 }
 
-/* Denoise and decode; after the last denoising the UNet and the experts go. */
+/* Denoise and decode; after the last denoising the UNet and the experts go, unless a sheet needs them. */
 static int draw(job_t *job, const run_t *run, pipeline_text_t *text,
                 const pipeline_image_t *settings, real_t *image, err_t *err) {
     real_t *latents = arena_reals(run->arena, pipeline_latents(&job->pipeline, settings));
     if (pipeline_denoise(run, &job->pipeline, text, settings, latents, err)) return -1;
-    if (job->list.number == job->list.count) pipeline_drop_unet(&job->pipeline);
+    if (job->list.number == job->list.count && !job->sheet) pipeline_drop_unet(&job->pipeline);
     pipeline_decode(run, &job->pipeline, settings, latents, image);
     return 0;
 }
@@ -115,13 +116,15 @@ static int make_image(job_t *job, const run_t *run, pipeline_text_t *text,
     int status = draw(job, run, text, &settings, image, err);
     progress_end(&progress);
     if (!status) status = save(job, path, picture, image, err);
-    arena_release(run->arena, mark);
     if (!status) {
         job->list.done += job->list.now;
         printf("%s  seed %llu, %.1f s\n", path, (unsigned long long)picture->seed,
                clock_seconds() - progress.start);
         fflush(stdout);
+        if (job->sheet)
+            status = generate_sheet_finish(job, run, text, picture, &settings, image, err);
     }
+    arena_release(run->arena, mark);
     return status;
 }
 
@@ -197,6 +200,9 @@ static void announce(const job_t *job) {
     printf("model      %s\n", o->common.files.folder);
     printf("experts    %s", cli_experts_text(&o->common, experts, sizeof experts));
     if (job->pipeline.mole_layers) printf(", %zu layers wrapped", job->pipeline.mole_layers);
+    char *asked = what_if_text(&o->what_if, &o->common.files.mole);
+    if (asked[0]) printf("\nwhat if    %s", asked + 2);
+    free(asked);
     printf("\nsettings   %zux%zu, %zu steps, guidance %g, seed %llu (torch %s)\n", set->width,
            set->height, set->steps, set->scale, (unsigned long long)set->seed,
            o->noise == NOISE_CPU ? "CPU" : "CUDA");
@@ -210,7 +216,7 @@ static void announce(const job_t *job) {
     fflush(stdout);
 }
 
-/* The sinks of a run: maps of the gates, then the trace. */
+/* The sinks of a run: a profile, a sheet, maps of the gates, then the trace. */
 static int open_sinks(job_t *job, run_t *run, err_t *err) {
     const generate_options_t *o = job->options;
     if (o->trace && trace_open(&job->trace, o->trace, o->trace_inputs, err)) return -1;
@@ -219,13 +225,16 @@ static int open_sinks(job_t *job, run_t *run, err_t *err) {
         trace_metadata(job->trace, "negative_prompt", o->list.prompt[0].negative);
         run->sink = trace_sink(job->trace);
     }
-    if (o->gates_png) {
+    if (o->gates_png && !generate_gates_file(o)) {
         size_t unit = pipeline_size_unit(&job->pipeline);
         const prompt_settings_t *set = &o->list.prompt[0].set;
         job->maps =
             gate_maps_new(&o->common.files.mole, set->height / unit, set->width / unit, run->sink);
         run->sink = gate_maps_sink(job->maps);
     }
+    picture_job_t first;
+    pipeline_image_t settings = settings_of(job, picture_of(&first, job, 1));
+    if (generate_sheet_open(job, run, &settings, err)) return -1;
     if (o->profile || o->profile_json) {
         pipeline_component_t component[PIPELINE_COMPONENTS];
         modules_t sets[PIPELINE_COMPONENTS];
@@ -249,6 +258,7 @@ static int close_sinks(job_t *job, int status, err_t *err) {
             printf("%s/  gate maps of %zu experts\n", o->gates_png, o->common.files.mole.experts);
     }
     gate_maps_free(job->maps);
+    sheet_close(job->sheet);
     if (!status && o->profile) cli_print_profile(&job->profile);
     if (!status && o->profile_json) status = cli_write_profile(&job->profile, o->profile_json, err);
     profile_free(&job->profile);
@@ -270,11 +280,12 @@ static int run_job(job_t *job, err_t *err) {
                  .matmul = o->common.matmul,
                  .conv = o->common.conv,
                  .form = o->common.form,
-                 .deviations = o->deviations};
+                 .deviations = o->deviations,
+                 .what_if = what_if_run(&o->what_if)};
     if (!o->quiet) announce(job);
     int status = open_sinks(job, &run, err);
-    if (status) return status;
-    return close_sinks(job, make_all(job, &run, err), err);
+    if (!status) status = make_all(job, &run, err);
+    return close_sinks(job, status, err);
 }
 
 /* More machines than pictures: some have nothing to do. */

@@ -6,6 +6,7 @@
 #include "cli/generate_options.h"
 #include "io/trace.h"
 #include "pipeline/gate_maps.h"
+#include "sheet/sheet.h"
 
 /* Everything a run of the command holds; freed in one place. */
 typedef struct {
@@ -22,6 +23,7 @@ typedef struct {
     progress_list_t list;
     trace_t *trace;
     gate_maps_t *maps;
+    sheet_t *sheet;    /* NULL: none is wanted */
     profile_t profile; /* with --profile; started when its sink is set */
 } job_t;
 

@@ -36,12 +36,13 @@ static char *told_sizes(const generate_options_t *o) {
 static char *unusual(const generate_options_t *o, const ddim_config_t *s,
                      sampler_choice_t sampler) {
     char chunks[48] = "", *told = told_sizes(o);
+    char *asked = what_if_text(&o->what_if, &o->common.files.mole);
     if (o->max_chunks > 1) snprintf(chunks, sizeof chunks, ", Max chunks: %zu", o->max_chunks);
     char *deviations = deviations_text(o->deviations);
     static const char *const conv[] = {"", ", Conv: tiles", ", Conv: winograd"};
     bool other = sampler.kind == SAMPLER_DDIM && !ddim_is_class(s->class_name);
     char *text =
-        xasprintf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", other ? ", Scheduler asked for: " : "",
+        xasprintf("%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s%s", other ? ", Scheduler asked for: " : "",
                   other ? s->class_name : "",
                   s->rescale_betas_zero_snr ? ", Rescale betas zero SNR: true" : "",
                   s->clip_sample ? ", Clip sample: true" : "",
@@ -51,9 +52,10 @@ static char *unusual(const generate_options_t *o, const ddim_config_t *s,
                   o->common.form == MOLE_DIRECT ? ", MoLE form: direct" : "",
                   sampler.final_sigma_min ? ", Final sigma: sigma_min" : "",
                   o->negative_rule == NEGATIVE_ZEROS ? ", Negative rule: zeros" : "",
-                  *deviations ? ", Deviations: " : "", deviations, told);
+                  *deviations ? ", Deviations: " : "", deviations, told, asked);
     free(deviations);
     free(told);
+    free(asked);
     return text;
 }
 

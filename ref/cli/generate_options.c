@@ -66,9 +66,18 @@ static void print_help(void) {
         "  --trace FILE         every intermediate tensor, safetensors (one prompt, one picture)\n"
         "  --trace-inputs       the trace also holds NAME.in, what goes into each module with "
         "weights\n"
+        "  --expert-strength EXPERT=X  what that expert adds times X, -10 to 10 (1)\n"
+        "  --gate EXPERT.local=X, EXPERT.global=X  X, 0 to 1, in place of what its gates say\n"
         "  --profile            where the time went, by kinds of operations, after the run\n"
         "  --profile-json FILE  the same as JSON\n"
-        "  --gates-png FOLDER   pictures of how strong each expert was, where\n"
+        "  --sheet FILE         one labelled picture of how it came about: with and without "
+        "experts, the\n"
+        "                       steps, where and when the gates opened, attention to a word\n"
+        "  --sheet-word WORD    of the prompt (an expert's name, else what the picture shows)\n"
+        "  --steps-png FILE     of that the steps alone\n"
+        "  --gates-png FILE|FOLDER  FILE.png: of that the gates alone; a folder: maps of each "
+        "expert's\n"
+        "                       strength, over all pictures of a list\n"
         "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
         "  --overwrite          make every picture of a list anew. Without it, a picture that is "
         "there and\n"
@@ -119,7 +128,12 @@ enum {
     OPT_TRACE_INPUTS,
     OPT_GATES_PNG,
     OPT_PROFILE,
-    OPT_PROFILE_JSON
+    OPT_PROFILE_JSON,
+    OPT_SHEET,
+    OPT_SHEET_WORD,
+    OPT_STEPS_PNG,
+    OPT_EXPERT_STRENGTH,
+    OPT_GATE
 };
 
 static const struct option long_options[] = {
@@ -153,6 +167,11 @@ static const struct option long_options[] = {
     {"gates-png", required_argument, NULL, OPT_GATES_PNG},
     {"profile", no_argument, NULL, OPT_PROFILE},
     {"profile-json", required_argument, NULL, OPT_PROFILE_JSON},
+    {"sheet", required_argument, NULL, OPT_SHEET},
+    {"sheet-word", required_argument, NULL, OPT_SHEET_WORD},
+    {"steps-png", required_argument, NULL, OPT_STEPS_PNG},
+    {"expert-strength", required_argument, NULL, OPT_EXPERT_STRENGTH},
+    {"gate", required_argument, NULL, OPT_GATE},
     {"output", required_argument, NULL, 'o'},
     {"quiet", no_argument, NULL, 'q'},
     CLI_HELP_OPTION};
@@ -270,6 +289,11 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     case OPT_OVERWRITE: o->overwrite = true; return 0;
     case OPT_TRACE_INPUTS: o->trace_inputs = true; return 0;
     case OPT_GATES_PNG: o->gates_png = value; return 0;
+    case OPT_SHEET: o->sheet = value; return 0;
+    case OPT_SHEET_WORD: o->sheet_word = value; return 0;
+    case OPT_STEPS_PNG: o->steps_png = value; return 0;
+    case OPT_EXPERT_STRENGTH: what_if_keep(&o->what_if, false, value); return 0;
+    case OPT_GATE: what_if_keep(&o->what_if, true, value); return 0;
     case OPT_PROFILE: o->profile = true; return 0;
     case OPT_PROFILE_JSON: o->profile_json = value; return 0;
     case 'o': o->output = value; return 0;
@@ -300,10 +324,26 @@ static int check_seeds(const generate_options_t *o) {
     return 0;
 }
 
+/* The first option that asks for a sheet or a part of one. */
+static const char *sheet_option(const generate_options_t *o) {
+    if (o->sheet) return "--sheet";
+    return o->steps_png ? "--steps-png" : "--gates-png FILE.png";
+}
+
+static int check_sheet(const generate_options_t *o) {
+    if (o->sheet_word && !o->sheet) return cli_usage_error(command, "--sheet-word without --sheet");
+    if (generate_has_sheet(o) && generate_pictures(o) > 1)
+        return cli_usage_error(command, "%s shows one picture: one prompt, no --images",
+                               sheet_option(o));
+    return 0;
+}
+
 /* What is of the whole run goes with one run for all. */
 static int check_shard(const generate_options_t *o) {
     if (o->shards == 1) return 0;
     if (o->trace) return cli_usage_error(command, "--trace holds one picture: leave out --shard");
+    if (generate_has_sheet(o))
+        return cli_usage_error(command, "%s shows one picture: leave out --shard", sheet_option(o));
     if (o->gates_png)
         return cli_usage_error(command,
                                "--gates-png is over all pictures of a list: leave out --shard");
@@ -312,14 +352,17 @@ static int check_shard(const generate_options_t *o) {
 
 /* Of several pictures the first of this shard is tried, unless it is there, where it may be kept. */
 static int check_outputs(const generate_options_t *o) {
-    enum { OUTPUTS = 6 };
-    cli_output_t outputs[] = {{"-o", o->output, CLI_PICTURE},
-                              {"--trace", o->trace, CLI_TENSORS},
-                              {"--profile-json", o->profile_json, CLI_JSON},
-                              {"--gates-png", o->gates_png, CLI_FOLDER},
-                              {"--latents", o->latents, CLI_INPUT},
-                              {"--from-file", o->from_file, CLI_INPUT},
-                              [OUTPUTS + CLI_EXPERT_INPUTS - 1] = {NULL, NULL, CLI_INPUT}};
+    enum { OUTPUTS = 8 };
+    cli_output_t outputs[] = {
+        {"-o", o->output, CLI_PICTURE},
+        {"--trace", o->trace, CLI_TENSORS},
+        {"--profile-json", o->profile_json, CLI_JSON},
+        {"--sheet", o->sheet, CLI_PICTURE},
+        {"--steps-png", o->steps_png, CLI_PICTURE},
+        {"--gates-png", o->gates_png, generate_gates_file(o) ? CLI_PICTURE : CLI_FOLDER},
+        {"--latents", o->latents, CLI_INPUT},
+        {"--from-file", o->from_file, CLI_INPUT},
+        [OUTPUTS + CLI_EXPERT_INPUTS - 1] = {NULL, NULL, CLI_INPUT}};
     size_t count = cli_expert_inputs(&o->common, outputs, OUTPUTS);
     int status = cli_check_names(command, outputs, count);
     if (status || o->shard > generate_pictures(o)) return status;
@@ -334,6 +377,7 @@ static int check_outputs(const generate_options_t *o) {
 static int check(generate_options_t *o, const words_t *w) {
     int status = cli_check_precision(&o->common, command);
     if (!status) status = cli_check_experts(&o->common, command);
+    if (!status) status = what_if_read(&o->what_if, &o->common, command);
     if (status) return status;
     if (!o->output) return cli_usage_error(command, "-o OUT.png is missing");
     if (!w->prompt == !w->from_file)
@@ -348,6 +392,7 @@ static int check(generate_options_t *o, const words_t *w) {
         return status;
     if (o->trace && generate_pictures(o) > 1)
         return cli_usage_error(command, "--trace holds one picture: one prompt, no --images");
+    if ((status = check_sheet(o))) return status;
     return check_outputs(o);
 }
 
@@ -388,6 +433,15 @@ size_t generate_pictures(const generate_options_t *o) {
 
 bool generate_is_ours(const generate_options_t *o, size_t number) {
     return (number - 1) % o->shards == o->shard - 1;
+}
+
+const char *generate_gates_file(const generate_options_t *o) {
+    size_t length = o->gates_png ? strlen(o->gates_png) : 0;
+    return length > 4 && strcasecmp(o->gates_png + length - 4, ".png") == 0 ? o->gates_png : NULL;
+}
+
+bool generate_has_sheet(const generate_options_t *o) {
+    return o->sheet || o->steps_png || generate_gates_file(o);
 }
 
 bool generate_is_list(const generate_options_t *o) {

@@ -4,6 +4,7 @@
 
 #include "cli/cli.h"
 #include "cli/prompt_list.h"
+#include "cli/what_if.h"
 
 typedef struct {
     cli_common_t common;
@@ -14,6 +15,7 @@ typedef struct {
     size_t shard, shards;  /* --shard shard/shards, from 1 */
     double eta;
     const char *scheduler, *latents, *trace, *gates_png, *profile_json, *output;
+    const char *sheet, *sheet_word, *steps_png;
     noise_source_t noise;
     prompt_syntax_t syntax;
     size_t max_chunks;
@@ -21,6 +23,7 @@ typedef struct {
     deviations_t deviations;
     size_conditioning_t size;
     bool sized; /* size was given, or a part of it */
+    what_if_t what_if;
     bool quiet, trace_inputs, overwrite, profile;
 } generate_options_t;
 
@@ -34,6 +37,11 @@ size_t generate_pictures(const generate_options_t *options);
 bool generate_is_ours(const generate_options_t *options, size_t number);
 /* May pictures of an earlier run be there, to be kept? Of a single picture nobody expects that. */
 bool generate_is_list(const generate_options_t *options);
+
+/* --gates-png names a folder, for maps over all pictures of a list, or FILE.png, for one labelled picture:
+ * that file, or NULL. Is there a sheet to be made, or a part of one? */
+const char *generate_gates_file(const generate_options_t *options);
+bool generate_has_sheet(const generate_options_t *options);
 
 /* The file of picture `number`: OUT itself when there is one picture, OUT with -0001 before its ending when
  * there are several. The caller frees it. */

@@ -176,7 +176,7 @@ static int check_writable(const char *path, err_t *err) {
 }
 
 /* Is this picture of a list there already? If not, can it be written? Maps of the gates are over all
- * pictures, which then are made all the same. */
+ * pictures, which then are made all the same; so is one that a sheet shows. */
 static int plan_picture(job_t *job, size_t number, err_t *err) {
     const generate_options_t *o = job->options;
     picture_job_t picture;
@@ -187,7 +187,7 @@ static int plan_picture(job_t *job, size_t number, err_t *err) {
         there = generate_is_there(path, note, err);
     }
     int status = there < 0 ? -1 : 0;
-    job->make[number - 1] = there == 0 || o->gates_png;
+    job->make[number - 1] = there == 0 || o->gates_png || generate_has_sheet(o);
     if (there == 0) status = check_writable(path, err);
     free(note);
     free(path);

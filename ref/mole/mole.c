@@ -5,6 +5,7 @@
  * units in the last place of G. Gates are kept as real_t. */
 #include "mole/mole.h"
 
+#include <math.h>
 #include <omp.h>
 #include <stdlib.h>
 #include <string.h>
@@ -160,6 +161,16 @@ VECTORISED static void scale_row(real_t *out, const real_t *x, double strength, 
     for (size_t r = 0; r < n; r++) out[r] = (real_t)(strength * (double)x[r]);
 }
 
+static mole_what_if_t what_if(const run_t *run, size_t expert) {
+    return run->what_if ? run->what_if[expert] : MOLE_AS_TRAINED;
+}
+
+/* gate (n) = what a user puts in its place, if anything. */
+static void force(real_t *gate, double value, size_t n) {
+    if (isnan(value)) return;
+    for (size_t i = 0; i < n; i++) gate[i] = (real_t)value;
+}
+
 /* The view of a per-token (B,T) or per-sample (B) gate. */
 static view_t gate_view(size_t B, size_t T) {
     return (view_t){T ? SHAPE2(B, T) : SHAPE1(B), LAYOUT_TORCH};
@@ -226,19 +237,24 @@ static void forward_direct(const run_t *run, const mole_layer_t *layer, const ch
     real_t *global = arena_reals(run->arena, B);
     for (size_t i = 0; i < layer->experts; i++) {
         const mole_expert_t *e = &layer->expert[i];
+        mole_what_if_t asked = what_if(run, i);
         expert_forward(run, layer, e, term, x, M);
         tap_suffix(run->sink, name, term, view, ".mole.%s.expert", e->name);
         if (layer->local_weight) {
             local_gate(run, layer, i, local, x, M);
+            force(local, asked.local, M);
             tap_suffix(run->sink, name, local, gate_view(B, T), ".mole.%s.local", e->name);
             global_gate(run, e, global, term, B, T, d_out);
+            force(global, asked.global, B);
             tap_suffix(run->sink, name, global, gate_view(B, 0), ".mole.%s.global", e->name);
 #pragma omp parallel for schedule(static)
             for (size_t m = 0; m < M; m++) {
                 acc_t strength = (acc_t)local[m] * global[m / T];
-                scale_row(term + m * d_out, term + m * d_out, strength, d_out);
+                scale_row(term + m * d_out, term + m * d_out, asked.strength * strength, d_out);
             }
             tap_suffix(run->sink, name, term, view, ".mole.%s.out", e->name);
+        } else if (asked.strength != 1) {
+            scale_row(term, term, asked.strength, count);
         }
         add(out, out, term, count);
     }
@@ -275,8 +291,9 @@ static void local_gates(const run_t *run, const mole_layer_t *layer, real_t *loc
 
 /* out, rows `width` apart: expert i's share of a row is that of in, times s_i D_i G_i (multiplied out, where
  * s_i is in the weights and every expert takes the whole of x: times D_i G_i). out may be in. */
-static void apply_gates(const mole_layer_t *layer, real_t *out, size_t width, const real_t *in,
-                        const real_t *local, const real_t *global, size_t B, size_t T) {
+static void apply_gates(const run_t *run, const mole_layer_t *layer, real_t *out, size_t width,
+                        const real_t *in, const real_t *local, const real_t *global, size_t B,
+                        size_t T) {
     size_t M = B * T, E = layer->experts, d = layer->d_in;
     bool gated = layer->local_weight != NULL, low_rank = layer->stacked_down != NULL;
 #pragma omp parallel for schedule(static)
@@ -287,7 +304,7 @@ static void apply_gates(const mole_layer_t *layer, real_t *out, size_t width, co
             size_t n = low_rank ? e->rank : d;
             acc_t strength = low_rank ? e->scale : 1;
             if (gated) strength *= (acc_t)local[i * M + m] * global[i * B + m / T];
-            scale_row(out + m * width + r, x, strength, n);
+            scale_row(out + m * width + r, x, what_if(run, i).strength * strength, n);
             r += n;
         }
     }
@@ -313,7 +330,11 @@ static void forward_stacked(const run_t *run, const mole_layer_t *layer, const c
         local_gates(run, layer, local, logits, low_rank ? width : E, M);
         pooled_gates(run, layer, global, x, B, T);
     }
-    apply_gates(layer, hidden, width, low_rank ? hidden : x, local, global, B, T);
+    for (size_t i = 0; gated && i < E; i++) {
+        force(local + i * M, what_if(run, i).local, M);
+        force(global + i * B, what_if(run, i).global, B);
+    }
+    apply_gates(run, layer, hidden, width, low_rank ? hidden : x, local, global, B, T);
     for (size_t i = 0; gated && i < E; i++) {
         const char *expert = layer->expert[i].name;
         tap_suffix(run->sink, name, local + i * M, gate_view(B, T), ".mole.%s.local", expert);

@@ -64,7 +64,9 @@ void mole_layer_prepare(mole_layer_t *layer, pool_t *pool);
  * `name` and `view` (of out) are the wrapped module's, for the taps:
  *   direct:  NAME.mole.base, then per expert NAME.mole.<expert>.expert .local (B,T) .global (B) .out
  *   stacked: NAME.mole.<expert>.local, .global
- * out does not overlap x. The form and the way of multiplying come from run. */
+ * out does not overlap x. The form and the way of multiplying come from run, and run->what_if, where a user
+ * asks for it, what is put in place of gates (the taps show it) and how strong each expert's term is:
+ *   y = W x + bias + sum_i strength_i D_i G_i E_i */
 void mole_forward(const run_t *run, const mole_layer_t *layer, const char *name, view_t view,
                   real_t *out, const real_t *x, const real_t *weight, const real_t *bias, size_t B,
                   size_t T);

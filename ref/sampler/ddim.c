@@ -73,6 +73,13 @@ static acc_t clamp(acc_t x, acc_t limit) {
     return x < -limit ? -limit : x;
 }
 
+static prediction_t predict_clipped(const ddim_config_t *config, const ddim_coefficients_t *c,
+                                    acc_t model, acc_t x) {
+    prediction_t p = predict(config->prediction_type, c, model, x);
+    if (config->clip_sample) p.x0 = clamp(p.x0, config->clip_sample_range);
+    return p;
+}
+
 void ddim_step(real_t *out, const ddim_plan_t *ddim, size_t k, const real_t *model_output,
                const real_t *sample, size_t n, double eta, const real_t *noise) {
     REQUIRE(k < ddim->steps, "ddim_step: step %zu of %zu", k, ddim->steps);
@@ -81,13 +88,19 @@ void ddim_step(real_t *out, const ddim_plan_t *ddim, size_t k, const real_t *mod
     const ddim_config_t *config = &ddim->config;
     ddim_coefficients_t c = ddim_coefficients(ddim, k, eta);
     for (size_t i = 0; i < n; i++) {
-        prediction_t p =
-            predict(config->prediction_type, &c, (acc_t)model_output[i], (acc_t)sample[i]);
-        if (config->clip_sample) p.x0 = clamp(p.x0, config->clip_sample_range);
+        prediction_t p = predict_clipped(config, &c, (acc_t)model_output[i], (acc_t)sample[i]);
         acc_t next = c.sqrt_alpha_prev * p.x0 + c.direction * p.epsilon; /* (12) */
         if (eta > 0) next += c.sigma * (acc_t)noise[i];
         out[i] = (real_t)next;
     }
+}
+
+void ddim_x0(real_t *out, const ddim_plan_t *ddim, size_t k, const real_t *model_output,
+             const real_t *sample, size_t n) {
+    ddim_coefficients_t c = ddim_coefficients(ddim, k, 0);
+    for (size_t i = 0; i < n; i++)
+        out[i] =
+            (real_t)predict_clipped(&ddim->config, &c, (acc_t)model_output[i], (acc_t)sample[i]).x0;
 }
 
 void guidance(real_t *out, const real_t *uncond, const real_t *cond, double scale, size_t n) {

@@ -129,6 +129,12 @@ ddim_coefficients_t ddim_coefficients(const ddim_plan_t *ddim, size_t k, double 
 void ddim_step(real_t *out, const ddim_plan_t *ddim, size_t k, const real_t *model_output,
                const real_t *sample, size_t n, double eta, const real_t *noise);
 
+/* ddim_x0               the clean picture that ddim_step goes by, clip_sample and all
+ *   out = x0, as above
+ *   out, model_output m, sample x (n); out may be either; each element in acc_t, rounded once */
+void ddim_x0(real_t *out, const ddim_plan_t *ddim, size_t k, const real_t *model_output,
+             const real_t *sample, size_t n);
+
 /* guidance              classifier-free guidance; Ho & Salimans 2022
  *   out = uncond + scale (cond - uncond)
  *   out, uncond, cond (n); out may be either; each element in acc_t, rounded once */

@@ -108,3 +108,12 @@ void euler_step(real_t *out, const euler_plan_t *euler, size_t k, const real_t *
         out[i] = (real_t)(x + dt * ((x - x0) / sigma));
     }
 }
+
+void euler_x0(real_t *out, const euler_plan_t *euler, size_t k, const real_t *model_output,
+              const real_t *sample, size_t n) {
+    REQUIRE(k < euler->steps, "euler_x0: step %zu of %zu", k, euler->steps);
+    acc_t sigma = (acc_t)euler->sigmas[k];
+    for (size_t i = 0; i < n; i++)
+        out[i] = (real_t)predict_x0(euler->prediction_type, sigma, (acc_t)model_output[i],
+                                    (acc_t)sample[i]);
+}

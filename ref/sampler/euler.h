@@ -45,4 +45,10 @@ void euler_scale_model_input(real_t *out, const euler_plan_t *euler, size_t k, c
 void euler_step(real_t *out, const euler_plan_t *euler, size_t k, const real_t *model_output,
                 const real_t *sample, size_t n);
 
+/* euler_x0              the clean picture that euler_step goes by
+ *   out = x0, as above
+ *   out, model_output m, sample x (n); out may be either; each element in acc_t, rounded once */
+void euler_x0(real_t *out, const euler_plan_t *euler, size_t k, const real_t *model_output,
+              const real_t *sample, size_t n);
+
 #endif

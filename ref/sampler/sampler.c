@@ -107,3 +107,11 @@ void sampler_step(real_t *out, const sampler_t *s, size_t k, const real_t *model
     else
         euler_step(out, &s->plan.euler, k, model_output, sample, n);
 }
+
+void sampler_x0(real_t *out, const sampler_t *s, size_t k, const real_t *model_output,
+                const real_t *sample, size_t n) {
+    if (s->kind == SAMPLER_DDIM)
+        ddim_x0(out, &s->plan.ddim, k, model_output, sample, n);
+    else
+        euler_x0(out, &s->plan.euler, k, model_output, sample, n);
+}

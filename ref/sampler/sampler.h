@@ -5,6 +5,7 @@
  *   start     noise                  init_noise_sigma noise
  *   input     sample                 sample / sqrt(sigma^2 + 1)
  *   step      ddim_step              euler_step, which takes no noise
+ *   x0        ddim_x0                euler_x0
  *
  * To add one: its name in the table of sampler.c, its class in sampler_of_class, and a case in each
  * function. */
@@ -57,5 +58,8 @@ void sampler_scale_input(real_t *out, const sampler_t *sampler, size_t k, const 
 /* out (n) = the latents after step k; noise is NULL where eta is 0. out may be any of the inputs. */
 void sampler_step(real_t *out, const sampler_t *sampler, size_t k, const real_t *model_output,
                   const real_t *sample, size_t n, const real_t *noise);
+/* out (n) = x0: the clean picture that step k goes towards, as the network's output has it. */
+void sampler_x0(real_t *out, const sampler_t *sampler, size_t k, const real_t *model_output,
+                const real_t *sample, size_t n);
 
 #endif

@@ -1,0 +1,17 @@
+/* attention.h - how much of cross attention goes to some tokens of the text.
+ *
+ *   A[h,t,s] = softmax over s of (q[t,h] . k[s,h] / sqrt(D))       h = 1..NH, D channels each
+ *   out[t]   = mean over h of sum over the chosen s of A[h,t,s] */
+#ifndef MOLE_SHEET_ATTENTION_H
+#define MOLE_SHEET_ATTENTION_H
+
+#include <stddef.h>
+
+#include "core/real.h"
+
+/* out (T), q (T,NH*D), k (S,NH*D); token (count), each below S. In double; the same for any number of
+ * threads. */
+void attention_to(double *out, const real_t *q, const real_t *k, size_t T, size_t S, size_t NH,
+                  size_t D, const size_t *token, size_t count);
+
+#endif
