@@ -11,7 +11,8 @@ static volatile sig_atomic_t interrupted;
 
 static void on_interrupt(int signal_number) {
     interrupted = 1;
-    signal(signal_number, cli_leave); /* a second Ctrl-C kills */
+    /* A second Ctrl-C kills. NOLINTNEXTLINE(bugprone-signal-handler,cert-sig30-c): see signals.c */
+    signal(signal_number, cli_leave);
 }
 
 void progress_catch_interrupt(void) {

@@ -6,7 +6,7 @@
 #include "io/file.h"
 
 void cli_leave(int signal_number) {
-    out_files_abandon();
+    out_files_abandon(); /* NOLINT(bugprone-signal-handler,cert-sig30-c): calls unlink alone */
     signal(signal_number, SIG_DFL);
     raise(signal_number);
 }
@@ -17,7 +17,7 @@ static void on_lost_pages(int signal_number) {
                                   "run again when nothing writes to "
                                   "the model's and the traces' files\n";
     (void)signal_number;
-    out_files_abandon();
+    out_files_abandon(); /* NOLINT(bugprone-signal-handler,cert-sig30-c): as above */
     ssize_t ignored = write(STDERR_FILENO, message, sizeof message - 1);
     (void)ignored;
     _exit(EXIT_INPUT);

@@ -22,8 +22,8 @@ typedef struct {
     bool in_case;            /* the truth is a tensor of the case, else it is in the spool */
     size_t spooled;          /* where in the spool */
     size_t source;           /* the candidate's entry, SIZE_MAX: none */
-    bool forced;             /* the candidate's numbers are held against this tap, and take its place */
-    bool withheld;           /* of a forced one: they do not take its place (stray.c) */
+    bool forced;   /* the candidate's numbers are held against this tap, and take its place */
+    bool withheld; /* of a forced one: they do not take its place (stray.c) */
     double truth_rms;
     double careful, naive; /* rms of float32 errors of the module by itself (units.c) */
     double emulated;       /* rms error of the module in the budget's type, emulated */

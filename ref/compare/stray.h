@@ -11,7 +11,8 @@
  * Where taps differ by themselves although nothing is wrong with them against the truth, the reference runs
  * again without the numbers of all taps that differ by themselves: these are held against what the run
  * gives, and do not take its place. What agrees then, and is less than half as far off as before, is
- * innocent, and a note names the stray tensor in front of it. After verdicts_of_isolated. 0, or -1 and c->err. */
+ * innocent, and a note names the stray tensor in front of it. After verdicts_of_isolated. 0, or -1 and
+ * c->err. */
 int stray_taps(comparison_t *c, double limit);
 
 #endif

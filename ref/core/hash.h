@@ -6,8 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* SipHash-1-3 (Aumasson & Bernstein 2012, "SipHash: a fast short-input PRF") under a key that is drawn once for
- * each process. Equal bytes have equal hashes in one process; nothing that is written may depend on them. Any
+/* SipHash-1-3 (Aumasson & Bernstein 2012, "SipHash: a fast short-input PRF") under a key that is drawn once
+ * for each process. Equal bytes have equal hashes in one process; nothing that is written may depend on them. Any
  * thread may call it. */
 uint64_t hash_bytes(const void *bytes, size_t count);
 /* SipHash-c-d under a given key. */

@@ -120,7 +120,7 @@ const char *text_shown(char text[SHOWN_TEXT], const char *name) {
             memcpy(to, name + i, taken), to += taken;
         i += taken;
     }
-    strcpy(to, keep < length ? "..." : "");
+    memcpy(to, keep < length ? "..." : "", keep < length ? sizeof "..." : 1);
     return text;
 }
 
@@ -136,7 +136,7 @@ static int check_target(const char *path, err_t *err) {
     return 0;
 }
 
-/* The temporary files that are there: written by the program, read by a signal handler in the middle of it. */
+/* The temporary files that are there: written by the program, read by a signal's handler at any moment. */
 enum { UNFINISHED = 32 };
 static const char *volatile unfinished[UNFINISHED];
 

@@ -30,7 +30,7 @@ typedef struct {
     matmul_way_t matmul;
     conv2d_way_t conv;
     mole_form_t form;
-    deviations_t deviations; /* from the method, off by default */
+    deviations_t deviations;       /* from the method, off by default */
     const mole_what_if_t *what_if; /* of each expert, in their order; NULL: all as trained */
 } run_t;
 

@@ -23,7 +23,7 @@ typedef struct {
     const char *empty_after_word; /* or make this file empty */
     const char *word;
     const char *closed; /* "12": these standard streams are closed */
-    unsigned seconds; /* more than so many end in failure of the test (60) */
+    unsigned seconds;   /* more than so many end in failure of the test (60) */
 } run_how_t;
 
 typedef struct {

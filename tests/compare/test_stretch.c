@@ -31,8 +31,8 @@ typedef struct {
     /* Every GroupNorm of it takes its variance in one pass; NULL: as the reference does. */
     const pipeline_t *one_pass;
     double *input; /* of the norm whose output comes next */
-    /* The UNet, its predictions and the text encoder but for its last norm are rounded to float16; latents, the
-     * first predictions and the text encoder's result are dumped. */
+    /* The UNet, its predictions and the text encoder but for its last norm are rounded to float16; latents,
+     * the first predictions and the text encoder's result are dumped. */
     bool half;
     bool stray; /* the gain is the dumped copy's alone: the run goes on without it */
 } chooser_t;

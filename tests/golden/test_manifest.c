@@ -108,8 +108,8 @@ static void no_unit_is_negative(void **state) {
     }
 }
 
-/* A manifest is somebody's: it reads no file but those of the case and its model, tells nobody what is in a file
- * that is not as it says, and its names do not reach a terminal that they could mislead. */
+/* A manifest is somebody's: it reads no file but those of the case and its model, tells nobody what is in a
+ * file that is not as it says, and its names do not reach a terminal that they could mislead. */
 static void hostile_manifests(void **state) {
     (void)state;
     static const struct {

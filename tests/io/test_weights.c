@@ -388,8 +388,8 @@ static void shards(void **state) {
     weights_close(NULL);
 }
 
-/* A matrix that stays as it is stored: the numbers of weights_take; bound once, of its shape and finite like any
- * other. What the file holds as real_t is used in place. */
+/* A matrix that stays as it is stored: the numbers of weights_take; bound once, of its shape and finite like
+ * any other. What the file holds as real_t is used in place. */
 static void matrices_as_stored(void **state) {
     (void)state;
     static const uint16_t bad[6] = {0x3c00, 0xc000, 0x4300, 0x3400, 0x7e00, 0x4600};
