@@ -9,8 +9,8 @@
 #include "core/tap_name.h"
 
 /* An error of an eighth of what the norms lose to four times it is about as much: kernels add up in orders of
- * their own, and where they have up to 64 accumulators (a few vectors of 8 or 16) instead of one, each sum loses
- * up to sqrt(64) times less. */
+ * their own, and where they have up to 64 accumulators (a few vectors of 8 or 16) instead of one, each sum
+ * loses up to sqrt(64) times less. */
 enum { DRAWS = 4, LESS = 8, MORE = 4 };
 
 /* As in every run of noise, at the size of float32's rounding, where all is linear in it. */

@@ -7,8 +7,8 @@
 #include <stdint.h>
 
 /* SipHash-1-3 (Aumasson & Bernstein 2012, "SipHash: a fast short-input PRF") under a key that is drawn once
- * for each process. Equal bytes have equal hashes in one process; nothing that is written may depend on them. Any
- * thread may call it. */
+ * for each process. Equal bytes have equal hashes in one process; nothing that is written may depend on them.
+ * Any thread may call it. */
 uint64_t hash_bytes(const void *bytes, size_t count);
 /* SipHash-c-d under a given key. */
 uint64_t hash_sip(int c, int d, const uint64_t key[2], const void *bytes, size_t count);
