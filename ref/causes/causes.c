@@ -40,6 +40,7 @@ static const struct {
     {cause_activation, false},
     {cause_input_activation, true},
     {cause_time_proj, true},
+    {cause_added_numbers, true},
     {cause_input_layout, true},
     {cause_attention, true},
     {cause_upsample, true},

@@ -181,3 +181,64 @@ void cause_time_proj(hunt_t *h) {
                  "this is the embedding of timestep %d; expected %d%s", other, t,
                  other == t - 1 || other == t + 1 ? ", as with another steps_offset" : "");
 }
+
+/* ---- XL's six numbers ------------------------------------------------------------------------ */
+
+enum { LARGEST_NUMBER = 16384 }; /* of a picture's sizes and corners */
+
+/* out (dim) = the sinusoid of n; without shift, as XL has it. */
+static void embed_number(double *out, double n, size_t dim, bool flip) {
+    for (size_t j = 0; j < dim; j++) {
+        double angle =
+            n * fmath_exp(-fmath_log(10000) * (double)(j % (dim / 2)) / (double)(dim / 2));
+        out[j] = (j < dim / 2) == flip ? fmath_cos(angle) : fmath_sin(angle);
+    }
+}
+
+/* The whole number whose sinusoid a row of the truth is; -1 when there is none. scratch (dim). */
+static int number_of(const double *row, size_t dim, bool flip, double *scratch) {
+    for (int n = 0; n <= LARGEST_NUMBER; n++) {
+        double worst = 0;
+        embed_number(scratch, n, dim, flip);
+        for (size_t j = 0; j < dim; j++) worst = fmax(worst, fabs(scratch[j] - row[j]));
+        if (worst < 1e-6) return n;
+    }
+    return -1;
+}
+
+/* *first, *rounded: the first number that the type does not hold. False: there is none, or a row is no whole
+ * number's. */
+static bool round_numbers(hunt_t *h, double *guess, bool flip, int bits, int *first,
+                          double *rounded) {
+    size_t rows = h->c->shape.dim[0], dim = h->c->count / rows;
+    double *scratch = hunt_doubles(h, dim);
+    bool changed = false;
+    for (size_t r = 0; r < rows; r++) {
+        int n = number_of(h->c->expected + r * dim, dim, flip, scratch);
+        if (n < 0) return false;
+        double m = cause_round(n, bits, -126);
+        embed_number(guess + r * dim, m, dim, flip);
+        if (m != n && !changed) *first = n, *rounded = m;
+        changed = changed || m != n;
+    }
+    return changed;
+}
+
+void cause_added_numbers(hunt_t *h) {
+    static const struct {
+        int bits;
+        const char *type;
+    } types[] = {{8, "bfloat16"}, {11, "float16"}};
+    if (!text_ends(h->name, "add_time_proj") || h->c->shape.ndim != 2 || h->c->shape.dim[1] % 2)
+        return;
+    double *guess = hunt_doubles(h, h->c->count), rounded;
+    int first;
+    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
+        for (int flip = 1; flip >= 0; flip--)
+            if (round_numbers(h, guess, flip, types[i].bits, &first, &rounded))
+                hunt_try(
+                    h, guess, "time",
+                    "the six numbers (sizes and corner) are rounded to %s before they are embedded: %d "
+                    "becomes %g",
+                    types[i].type, first, rounded);
+}

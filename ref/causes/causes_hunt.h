@@ -137,12 +137,12 @@ hypothesis_t cause_border, cause_localised; /* causes_place.c */
 hypothesis_t cause_norm, cause_norm_input;  /* causes_norm.c */
 hypothesis_t cause_one_pass, cause_sums;    /* causes_sums.c */
 hypothesis_t cause_linear, cause_conv, cause_input_activation,
-    cause_low_precision;                                  /* causes_linear.c */
-hypothesis_t cause_mole;                                  /* causes_mole.c */
-hypothesis_t cause_activation, cause_time_proj;           /* causes_activation.c */
-hypothesis_t cause_attention;                             /* causes_attention.c */
-hypothesis_t cause_upsample, cause_skip, cause_residual;  /* causes_image.c */
-hypothesis_t cause_guidance, cause_step, cause_image;     /* causes_sampler.c */
-hypothesis_t cause_noise, cause_embeddings, cause_prompt; /* causes_text.c */
+    cause_low_precision;                                             /* causes_linear.c */
+hypothesis_t cause_mole;                                             /* causes_mole.c */
+hypothesis_t cause_activation, cause_time_proj, cause_added_numbers; /* causes_activation.c */
+hypothesis_t cause_attention;                                        /* causes_attention.c */
+hypothesis_t cause_upsample, cause_skip, cause_residual;             /* causes_image.c */
+hypothesis_t cause_guidance, cause_step, cause_image;                /* causes_sampler.c */
+hypothesis_t cause_noise, cause_embeddings, cause_prompt;            /* causes_text.c */
 
 #endif

@@ -22,6 +22,13 @@ static void bound_ratios(compare_row_t *row) {
     row->typical_used = row->has_bound ? row->sum_share / roundings(row, true) : 0;
 }
 
+/* Units are those of true inputs. On the candidate's own a module may give larger numbers (a gate that
+ * bfloat16 has open where it is shut, a fault before it), and rounds them by as much more. */
+static double growth(const compare_row_t *row, double truth_rms) {
+    double now = row->has_isolated ? row->isolated.truth_rms : 0;
+    return truth_rms > 0 && now > truth_rms ? now / truth_rms : 1;
+}
+
 static void set_ratios(comparison_t *c, bool propagated) {
     for (size_t i = 0; i < c->result->rows; i++) {
         compare_row_t *row = &c->result->row[i];
@@ -32,7 +39,8 @@ static void set_ratios(comparison_t *c, bool propagated) {
         row->cumulative_unit = units_floored(cumulative, m->truth_rms, row->budget);
         row->ratio = compare_ratio(&row->cumulative, row->cumulative_unit);
         row->own_unit = units_floored(m->own, m->truth_rms, row->budget);
-        row->unit = sqrt(row->own_unit * row->own_unit + row->stretch * row->stretch);
+        row->unit = sqrt(row->own_unit * row->own_unit + row->stretch * row->stretch) *
+                    growth(row, m->truth_rms);
         if (row->has_isolated) row->isolated_ratio = compare_ratio(&row->isolated, row->unit);
         bound_ratios(row);
         snprintf(row->origin, sizeof row->origin, "%s",

@@ -398,8 +398,29 @@ static void timesteps(void **state) {
     bench_expect(y, "time", "max_period");
 }
 
+/* XL's six numbers, rounded before they are embedded; other numbers are no rounding. */
+static void added_numbers(void **state) {
+    (void)state;
+    enum { D = 16, N = 6 };
+    const double t[N] = {1023, 768, 0, 100, 2049, 768}, other[N] = {1022, 768, 0, 100, 2049, 768};
+    const double eight[N] = {1024, 768, 0, 100, 2048, 768},
+                 eleven[N] = {1023, 768, 0, 100, 2048, 768};
+    double right[N * D], y[N * D], size[N * D];
+    slow_timestep_embedding(right, size, t, N, D, true, 0, 10000, false);
+    bench_start("unet.add_time_proj", SHAPE2(N, D), right);
+    bench.rounding *=
+        256; /* of the angles together: the first of eight is as large as its number */
+    slow_timestep_embedding(y, size, eight, N, D, true, 0, 10000, false);
+    bench_expect(y, "time", "rounded to bfloat16 before they are embedded: 1023 becomes 1024");
+    slow_timestep_embedding(y, size, eleven, N, D, true, 0, 10000, false);
+    bench_expect(y, "time", "rounded to float16 before they are embedded: 2049 becomes 2048");
+    slow_timestep_embedding(y, size, other, N, D, true, 0, 10000, false);
+    assert_string_not_equal(bench_kind(y), "time");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        bench_test(added_numbers),
         bench_test(group_norms),
         bench_test(layer_norms),
         bench_test(norm_inputs),

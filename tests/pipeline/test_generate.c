@@ -28,7 +28,8 @@ static int open_model(void **state) {
                                        {"face", "hand"},
                                        {"golden/models/sd15-tiny-mole/face.safetensors",
                                         "golden/models/sd15-tiny-mole/hand.safetensors"},
-                                       "golden/models/sd15-tiny-mole/gates.safetensors"}};
+                                       "golden/models/sd15-tiny-mole/gates.safetensors",
+                                       false}};
     if (pipeline_open(&model, &files, &err) == 0) return 0;
     print_error("%s\n", err.text);
     return -1;

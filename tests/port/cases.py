@@ -133,8 +133,11 @@ def run(
             pipeline.encode_ids_2(case.tensors[case.inputs["input_ids"]])
         elif case.component == "unet":
             names = ("encoder_hidden_states", "text_embeds", "time_ids")
-            given = [case.tensor(n, trace.dtype) if n in case.inputs else None for n in names]
-            prompt = unet.Prompt(given[0], None, *given[1:])
+            given = [case.tensor(n, trace.dtype) if n in case.inputs else None for n in names[:2]]
+            numbers = None  # embedded as they are; to round them is a mistake (mutant numbers-in-bf16)
+            if names[2] in case.inputs:
+                numbers = case.tensors[case.inputs[names[2]]].astype(trace.dtype)
+            prompt = unet.Prompt(given[0], None, given[1], numbers)
             sample = case.tensor("sample", trace.dtype)
             pipeline.denoise(sample, case.inputs["timestep"], prompt)
         elif case.component == "vae_decoder":

@@ -250,7 +250,7 @@ XL = (
       "unet.add_time_proj", thread="mosaicml/diffusion#67"),
     M("target-before-original", "the target size before the original one", "swapped-halves",
       "sdxl-unet", "unet.add_time_proj", thread="mosaicml/diffusion#86"),
-    M("numbers-in-bf16", "the six numbers rounded to bfloat16: 1023 becomes 1024", "other",
+    M("numbers-in-bf16", "the six numbers rounded to bfloat16: 1023 becomes 1024", "time",
       "sdxl-unet", "unet.add_time_proj", thread="vladmandic/sdnext#1622"),
     M("numbers-before-pooled", "the embedded numbers before the pooled vector", "swapped-halves",
       "sdxl-unet", "unet.add_embedding.linear_1"),
