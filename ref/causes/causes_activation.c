@@ -231,8 +231,8 @@ void cause_added_numbers(hunt_t *h) {
     } types[] = {{8, "bfloat16"}, {11, "float16"}};
     if (!text_ends(h->name, "add_time_proj") || h->c->shape.ndim != 2 || h->c->shape.dim[1] % 2)
         return;
-    double *guess = hunt_doubles(h, h->c->count), rounded;
-    int first;
+    double *guess = hunt_doubles(h, h->c->count), rounded = 0;
+    int first = 0;
     for (size_t i = 0; i < sizeof types / sizeof *types; i++)
         for (int flip = 1; flip >= 0; flip--)
             if (round_numbers(h, guess, flip, types[i].bits, &first, &rounded))

@@ -100,7 +100,8 @@ static void assert_part(const json_t *root, const char *part, synth_kind_t kind,
 
 static const pipeline_files_t tiny = {
     .folder = "synth:sd15-tiny",
-    .mole = {2, {"face", "hand"}, {"synth:rank=4,alpha=2", "synth:rank=6,alpha=4"}, "synth:", false}};
+    .mole = {
+        2, {"face", "hand"}, {"synth:rank=4,alpha=2", "synth:rank=6,alpha=4"}, "synth:", false}};
 
 /* The names and shapes that the models ask for are those of diffusers and of the authors' files. */
 static void tiny_model_has_numpys_bits(void **state) {
