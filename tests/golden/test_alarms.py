@@ -112,6 +112,17 @@ class Alarms(unittest.TestCase):
         halves = [self.run_with("true", "--part", f"{k}/2", "text-encoder: F32, default")[2] for k in (0, 1)]
         self.assertEqual(whole[0::2] + whole[1::2], halves[0] + halves[1])
 
+    def test_each_way_of_storing_has_its_turn(self):
+        rows = self.run_with("true", "unet-step: BF16, default")[2]
+        ways = {(row["stored"], row["inputs"]) for row in rows}
+        self.assertEqual(ways, {("kept", False), ("F64", False), ("F32", False), ("kept", True)})
+        for cut in ("all", "result"):
+            found = [(row["stored"], row["inputs"]) for row in rows if row["cut"] == cut]
+            self.assertEqual((len(found), set(found)), (4, ways))
+        others = [row["cut"] for row in rows if row["cut"] not in ("all", "result")]
+        self.assertEqual(len(others), len(set(others)))
+        self.assertGreater(len(others), 2)
+
     def test_a_difference_is_one(self):
         code, said, rows = self.run_with("echo 'verdict DIFFERS'; exit 1", "text-encoder: BF16, default")
         self.assertEqual({row["result"] for row in rows}, {"alarm"}, said)
@@ -128,6 +139,12 @@ class Alarms(unittest.TestCase):
         code, _, rows = self.run_with(script % "bias", "text-encoder: F32, channels_last")
         self.assertEqual(({row["result"] for row in rows}, code), ({"unnamed"}, 1))
         code, _, rows = self.run_with(script % "variance in one pass", "text-encoder: F32, channels_last")
+        self.assertEqual(({row["result"] for row in rows}, code), ({"loss"}, 0))
+
+    def test_sizes_in_the_models_type(self):
+        script = "echo 'verdict DIFFERS'; echo '  cause the six numbers are rounded to bfloat16'; exit 1"
+        self.assertEqual(self.run_with(script, "text-encoder: BF16, default")[0], 1)
+        code, _, rows = self.run_with(script, "sdxl-unet: BF16, default")
         self.assertEqual(({row["result"] for row in rows}, code), ({"loss"}, 0))
 
     def test_a_pass_without_losses_has_none(self):
