@@ -204,6 +204,12 @@ def sdxl_unet(out):
     unet_case(out, "sdxl-unet", about, True, (2, 4, 12, 8), 77, 501, whole=False, model=XL, numbers=NUMBERS)
 
 
+def other_unet_mole(out):
+    """What the published models have in common is otherwise."""
+    about = "One UNet pass of other-tiny with MoLE, every tap: two levels, one layer each, shifted angles, sines first."
+    unet_case(out, "other-unet-mole", about, True, (2, 6, 6, 4), 77, 501, whole=False, model="other-tiny")
+
+
 def vae_decode(out):
     """The VAE decoder on a latent that is not square."""
     vae = models.load(out, "vae")

@@ -81,6 +81,8 @@ CASES = {
     "runs/sdxl-run-2-euler-trailing": pipeline.sdxl_run_2_euler_trailing,
     "runs/sdxl-vae-without-attention": components.sdxl_vae_without_attention,
     "runs/sdxl-text-encoder-2-unturned": components.sdxl_text_encoder_2_unturned,
+    "runs/other-unet-mole": components.other_unet_mole,
+    "runs/other-run-2-mole": pipeline.other_run_2_mole,
     "tokenizer/sd15-tiny": tokenizers_golden.small,
     "tokenizer/sd21-tiny": tokenizers_golden.padded_with_0,
     "tokenizer/clip-vit-l14": tokenizers_golden.clip,

@@ -131,6 +131,31 @@ XL_TEXT_2 = dict(
     projection_dim=XL_WIDTHS[1],
     **LEGACY_IDS,
 )
+OTHER_UNET = dict(
+    in_channels=6,
+    out_channels=6,
+    flip_sin_to_cos=False,
+    freq_shift=1,
+    down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
+    up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
+    block_out_channels=(8, 16),
+    layers_per_block=1,
+    norm_num_groups=2,
+    norm_eps=1e-3,
+    cross_attention_dim=24,
+    attention_head_dim=(2, 4),
+)
+OTHER_VAE = dict(
+    down_block_types=("DownEncoderBlock2D",) * 2,
+    up_block_types=("UpDecoderBlock2D",) * 2,
+    block_out_channels=(8, 16),
+    layers_per_block=1,
+    latent_channels=6,
+    norm_num_groups=2,
+    scaling_factor=0.7,
+    use_quant_conv=False,
+    use_post_quant_conv=False,
+)
 V21_SCHEDULER = dict(SCHEDULER, prediction_type="v_prediction", skip_prk_steps=True)
 XL_SCHEDULER = dict(SCHEDULER, interpolation_type="linear", skip_prk_steps=True, sample_max_value=1.0)
 
@@ -197,6 +222,16 @@ MODELS = {
         own=dict(force_zeros_for_empty_prompt=True),
         expert_names="ldm",
         residual=0.35,
+    ),
+    # Of no published model: what v1.5, v2.1 and XL have in common is otherwise here.
+    "other-tiny": Model(
+        unet={**UNET, **OTHER_UNET},
+        vae={**VAE, **OTHER_VAE},
+        texts={"text_encoder": {**TEXT, **V21_TEXT, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-3}},
+        pads={"tokenizer": vocabulary.EOS},
+        scheduler=(DDIMScheduler, SCHEDULER),
+        own=NO_CHECKER,
+        expert_type=torch.float16,
     ),
 }
 SD15 = "sd15-tiny"

@@ -122,7 +122,8 @@ def run(parts, scheduler, settings, dtype, force=None):
     context, added = (encode_xl if "text_encoder_2" in parts else encode)(parts, settings, taps)
     unet, vae = parts["unet"], parts["vae"]
     torch.manual_seed(settings["seed"])
-    shape = (1, 4, settings["height"] // 8, settings["width"] // 8)
+    factor = 2 ** (len(vae.config.block_out_channels) - 1)
+    shape = (1, unet.config.in_channels, settings["height"] // factor, settings["width"] // factor)
     latents = torch.randn(shape, dtype=torch.float32).to(dtype) * scheduler.init_noise_sigma
     latents = taps.keep("latents", latents)
     for k, t in enumerate(scheduler.timesteps):
@@ -253,6 +254,13 @@ def sd21base_run_3(out):
     """v2.1 base: the same network, predicting the noise."""
     about = "Three steps of v2.1's network with epsilon, as v2.1 base runs, without experts."
     case(out, "sd21base-run-3", about, False, components.V21, num_inference_steps=3, height=48, seed=4)
+
+
+def other_run_2_mole(out):
+    """What the published models have in common is otherwise."""
+    about = "Two steps of other-tiny: two levels of one layer, latents of 6 channels at half the size."
+    size = {"width": 16, "height": 12, "num_inference_steps": 2, "seed": 21}
+    case(out, "other-run-2-mole", about, True, "other-tiny", **size)
 
 
 XL_BASE = {

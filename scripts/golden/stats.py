@@ -77,7 +77,8 @@ def check_norms(label, rows):
     )
 
 
-WRAPPED = {"sd15-tiny": (16, 192), "sd21-tiny": (16, 192), "sdxl-tiny": (11, 722)}  # containers, MoLE layers
+# Containers, MoLE layers.
+WRAPPED = {"sd15-tiny": (16, 192), "sd21-tiny": (16, 192), "sdxl-tiny": (11, 722), "other-tiny": (4, 48)}
 
 
 def conditions(model):
@@ -113,7 +114,7 @@ def check_dependence(unet, sample, context, added):
 
 def check_unet(out, model):
     unet = components.load_unet(out, True, model).double()
-    sample = normal("unet-step/sample", (2, 4, 8, 8)).double()
+    sample = normal("unet-step/sample", (2, unet.config.in_channels, 8, 8)).double()
     context = normal("unet-step/context", (2, 77, models.MODELS[model].context)).double()
     added = conditions(model)
     call = lambda m: components.run_unet(m, sample, 501, context, torch.float64, added=added)
@@ -148,7 +149,8 @@ def check_unet(out, model):
 def check_vae(out, model):
     vae = models.load(out, "vae", model).double()
     vae.encoder = vae.quant_conv = None
-    latents = normal("vae-decode/latents", (1, 4, 8, 8), 1 / vae.config.scaling_factor).double()
+    shape = (1, vae.config.latent_channels, 8, 8)
+    latents = normal("vae-decode/latents", shape, 1 / vae.config.scaling_factor).double()
     taps, norms = record(vae, "vae", lambda m: m.decode(latents))
     ok = check_norms("vae", norms)
     streams = [rms(v) for n, v in taps.items() if n.endswith(("resnets.0", "conv_in"))]

@@ -182,6 +182,13 @@ static void runs_of_others(void **state) {
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) every_way(names[i], 1e-10);
 }
 
+/* Values of a configuration that no published model has: all that they have in common is otherwise here. */
+static void other_configurations(void **state) {
+    (void)state;
+    every_way_of_few("other-unet-mole", 1e-11);
+    every_way("other-run-2-mole", 1e-10);
+}
+
 /* Settings that a case names. A gate that is rounded to bfloat16 is in float32 now and then another one than
  * in float64, of many thousands: those cases are bounded in float64, and in float32 only run. */
 static void deviations_of_the_authors(void **state) {
@@ -205,12 +212,13 @@ static void run_of_fifty_steps(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(text_encoder),      cmocka_unit_test(unet),
-        cmocka_unit_test(unet_plain),        cmocka_unit_test(unet_with_experts),
-        cmocka_unit_test(vae_decoder),       cmocka_unit_test(forced_inherits_nothing),
-        cmocka_unit_test(runs_of_few_steps), cmocka_unit_test(run_of_fifty_steps),
-        cmocka_unit_test(unets_of_others),   cmocka_unit_test(text_encoders_of_others),
-        cmocka_unit_test(runs_of_others),    cmocka_unit_test(deviations_of_the_authors),
+        cmocka_unit_test(text_encoder),         cmocka_unit_test(unet),
+        cmocka_unit_test(unet_plain),           cmocka_unit_test(unet_with_experts),
+        cmocka_unit_test(vae_decoder),          cmocka_unit_test(forced_inherits_nothing),
+        cmocka_unit_test(runs_of_few_steps),    cmocka_unit_test(run_of_fifty_steps),
+        cmocka_unit_test(unets_of_others),      cmocka_unit_test(text_encoders_of_others),
+        cmocka_unit_test(runs_of_others),       cmocka_unit_test(deviations_of_the_authors),
+        cmocka_unit_test(other_configurations),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
