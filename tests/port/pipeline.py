@@ -113,7 +113,8 @@ class Pipeline:
         config = read_json(os.path.join(self.folder, "scheduler", "scheduler_config.json"))
         plan = sampler.plan({**config, **settings["scheduler"]}, settings["num_inference_steps"])
         channels = self.part("unet").config["in_channels"]
-        shape = (1, channels, settings["height"] // 8, settings["width"] // 8)
+        factor = 2 ** (len(self.part("vae").config["block_out_channels"]) - 1)
+        shape = (1, channels, settings["height"] // factor, settings["width"] // factor)
         latents = Generator(settings["seed"]).randn(*shape).astype(self.dtype)
         latents = (latents * plan.start).astype(self.dtype)
         latents = trace.tap("latents", nn.rounded(latents))

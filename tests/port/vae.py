@@ -1,4 +1,7 @@
-"""The VAE's decoder: latents (B, 4, H, W), divided by the scaling factor -> (B, 3, 8H, 8W)."""
+"""The VAE's decoder: latents (B, 4, H, W), divided by the scaling factor -> (B, 3, 8H, 8W).
+
+4 channels and 8 times the size are what the published models have: the configuration says both.
+"""
 
 import nn
 from deviations import deviates
@@ -26,7 +29,9 @@ def decode(component, latents):
     if mutant("groupnorm-eps-vae"):
         eps = 1e-5
     decoder = root / "decoder"
-    x = conv2d(root / "post_quant_conv", latents, padding=(0, 0, 0, 0))
+    x = latents
+    if config.get("use_post_quant_conv", True):
+        x = conv2d(root / "post_quant_conv", x, padding=(0, 0, 0, 0))
     x = conv2d(decoder / "conv_in", x)
 
     mid = decoder / "mid_block"
