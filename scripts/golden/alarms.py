@@ -11,8 +11,8 @@ agreed; one more per alarm says which. Status 1 when there is an alarm.
 
 Real losses of digits are no false alarms, provided that the comparison names their cause (LOSSES below).
 
---quick: few passes and few cuts, a minute. --part K/N: of all traces those with a number that leaves K when divided by
-N, for several machines, or for a sample. TEXT: only passes with that text in "RUN: TYPE, PORT".
+--quick: few passes and few cuts, some minutes. --part K/N: of all traces those with a number that leaves K when
+divided by N, for several machines, or for a sample. TEXT: only passes with that text in "RUN: TYPE, PORT".
 """
 
 import argparse

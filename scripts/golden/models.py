@@ -1,4 +1,4 @@
-"""The tiny models: diffusers folders with the topologies of Stable Diffusion v1.5, v2.1 and XL.
+"""The tiny models: diffusers folders with the topologies of Stable Diffusion v1.5, v2.1 and XL, and one of none.
 
 A model is an entry of MODELS: configurations, and how its weights are stored.
 """
