@@ -38,8 +38,9 @@ class Stopper:
 class State:
     """The state folder."""
 
-    def __init__(self, folder, recipe):
-        self.folder, self.recipe = Path(folder), recipe
+    def __init__(self, folder, recipe, bfloat16=False):
+        """bfloat16: multiply in that type while training."""
+        self.folder, self.recipe, self.bfloat16 = Path(folder), recipe, bfloat16
         self.folder.mkdir(parents=True, exist_ok=True)
         path = self.folder / "recipe.json"
         if path.exists():
@@ -141,7 +142,8 @@ class Trainer:
         with torch.no_grad():
             for p, value in zip(self.parameters, saved["parameters"]):
                 p.copy_(value)
-        self.optimizer.load_state_dict(saved["optimizer"])
+        if saved["optimizer"]:  # a model that was taken over has none
+            self.optimizer.load_state_dict(saved["optimizer"])
         self.average.shadow = saved["average"]
         self.step, self.curves, self.seconds = saved["step"], saved["curves"], saved["seconds"]
 
@@ -170,7 +172,8 @@ class Trainer:
         rate = rate_at(self.step, self.options["steps"], self.options["rate"], self.recipe["warmup"])
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        loss, figures = self.loss(self.step)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self.state.bfloat16):
+            loss, figures = self.loss(self.step)
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)

@@ -15,8 +15,11 @@ from diffusers import (  # noqa: E402
     StableDiffusionPipeline,
     UNet2DConditionModel,
 )
+from diffusers.models.attention_processor import AttnProcessor  # noqa: E402
 from golden.models import name_text_model  # noqa: E402
 from transformers import CLIPTextConfig, CLIPTextModel  # noqa: E402
+
+PARTS = {"vae": AutoencoderKL, "unet": UNet2DConditionModel, "text_encoder": CLIPTextModel}
 
 
 def make_vae(recipe):
@@ -39,6 +42,12 @@ def make_text(recipe, tokenizer):
         **recipe["text"],
     )
     return CLIPTextModel(config)
+
+
+def plain_attention(unet, text):
+    """Attention as two products and a softmax: in bfloat16 the fused one's way back takes six times as long."""
+    unet.set_attn_processor(AttnProcessor())
+    text.set_attn_implementation("eager")
 
 
 def make_scheduler(recipe):

@@ -95,6 +95,8 @@ class Denoiser(Trainer):
 
     def __init__(self, state, common, parameters, shares):
         super().__init__(state, parameters)
+        if state.bfloat16:
+            networks.plain_attention(self.unet, self.text)
         self.common = common
         self.scheduler = networks.make_scheduler(self.recipe)
         self.batches = Batches(state.folder, self.recipe, self.name, shares, common.tokenizer, common.scale)

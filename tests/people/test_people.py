@@ -244,6 +244,37 @@ class Training(unittest.TestCase):
         signal.signal(signal.SIGTERM, before[0]), signal.signal(signal.SIGINT, before[1])
         self.assertEqual(self.load(folder, "vae")["step"], 3)
 
+    def test_a_model_can_be_begun_with(self):
+        folder, model = self.folder / "adopted", self.state / "model"
+        arguments = ["--state", folder, "--smoke", "--from", model]
+        self.assertEqual(quiet([*arguments, "--stage", "face"])[0], 0)
+        for name in ("vae", "base"):
+            mine, whole = self.load(folder, name), self.load(self.state, name)
+            self.assertEqual(mine["names"], whole["names"])
+            for found, made in zip(mine["average"], whole["average"]):
+                self.assertTrue(torch.equal(found, made.half().float()))
+        kept = [json.loads((f / "scale.json").read_text())["scale"] for f in (folder, self.state)]
+        self.assertEqual(kept[0], kept[1])
+        status, said = quiet(arguments)
+        self.assertEqual(status, 3)
+        self.assertIn("vae.pt: this training has its own", said)
+
+    def test_a_model_of_another_recipe_is_refused(self):
+        for given, needle in ((self.state, "not a model folder"), (self.folder / "wide", "another recipe")):
+            if given.name == "wide":
+                made = recipe.smoke()
+                made["unet"].update(cross_attention_dim=32)
+                made["text"].update(hidden_size=32)
+                tokenizer = words.CLIPTokenizer.from_pretrained(self.state / "tokenizer")
+                networks.save_folder(given, made, self.state / "tokenizer", tokenizer,
+                                     networks.make_text(made, tokenizer), networks.make_unet(made),
+                                     networks.make_vae(made))
+            folder = self.folder / f"from-{given.name}"
+            status, said = quiet(["--state", folder, "--smoke", "--from", given])
+            self.assertEqual(status, 3, said)
+            self.assertIn(needle, said)
+            self.assertFalse((folder / "vae.pt").exists() or (folder / "base.pt").exists())
+
     def refused(self, folder, *needles):
         status, said = quiet(["--state", folder, "--smoke", "--stage", "base"])
         self.assertEqual(status, 3, said)
