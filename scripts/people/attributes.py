@@ -55,6 +55,7 @@ STYLES = {
     "man": ("short", "spiky", "curly", "bald", "long", "parted"),
     "boy": ("short", "spiky", "curly", "parted"),
 }
+HAT_COLOURS = ("red", "yellow", "green", "blue", "purple")
 HATS = ("cap", "woolly hat", "straw hat")
 EXPRESSIONS = ("smiling", "laughing", "sad", "surprised", "angry", "calm")
 GAZES = ("ahead", "left", "right", "up")
@@ -85,7 +86,7 @@ def person(rng, kind, who=None):
         "hair": pick(rng, STYLES[who]),
         "hair_colour": pick(rng, HAIR, (3, 3, 3, 3, 2 if adult else 0, 1, 1)),
         "hat": pick(rng, ("none", *HATS), (6, 1, 1, 1)),
-        "hat_colour": pick(rng, ("red", "yellow", "green", "blue", "purple")),
+        "hat_colour": pick(rng, HAT_COLOURS),
         "glasses": pick(rng, ("none", "glasses", "sunglasses"), (6, 2, 1)),
         "beard": pick(rng, ("none", "beard", "moustache"), (4, 2, 1)) if who == "man" else "none",
         "expression": pick(rng, EXPRESSIONS),

@@ -169,6 +169,12 @@ class ControlTrainer(Denoiser):
         super().__init__(state, common, dict(self.unet.requires_grad_(True).named_parameters()), MIXTURE)
 
 
+def trained_control(state, common):
+    """(UNet, text encoder) of the control, frozen."""
+    unet, text = trained_base(state, common)
+    return loaded(unet, finished(state, "control")), text
+
+
 class ExpertTrainer(Denoiser):
     """Stage 2: one low-rank expert on its close-ups."""
 

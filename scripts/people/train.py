@@ -69,7 +69,9 @@ def run_stage(state, name, stopping):
     common = common_of(state)
     for needed in dict.fromkeys(("base", "held", *SETS[like(state.recipe, name)])):
         cache = Cache(state.folder, state.recipe, needed)
-        if not cache.fill(common.vae, common.maker, common.tokenizer, stopping, state.say):
+        with torch.autocast("cpu", torch.bfloat16, enabled=state.bfloat16):
+            filled = cache.fill(common.vae, common.maker, common.tokenizer, stopping, state.say)
+        if not filled:
             return False
     common.scale = scale_of(state, common)
     return trainer(state, common, name).run(stopping)

@@ -42,6 +42,8 @@ try:
     import loop
     import networks
     import recipe
+    import evaluate
+    import reader
     import stages
     import train
     import words
@@ -142,6 +144,49 @@ class Drawing(unittest.TestCase):
         self.assertEqual(captions.caption(made, 2), captions.caption(made, 2))
 
 
+@unittest.skipIf(no_training, no_training)
+class Reading(unittest.TestCase):
+    def test_what_a_caption_says(self):
+        made = attributes.sample(6, "half", 1)
+        p = made["people"][0]
+        p.update(who="man", skin="tan", hair="short", hair_colour="red", hat="cap", hat_colour="blue", beard="none",
+                 glasses="sunglasses", expression="calm", clothes="shirt", clothes_colour="green")
+        made.update(place="none", backdrop="pink", hands=[{"side": "left", "gesture": "wave"},
+                                                          {"side": "right", "gesture": "two"}])
+        text = "a serious man with short red hair and sunglasses, waving on the left and showing 2 fingers"
+        self.assertEqual(reader.stated(made, text), {"who": "man", "hair": "short", "hair colour": "red",
+                                                     "glasses": "sunglasses", "expression": "calm"})
+        gestures = reader.gestures_stated(made, text)
+        self.assertEqual((gestures, reader.fingers(gestures)), (["two", "wave"], [2, 5]))
+        self.assertEqual(reader.stated(made, "a person with a blue cap, pink background"),
+                         {"hat": "cap", "hat colour": "blue", "backdrop": "pink"})
+        self.assertEqual(reader.gestures_stated(made, "a man in a park"), [])
+
+    def test_every_caption_says_something_and_nothing_that_is_not_shown(self):
+        for kind in ("portrait", "half", "face", "hand"):
+            for index in range(200):
+                made = attributes.sample(8, kind, index)
+                text = captions.caption(made)
+                found, shown = reader.stated(made, text), reader.attributes_of(made)
+                gestures = reader.gestures_stated(made, text)
+                self.assertTrue(found or gestures, text)
+                for name in set(found) & set(shown):
+                    self.assertEqual(found[name], shown[name], text)
+                for words in re.findall(r"with both hands|on each hand", text):
+                    self.assertEqual(len(gestures), 2, text + words)
+
+    def test_wrong_readings_count_as_wrong(self):
+        class Always(torch.nn.Module):
+            def forward(self, x):
+                return [torch.eye(len(values))[0].expand(len(x), -1) for values in reader.HEADS.values()]
+
+        images = [np.zeros((128, 128, 3), np.uint8)] * 2
+        first = {name: values[0] for name, values in reader.HEADS.items() if name not in ("left", "right")}
+        found = reader.accuracy(Always(), images, [{**first, "gestures": ["one"]}, {"skin": "dark"}])
+        self.assertEqual(found["skin"], (1, 2))
+        self.assertEqual((found["hat"], found["gestures"], found["fingers"]), ((1, 1), (0, 1), (0, 1)))
+
+
 def quiet(arguments):
     """train.main, and what it said on the error stream."""
     err = io.StringIO()
@@ -209,8 +254,27 @@ class Training(unittest.TestCase):
             for key, value in gates.items():
                 held = 30.0 if key.endswith(".bias") else 0.0
                 self.assertEqual(bool((value == held).all()), part in key, key)
+        self.evaluated(folder)
         down = stages.expert_files(state, "gates-64")["face"]
         self.assertEqual({v.shape[0] for k, v in down.items() if k.endswith("lora_down.weight")}, {64})
+
+    def evaluated(self, folder):
+        """Every variant gets its figures; networks that learned nothing, gates at one half or held open."""
+        out = folder / "evaluation.json"
+        with contextlib.redirect_stdout(io.StringIO()) as said:
+            status = evaluate.main(["--state", str(folder), "--smoke", "--prompts", "6", "--two", "1", "--seeds", "1",
+                                    "--held", "12", "--reader-steps", "2", "--json", str(out)])
+        self.assertEqual(status, 0)
+        found = json.loads(out.read_text())["variants"]
+        self.assertEqual(sorted(found), sorted(evaluate.VARIANTS))
+        for name, gate in (("local", "global"), ("global", "local")):
+            held = [v for what, v in found[name]["gates"].items() if f" {gate}, " in what]
+            self.assertTrue(held and all(abs(x - 1) < 1e-6 for v in held for x in v), name)
+        free = [x for v in found["mole"]["gates"].values() for x in v]
+        self.assertTrue(all(0.4 < x < 0.6 for x in free))
+        errors = {name: tuple(f["error"].values()) for name, f in found.items()}
+        self.assertEqual(len(set(errors.values())), len(errors), "each variant is a model of its own")
+        self.assertIn("| mole |", said.getvalue())
 
     def test_interrupted_training_reaches_the_same_weights(self):
         for name in recipe.ORDER:
