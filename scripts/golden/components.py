@@ -210,6 +210,12 @@ def other_unet_mole(out):
     unet_case(out, "other-unet-mole", about, True, (2, 6, 6, 4), 77, 501, whole=False, model="other-tiny")
 
 
+def people_unet(out):
+    """A trained network: activations as training leaves them, not as a formula makes them."""
+    about = "One UNet pass of the trained model that draws people, every tap."
+    unet_case(out, "people-unet", about, False, (2, 8, 16, 16), 77, 501, whole=False, model=models.PEOPLE)
+
+
 def vae_decode(out):
     """The VAE decoder on a latent that is not square."""
     vae = models.load(out, "vae")

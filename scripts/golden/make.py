@@ -32,6 +32,8 @@ from golden import synth_hashes, tokenizers_golden, units  # noqa: E402
 def make_models(out):
     """The tiny models and their experts, checked to look like real ones."""
     for name, model in models.MODELS.items():
+        if model.trained:
+            continue
         with tempfile.TemporaryDirectory() as work:
             models.make(out, work, name)
         unet = models.load(out, "unet", name)
@@ -83,6 +85,8 @@ CASES = {
     "runs/sdxl-text-encoder-2-unturned": components.sdxl_text_encoder_2_unturned,
     "runs/other-unet-mole": components.other_unet_mole,
     "runs/other-run-2-mole": pipeline.other_run_2_mole,
+    "runs/people-unet": components.people_unet,
+    "runs/people-run-4": pipeline.people_run_4,
     "tokenizer/sd15-tiny": tokenizers_golden.small,
     "tokenizer/sd21-tiny": tokenizers_golden.padded_with_0,
     "tokenizer/clip-vit-l14": tokenizers_golden.clip,

@@ -1,6 +1,7 @@
 """The tiny models: diffusers folders with the topologies of Stable Diffusion v1.5, v2.1 and XL, and one of none.
 
-A model is an entry of MODELS: configurations, and how its weights are stored.
+A model is an entry of MODELS: configurations, and how its weights are stored. `people` is not made here: it was
+trained (scripts/people).
 """
 
 import json
@@ -22,6 +23,7 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTextModelWithProject
 
 from golden import vocabulary
 from golden.weights import fill, see_noise
+from people import recipe
 
 # v1.5's; the others say what differs.
 UNET = dict(
@@ -176,6 +178,7 @@ class Model:
     expert_type: torch.dtype = torch.bfloat16
     expert_names: str = "diffusers"  # or "ldm"
     residual: float = 1.0  # see weights.gain_of
+    trained: bool = False  # its files are given
 
     @property
     def groups(self):
@@ -188,6 +191,7 @@ class Model:
         return self.unet["cross_attention_dim"]
 
 
+PEOPLE = "people"
 NO_CHECKER = dict(safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 MODELS = {
     "sd15-tiny": Model(
@@ -232,6 +236,14 @@ MODELS = {
         scheduler=(DDIMScheduler, SCHEDULER),
         own=NO_CHECKER,
         expert_type=torch.float16,
+    ),
+    PEOPLE: Model(
+        unet=recipe.UNET,
+        vae=recipe.VAE,
+        texts={"text_encoder": recipe.TEXT},
+        pads={"tokenizer": vocabulary.EOS},
+        scheduler=(DDIMScheduler, recipe.SCHEDULER),
+        trained=True,
     ),
 }
 SD15 = "sd15-tiny"

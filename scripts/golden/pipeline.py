@@ -263,6 +263,19 @@ def other_run_2_mole(out):
     case(out, "other-run-2-mole", about, True, "other-tiny", **size)
 
 
+PEOPLE_PROMPT = "a smiling woman with long red hair and glasses, wearing a green sweater, showing two fingers in a park"
+
+
+def people_run_4(out):
+    """A picture that one recognises."""
+    settings = {**AUTHORS, "prediction_type": "v_prediction"}
+    about = "Four steps of the trained model that draws people: v-prediction with guidance 4."
+    case(
+        out, "people-run-4", about, False, models.PEOPLE, prompt=PEOPLE_PROMPT, negative_prompt="", seed=1,
+        num_inference_steps=4, guidance_scale=4.0, width=128, height=128, scheduler=settings,
+    )  # fmt: skip
+
+
 XL_BASE = {
     "num_inference_steps": 2,
     "guidance_scale": 5.0,
