@@ -343,6 +343,12 @@ people-test: $(OUT)/mole ## test drawing and training (says SKIP without PyTorch
 	@python=$(PYTHON); [ ! -x .venv-people/bin/python ] || python=.venv-people/bin/python; \
 	    MOLE='$(OUT)/mole' $$python tests/people/test_people.py
 
+# ---- other people's implementations ----------------------------------------------------------------
+
+.PHONY: ports
+ports: all ## independent implementations through mole compare (PORTS="open_clip --light": some)
+	@$(PYTHON) scripts/ports/ports.py --mole '$(OUT)/mole' --junit out/ports/junit.xml $(PORTS)
+
 .venv-people/ready: scripts/people/requirements.txt scripts/requirements.txt
 	@scripts/setup.sh --people
 	$(PYTHON) -m venv .venv-people

@@ -213,7 +213,7 @@ static void put(char text[FORM_TEXT], char c) {
     text[used + 1] = '\0';
 }
 
-/* Letters of the stored axes of one piece; of an axis that is stored as several, once for each. */
+/* Letters of the stored axes of one piece; an axis that is stored as several has a number with each. */
 static void put_piece(char part[SHAPE_DIMS][FORM_TEXT], int *parts, int axes, bool heads,
                       const memory_t *m, const piece_t *p) {
     for (int s = p->stored_from; s < p->stored_to && *parts < SHAPE_DIMS; s++) {
@@ -221,7 +221,10 @@ static void put_piece(char part[SHAPE_DIMS][FORM_TEXT], int *parts, int axes, bo
         for (int a = p->from; a < p->to; a++)
             if (m->dim[a] > 1 || p->to - p->from == 1)
                 put(part[*parts], letter(axes, heads, m->axis[a]));
-        if (p->from == p->to) put(part[*parts], '1');
+        if (p->from == p->to)
+            put(part[*parts], '1');
+        else if (p->stored_to - p->stored_from > 1)
+            put(part[*parts], (char)('1' + s - p->stored_from));
         ++*parts;
     }
 }

@@ -84,8 +84,8 @@ FULL = dict(
         "held": (1000, {"half": 0.3, "portrait": 0.15, "two": 0.15, "face": 0.2, "hand": 0.2}),
     },
     stages={
-        "vae": dict(steps=6500, batch=8, crop=64, whole=0.2, whole_batch=2, rate=1e-3, square=4.0, kl=1e-3),
-        "base": dict(steps=5500, batch=32, rate=6e-4, dropout=0.1, ema=0.9995),
+        "vae": dict(steps=9000, batch=8, crop=64, whole=0.2, whole_batch=2, rate=1e-3, square=4.0, kl=1e-3),
+        "base": dict(steps=4400, batch=32, rate=6e-4, dropout=0.1, ema=0.9995),
         "face": dict(steps=3000, batch=32, rate=1e-3, dropout=0.1, ema=0.998, rank=16, alpha=16.0),
         "hand": dict(steps=3000, batch=32, rate=1e-3, dropout=0.1, ema=0.998, rank=16, alpha=16.0),
         "gates": dict(steps=2000, batch=32, rate=2e-3, dropout=0.1, ema=0.998),

@@ -1,15 +1,17 @@
 #!/usr/bin/env python3
 """Independent implementations, held against the golden cases: make ports.
 
-    scripts/ports/ports.py [--mole PROGRAM] [--light] [--write PAGE] [--junit FILE] [NAME...]
+    scripts/ports/ports.py [--mole PROGRAM] [--light] [--figures FILE] [--junit FILE] [NAME...]
+    scripts/ports/ports.py --page docs/real-ports.json        the table and the notes of docs/real-ports.md
 
 Each port has a virtual environment of its own below out/ports/venv, made when it is first asked for; one that cannot
 be installed is skipped, and the reason said. A port is a few commands that leave traces, and for each trace what
-`mole compare` must say. NAME: some ports. --light: those that need no full-size model. --write: docs/real-ports.md.
+`mole compare` must say. NAME: some ports. --light: those that need no full-size model. --figures: a JSON file to update.
 Status 1 when a verdict is not the expected one.
 """
 
 import argparse
+import json
 import os
 import re
 import subprocess
@@ -119,16 +121,6 @@ def say(found):
 
 # ---- the page and the report ------------------------------------------------------------------------
 
-PAGE = """# Real ports, held against this reference
-
-Independent implementations, as a package registry has them, on the golden cases: what `mole compare` says of each, and
-why. `make ports` makes their environments, runs them and checks every verdict; the glue is in
-[scripts/ports](../scripts/ports), and written to be copied. This page is written by
-`scripts/ports/ports.py --write docs/real-ports.md`.
-
-"""
-
-
 def lines_of(port):
     """Lines of glue that are no blank, comment or documentation."""
     count = 0
@@ -138,22 +130,38 @@ def lines_of(port):
     return count
 
 
-def page(results):
-    """docs/real-ports.md."""
-    rows = ["| port | glue | what | case | verdict | taps | worst ratio |", "|---|---|---|---|---|---|---|"]
+def figures(found):
+    """What is kept of a result."""
+    taps, ratio = re.search(r"(\d+) of (\d+) taps", found.verdict), re.search(r"worst ([^ ]+)x of", found.text)
+    return {
+        "versions": found.versions, "verdict": found.verdict.partition(":")[0],
+        "taps": f"{taps[1]} of {taps[2]}" if taps else "-", "worst": f"{ratio[1]}x" if ratio else "-",
+    }
+
+
+def update(path, results):
+    """Put the results into the file of figures; those of ports that were not run stay."""
+    kept = json.loads(path.read_text()) if path.exists() else {}
     for found in results:
-        names = ", ".join(f"{k} {v}" for k, v in found.versions.items())
-        taps = re.search(r"(\d+ of \d+) taps", found.verdict)
-        ratio = re.search(r"worst ([^ ]+x)", found.text)
-        glue = f"{lines_of(found.port)} lines"
-        rows.append(f"| {names} | {glue} | {found.check.what} | `{found.check.case}` | "
-                    f"{found.verdict.partition(':')[0]} | {taps.group(1) if taps else '-'} | "
-                    f"{ratio.group(1) if ratio else '-'} |")
-    notes = ["\n## What differs, and why\n"]
-    for port in dict.fromkeys(found.port for found in results):
+        if found.well:
+            kept.setdefault(found.port.name, {})[found.check.what] = figures(found)
+    path.write_text(json.dumps(kept, indent=1) + "\n")
+
+
+def page(path):
+    """The table and the notes of docs/real-ports.md, from the file of figures."""
+    kept = json.loads(path.read_text())
+    rows = ["| port | what | case | verdict | taps | worst | glue |", "|---|---|---|---|---|---|---|"]
+    notes = ["", "## What differs, and why", ""]
+    for port in PORTS:
         notes.append(f"* **{port.name}**: {port.about}")
-        notes += [f"  - {check.what}: {check.why}" for check in port.checks if check.why]
-    return PAGE + "\n".join(rows + notes) + "\n"
+        for check in port.checks:
+            seen = kept.get(port.name, {}).get(check.what, {"versions": {}, "verdict": "not run", "taps": "", "worst": ""})
+            names = ", ".join(f"{k} {v}" for k, v in seen["versions"].items())
+            rows.append(f"| {port.name} ({names}) | {check.what} | `{check.case}` | {seen['verdict']} | {seen['taps']} | "
+                        f"{seen['worst']} | {lines_of(port)} |")
+            notes += [f"  - {check.what}: {check.why}."] if check.why else []
+    return "\n".join(rows + notes)
 
 
 def junit(results):
@@ -172,10 +180,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--mole", default=ROOT / "build" / "cc" / "mole", type=Path)
     parser.add_argument("--light", action="store_true")
-    parser.add_argument("--write", type=Path)
+    parser.add_argument("--figures", type=Path)
+    parser.add_argument("--page", type=Path)
     parser.add_argument("--junit", type=Path)
     parser.add_argument("names", nargs="*", metavar="NAME")
     options = parser.parse_args()
+    if options.page:
+        print(page(options.page))
+        return 0
     unknown = set(options.names) - {port.name for port in PORTS}
     if unknown:
         parser.error(f"no port {sorted(unknown)[0]!r}; there are " + ", ".join(port.name for port in PORTS))
@@ -188,8 +200,8 @@ def main():
             results.append(found)
             print(say(found), flush=True)
         print(f"     {port.name}: {time.monotonic() - start:.0f} s", flush=True)
-    if options.write:
-        options.write.write_text(page(results))
+    if options.figures:
+        update(options.figures, results)
     if options.junit:
         options.junit.write_text(junit(results))
     skipped = sum(bool(found.skipped) for found in results)

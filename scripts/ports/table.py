@@ -42,7 +42,29 @@ ONNX = (
 )
 EXPORT = ("onnx_export.py", "golden/runs/unet-plain", "{out}/unet.onnx")
 
+SETTINGS = ("default", "attention in products", "sliced attention", "channels last", "fused projections", "float16",
+            "bfloat16", "float64")
+WHY = {
+    "channels last": "torch's GroupNorm for that layout takes mean and mean of squares in one pass, and loses digits "
+                     "where the mean is large: a real loss, with its cause",
+    "fused projections": "q, k and v are one product and no taps",
+    "float64": "diffusers' sinusoid of the time is float32 also in a model of float64: the first tap has lost half of its "
+               "digits, and the angle's error is named",
+}
+LOSSES = {
+    "channels last": (DIFFERS, r"variance"),
+    "float64": (DIFFERS, r"^culprit +#0 unet.time_proj ", r"angle"),
+}
+
 PORTS = (
+    Port(
+        "diffusers", "the library that the names come from, in the settings that people use.",
+        "onnx", ONNX, ("diffusers", "torch"),
+        tuple(("diffusers_unet.py", "golden/runs/unet-plain", f"{{out}}/diffusers-{i}.safetensors", name)
+              for i, name in enumerate(SETTINGS)),
+        tuple(Check(name, UNET, f"diffusers-{i}.safetensors", LOSSES.get(name, (r"^verdict +agrees",)),
+                    why=WHY.get(name, "")) for i, name in enumerate(SETTINGS)),
+    ),
     Port(
         "onnxruntime",
         "diffusers' UNet exported to ONNX with every tap as an output of the graph, run by ONNX Runtime. It computes what "
@@ -108,5 +130,35 @@ PORTS = (
         tuple(Check(what, f"runs/{case}", f"open-clip-{case}.safetensors") for what, case in (
             ("v1.5's text encoder", "text-encoder"), ("v2.1's text encoder", "sd21-text-encoder"),
             ("XL's second text encoder, with projection", "sdxl-text-encoder-2"))),
+    ),
+    Port(
+        "DiffSynth-Studio",
+        "its own UNet, VAE and text encoder; the linear layer of time is computed for one row, which stands for all.",
+        "diffsynth",
+        (tuple(TORCH), ("--no-deps", "diffsynth==2.1.12")),
+        ("diffsynth",),
+        tuple(("diffsynth_models.py", f"golden/runs/{case}", f"{{out}}/diffsynth-{case}.safetensors")
+              for case in ("unet-plain", "text-encoder", "vae-decode")),
+        (
+            Check("UNet", UNET, "diffsynth-unet-plain.safetensors"),
+            Check("text encoder", "runs/text-encoder", "diffsynth-text-encoder.safetensors"),
+            Check("VAE's decoder", "runs/vae-decode", "diffsynth-vae-decode.safetensors",
+                  (r"^verdict +agrees", r"stored as \(B,T,C1,C2\)")),
+        ),
+    ),
+    Port(
+        "KerasHub",
+        "its CLIP text encoder, run by JAX. **A defect was found:** the last LayerNorm has Keras' epsilon of 1e-6, CLIP's "
+        "is 1e-5 (the norms of its layers have 1e-5). The rms error is 1.4e-6 of the tensor's: no picture shows it.",
+        "keras",
+        (("keras-hub==0.32.0", "keras==3.15.1", "jax==0.10.2", "safetensors", "numpy"),),
+        ("keras-hub", "keras", "jax"),
+        (("keras_text.py", "golden/runs/text-encoder", "{out}/keras-text.safetensors"),),
+        (
+            Check("v1.5's text encoder", "runs/text-encoder", "keras-text.safetensors",
+                  (DIFFERS, r"^culprit +#\d+ text_encoder.text_model.final_layer_norm ",
+                   r"^ +cause +LayerNorm with epsilon 1e-06 instead of 1e-05"),
+                  why="the layer and the constant are named; before it everything agrees"),
+        ),
     ),
 )
