@@ -8,6 +8,7 @@
 
 #include "compare/isolate.h"
 #include "compare/one_pass.h"
+#include "compare/own_figures.h"
 #include "compare/passes.h"
 #include "compare/stray.h"
 #include "compare/units.h"
@@ -133,7 +134,7 @@ static double rms_of_truth(comparison_t *c, size_t row) {
     return count ? sqrt(sum / (double)count) : 0;
 }
 
-static int weigh_rows(comparison_t *c) {
+static int weigh_in_order(comparison_t *c) {
     for (size_t i = 0; i < c->result->rows; i++) {
         compare_row_t *row = &c->result->row[i];
         row_meta_t *m = &c->meta[i];
@@ -149,6 +150,13 @@ static int weigh_rows(comparison_t *c) {
         m->forced = is_finite(&row->cumulative);
     }
     return 0;
+}
+
+static int weigh_rows(comparison_t *c) {
+    pass_begin(c);
+    int status = weigh_in_order(c);
+    pass_end(c);
+    return status;
 }
 
 /* ---- the culprit --------------------------------------------------------------------------------------- */
@@ -311,8 +319,9 @@ static void close_all(comparison_t *c) {
     free(c->torch);
 }
 
-static int compare_rows(comparison_t *c, const compare_options_t *options, double limit) {
-    if (make_rows(c, options) || match_rows(c, options)) return -1;
+/* Of rows that are known. */
+static int judge_rows(comparison_t *c, const compare_options_t *options, double limit) {
+    if (match_rows(c, options)) return -1;
     drop_inputs(c);
     if (weigh_rows(c)) return -1;
     if (options->isolate ? isolate(c, options, limit) : without_isolation(c, limit)) return -1;
@@ -327,17 +336,51 @@ static int compare_rows(comparison_t *c, const compare_options_t *options, doubl
     return 0;
 }
 
-int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
-                   const compare_options_t *options, compare_result_t *r, err_t *err) {
+static comparison_t begin(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
+                          compare_result_t *r, err_t *err) {
     *r = (compare_result_t){0};
     snprintf(r->reference, sizeof r->reference, "%s", golden->folder);
     snprintf(r->candidate, sizeof r->candidate, "%s", trace_file_path(candidate));
-    comparison_t c = {
+    return (comparison_t){
         .run = run, .golden = golden, .candidate = candidate, .result = r, .err = err};
-    int status = compare_rows(&c, options, options->limit);
-    close_all(&c);
-    if (!status) compare_notes(r, golden->folder, trace_file_path(candidate), options);
-    if (!status) compare_note_skipped(r, "candidate", candidate);
+}
+
+static int finish(comparison_t *c, int status, const compare_options_t *options) {
+    compare_result_t *r = c->result;
+    const char *candidate = trace_file_path(c->candidate);
+    close_all(c);
+    if (!status) compare_notes(r, c->golden->folder, candidate, options);
+    if (!status) compare_note_skipped(r, "candidate", c->candidate);
     if (status) compare_free(r);
+    return status;
+}
+
+int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
+                   const compare_options_t *options, compare_result_t *r, err_t *err) {
+    comparison_t c = begin(run, golden, candidate, r, err);
+    int status = make_rows(&c, options) || judge_rows(&c, options, options->limit) ? -1 : 0;
+    return finish(&c, status, options);
+}
+
+/* Of a whole run of somebody's own model the taps are known when it has run once. */
+static int make_own_rows(comparison_t *c, const own_case_t *own, const compare_options_t *options) {
+    if (open_model(c) || own_case_complete(c->own, own, &c->pipeline, c->err)) return -1;
+    if (own_survey(c)) return -1;
+    if (options->surveyed) options->surveyed(options->who, c->own->taps);
+    if (own_figures(c)) return -1;
+    if (!has_inputs(c->candidate, options->map)) drop_inputs(c);
+    return 0;
+}
+
+int compare_own(const run_t *run, const own_case_t *own, trace_file_t *candidate,
+                const compare_options_t *options, compare_result_t *r, err_t *err) {
+    golden_case_t golden;
+    if (own_case_open(&golden, own, err)) return -1;
+    comparison_t c = begin(run, &golden, candidate, r, err);
+    c.own = &golden;
+    int status =
+        make_own_rows(&c, own, options) || judge_rows(&c, options, options->limit) ? -1 : 0;
+    status = finish(&c, status, options);
+    golden_case_close(&golden);
     return status;
 }

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compare/match.h"
+#include "compare/truth_run.h"
+
 /* ---- the spool ----------------------------------------------------------------------------------------- */
 
 struct spool {
@@ -99,12 +102,49 @@ void pass_put(comparison_t *c, real_t *x, const double *in, view_t view) {
     view_from_torch(x, c->torch, view);
 }
 
+/* What matching looks at is kept, in the order of places, and nothing else. */
+static int read_places(comparison_t *c, size_t row, size_t first, size_t count, double *out,
+                       err_t *err) {
+    size_t place[MATCH_PLACES], kept = 0;
+    double x[MATCH_PLACES];
+    size_t places = match_places(shape_count(c->result->row[row].shape), place);
+    if (spool_read(c->spool, c->meta[row].spooled, x, places, err)) return -1;
+    for (size_t i = 0; i < places && kept < count; i++)
+        if (place[i] == first + kept) out[kept++] = x[i];
+    return kept == count ? 0 : err_set(err, "%s: not kept", c->result->row[row].name);
+}
+
+int pass_keep_places(comparison_t *c, size_t row) {
+    size_t place[MATCH_PLACES], at;
+    double x[MATCH_PLACES];
+    size_t places = match_places(shape_count(c->result->row[row].shape), place);
+    for (size_t i = 0; i < places; i++) x[i] = c->a[place[i]];
+    if (spool_write(c->spool, x, places, &at, c->err)) return -1;
+    c->meta[row].spooled = at;
+    return 0;
+}
+
 int pass_truth(comparison_t *c, size_t row, size_t first, size_t count, double *out, err_t *err) {
     const row_meta_t *m = &c->meta[row];
+    if (c->own) {
+        if (!c->passing) return read_places(c, row, first, count, out, err);
+        if (!c->truth && truth_run_start(&c->truth, c, err)) return -1;
+        return truth_run_read(c->truth, row, first, count, out, err);
+    }
     if (!m->in_case) return spool_read(c->spool, m->spooled + first, out, count, err);
     dtype_to_double(out, (const char *)m->tap->truth->data + first * sizeof(double), DTYPE_F64,
                     count);
     return 0;
+}
+
+void pass_begin(comparison_t *c) {
+    c->passing = true;
+}
+
+void pass_end(comparison_t *c) {
+    truth_run_end(c->truth);
+    c->truth = NULL;
+    c->passing = false;
 }
 
 /* The finaliser of MurmurHash3 over the three. */
@@ -146,5 +186,8 @@ int pass_run(comparison_t *c, visit_t *visit, void *who, bool inputs) {
     run_t run = *c->run;
     run.sink = &v.sink;
     run.form = MOLE_DIRECT;
-    return golden_execute(&run, c->golden, &c->pipeline, c->err) || v.failed ? -1 : 0;
+    pass_begin(c);
+    int status = golden_execute(&run, c->golden, &c->pipeline, c->err) || v.failed ? -1 : 0;
+    pass_end(c);
+    return status;
 }
