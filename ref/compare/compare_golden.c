@@ -291,38 +291,10 @@ static int match_rows(comparison_t *c, const compare_options_t *options) {
     return status;
 }
 
-/* Inputs that the candidate did not dump are no rows: nobody asked for them. */
-static void drop_inputs(comparison_t *c) {
-    compare_result_t *r = c->result;
-    size_t kept = 0;
-    for (size_t i = 0; i < r->rows; i++) {
-        if (r->row[i].is_input && !r->row[i].candidate_name) {
-            free((char *)r->row[i].name);
-            continue;
-        }
-        c->meta[kept] = c->meta[i];
-        r->row[kept++] = r->row[i];
-    }
-    r->rows = kept;
-    pass_index_rows(c);
-}
-
-static void close_all(comparison_t *c) {
-    if (c->opened) pipeline_close(&c->pipeline);
-    spool_close(c->spool);
-    free(c->meta);
-    free(c->key);
-    free(c->identity);
-    free(c->a);
-    free(c->b);
-    free(c->c);
-    free(c->torch);
-}
-
 /* Of rows that are known. */
 static int judge_rows(comparison_t *c, const compare_options_t *options, double limit) {
     if (match_rows(c, options)) return -1;
-    drop_inputs(c);
+    pass_drop_inputs(c);
     if (weigh_rows(c)) return -1;
     if (options->isolate ? isolate(c, options, limit) : without_isolation(c, limit)) return -1;
     keep_asked(c->result, options->filter);
@@ -348,7 +320,7 @@ static comparison_t begin(const run_t *run, const golden_case_t *golden, trace_f
 static int finish(comparison_t *c, int status, const compare_options_t *options) {
     compare_result_t *r = c->result;
     const char *candidate = trace_file_path(c->candidate);
-    close_all(c);
+    pass_close(c);
     if (!status) compare_notes(r, c->golden->folder, candidate, options);
     if (!status) compare_note_skipped(r, "candidate", c->candidate);
     if (status) compare_free(r);
@@ -362,24 +334,15 @@ int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *
     return finish(&c, status, options);
 }
 
-/* Of a whole run of somebody's own model the taps are known when it has run once. */
-static int make_own_rows(comparison_t *c, const own_case_t *own, const compare_options_t *options) {
-    if (open_model(c) || own_case_complete(c->own, own, &c->pipeline, c->err)) return -1;
-    if (own_survey(c)) return -1;
-    if (options->surveyed) options->surveyed(options->who, c->own->taps);
-    if (own_figures(c)) return -1;
-    if (!has_inputs(c->candidate, options->map)) drop_inputs(c);
-    return 0;
-}
-
 int compare_own(const run_t *run, const own_case_t *own, trace_file_t *candidate,
                 const compare_options_t *options, compare_result_t *r, err_t *err) {
     golden_case_t golden;
     if (own_case_open(&golden, own, err)) return -1;
     comparison_t c = begin(run, &golden, candidate, r, err);
     c.own = &golden;
-    int status =
-        make_own_rows(&c, own, options) || judge_rows(&c, options, options->limit) ? -1 : 0;
+    int status = own_taps(&c, own, options->surveyed, options->who);
+    if (!status && !has_inputs(candidate, options->map)) pass_drop_inputs(&c);
+    if (!status) status = judge_rows(&c, options, options->limit);
     status = finish(&c, status, options);
     golden_case_close(&golden);
     return status;

@@ -54,7 +54,7 @@ static void name_taps(comparison_t *c) {
     }
 }
 
-int own_survey(comparison_t *c) {
+static int survey(comparison_t *c) {
     name_ids_t seen = {0};
     int status = spool_open(&c->spool, c->err) || pass_run(c, see_tap, &seen, true) ? -1 : 0;
     name_ids_free(&seen);
@@ -169,7 +169,7 @@ static void state_figures(comparison_t *c) {
     }
 }
 
-int own_figures(comparison_t *c) {
+static int find_figures(comparison_t *c) {
     rounding_t r = {.draw = 0};
     int status = 0;
     for (size_t i = 0; i < c->result->rows; i++) c->meta[i].moved = 0;
@@ -178,4 +178,13 @@ int own_figures(comparison_t *c) {
     gate_free(&r.in.gate);
     if (!status) state_figures(c);
     return status;
+}
+
+int own_taps(comparison_t *c, const own_case_t *own, void (*surveyed)(void *who, size_t taps),
+             void *who) {
+    if (golden_open_model(c->golden, &c->pipeline, c->err)) return -1;
+    c->opened = true;
+    if (own_case_complete(c->own, own, &c->pipeline, c->err) || survey(c)) return -1;
+    if (surveyed) surveyed(who, c->own->taps);
+    return find_figures(c);
 }

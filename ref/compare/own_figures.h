@@ -5,11 +5,11 @@
 
 #include "compare/passes.h"
 
-/* One run: a row for every tap that comes by, in the order of execution, and for every NAME.in. The case gets
- * the taps. 0, or -1 and c->err. */
-int own_survey(comparison_t *c);
-/* isolated_rms, orders_rms and in_rms of the case's taps: of the module by itself, with true inputs that are off by
- * a rounding. Two more runs, each beside one that makes the truth. */
-int own_figures(comparison_t *c);
+/* Opens the model, and makes a row for every tap that comes by in the order of execution and for every NAME.in; the
+ * case gets the taps and their isolated_rms, orders_rms and in_rms: of the module by itself, with true inputs that
+ * are off by a rounding. Three runs, two of them beside one that makes the truth. surveyed: as in
+ * compare_options_t. 0, or -1 and c->err. */
+int own_taps(comparison_t *c, const own_case_t *own, void (*surveyed)(void *who, size_t taps),
+             void *who);
 
 #endif

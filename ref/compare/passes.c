@@ -78,6 +78,33 @@ size_t pass_find_row(const comparison_t *c, const char *name) {
     return found ? found->row : SIZE_MAX;
 }
 
+void pass_drop_inputs(comparison_t *c) {
+    compare_result_t *r = c->result;
+    size_t kept = 0;
+    for (size_t i = 0; i < r->rows; i++) {
+        if (r->row[i].is_input && !r->row[i].candidate_name) {
+            free((char *)r->row[i].name);
+            continue;
+        }
+        c->meta[kept] = c->meta[i];
+        r->row[kept++] = r->row[i];
+    }
+    r->rows = kept;
+    pass_index_rows(c);
+}
+
+void pass_close(comparison_t *c) {
+    if (c->opened) pipeline_close(&c->pipeline);
+    spool_close(c->spool);
+    free(c->meta);
+    free(c->key);
+    free(c->identity);
+    free(c->a);
+    free(c->b);
+    free(c->c);
+    free(c->torch);
+}
+
 /* ---- numbers ------------------------------------------------------------------------------------------- */
 
 /* Scratch of at least `count` numbers. */
@@ -160,6 +187,12 @@ double pass_rms(const double *a, const double *b, size_t count) {
     double sum = 0;
     for (size_t i = 0; i < count; i++) sum += (a[i] - b[i]) * (a[i] - b[i]);
     return count ? sqrt(sum / (double)count) : 0;
+}
+
+double pass_most(const double *a, const double *b, size_t count) {
+    double most = 0;
+    for (size_t i = 0; i < count; i++) most = fmax(most, fabs(a[i] - b[i]));
+    return most;
 }
 
 /* ---- a pass -------------------------------------------------------------------------------------------- */

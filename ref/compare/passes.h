@@ -31,6 +31,7 @@ typedef struct {
     size_t emulation;      /* where its exact result is in the emulation's spool */
     double own;            /* unit of the module by itself, in the row's budget */
     double moved;          /* mean square of what the last noise passes moved this tap by */
+    double most_moved;     /* and the largest difference of a number among them */
     bool tainted;          /* what was not dumped reaches it */
 } row_meta_t;
 
@@ -70,6 +71,11 @@ void pass_end(comparison_t *c);
 /* Keep of a row of an own case, whose numbers are in c->a, what matching looks at. 0, or -1 and c->err. */
 int pass_keep_places(comparison_t *c, size_t row);
 
+/* Inputs that the candidate did not dump are no rows: nobody asked for them. */
+void pass_drop_inputs(comparison_t *c);
+/* Frees what it holds, but not the result. */
+void pass_close(comparison_t *c);
+
 /* Rows by name, after their names are known or have changed. SIZE_MAX: none. */
 void pass_index_rows(comparison_t *c);
 size_t pass_find_row(const comparison_t *c, const char *name);
@@ -81,6 +87,8 @@ void pass_put(comparison_t *c, real_t *x, const double *in, view_t view);
 int pass_truth(comparison_t *c, size_t row, size_t first, size_t count, double *out, err_t *err);
 /* A number for (row, element, draw), +1 or -1, always the same and of no pattern. */
 double pass_sign(size_t row, size_t element, size_t draw);
+/* Of the differences: their rms, the largest. */
 double pass_rms(const double *a, const double *b, size_t count);
+double pass_most(const double *a, const double *b, size_t count);
 
 #endif

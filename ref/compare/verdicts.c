@@ -45,7 +45,7 @@ static void set_ratios(comparison_t *c, bool propagated) {
         bound_ratios(row);
         snprintf(row->origin, sizeof row->origin, "%s",
                  budget_is_low(row->budget) ? "times the rounding of its type along the reference"
-                 : c->own                   ? "times the rounding of a careful computation, derived"
+                 : c->golden->derived       ? "times the rounding of a careful computation, derived"
                                             : "times the error of a careful computation, measured");
     }
 }

@@ -154,6 +154,7 @@ int golden_read_deviations(golden_case_t *g, err_t *err) {
 static int read_run(golden_case_t *g, err_t *err) {
     json_node_t node;
     if (golden_read_deviations(g, err)) return -1;
+    g->derived = json_node_has(g->root, "f32_figures");
     if (json_get_length(g->root, "taps", &g->taps, err)) return -1;
     g->tap = xcalloc(g->taps + 1, sizeof *g->tap);
     for (size_t i = 0; i < g->taps; i++)

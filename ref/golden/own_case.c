@@ -102,7 +102,7 @@ static int add_inputs(golden_case_t *g, const own_case_t *own, err_t *err) {
 }
 
 int own_case_open(golden_case_t *g, const own_case_t *own, err_t *err) {
-    *g = (golden_case_t){.folder = xstrdup(own->files.folder), .own = true, .made = json_object()};
+    *g = (golden_case_t){.folder = xstrdup(own->files.folder), .own = true, .derived = true, .made = json_object()};
     g->root = (json_node_t){.path = g->folder, .value = g->made};
     g->name = "own";
     g->component = own->inputs ? "unet" : "pipeline";
