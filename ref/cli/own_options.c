@@ -9,10 +9,14 @@ const char own_options_help[] =
     "  --prompt TEXT        a whole run, prompt to picture, as mole generate has it, with\n"
     "  --negative TEXT --negative-rule encoded|zeros --seed N --steps N --scale X --width N\n"
     "  --height N --eta X --scheduler authors|config|euler --deviation NAME\n"
-    "  --inputs FILE        or one pass of the UNet on what this safetensors file holds:\n"
-    "                       input/sample, input/context, and for XL input/text_embeds and\n"
-    "                       input/time_ids, as golden cases have them, F32\n"
-    "  --timestep X         of that pass (else a tensor 'timestep' of one number)\n";
+    "  --inputs FILE        or one pass of the UNet on what this safetensors file holds, F32, named "
+    "as\n"
+    "                       golden cases do: input/sample, input/context, for XL "
+    "input/text_embeds and\n"
+    "                       input/time_ids. input/latents: the VAE's decoder; input/input_ids: "
+    "the text\n"
+    "                       encoder\n"
+    "  --timestep X         of the UNet's pass (else a tensor 'timestep' of one number)\n";
 
 static int bad(const char *command, const char *option, const char *takes, const char *value) {
     return cli_usage_error(command, "--%s takes %s, not '%s'", option, takes, value);

@@ -3,8 +3,8 @@
  * The float64 run is given, at every tap, the truth with noise of a rounding to float32. What arrives at the next
  * taps is what roundings before a module come to behind it: in the glue between modules (activations, sums, the
  * softmax of attention), in the module itself. A rounding of the result is added, and what the module's own sums
- * lose (own_sums.h): of all of it where they are added up term by term (orders_rms), a quarter of it in the sums of a
- * careful program, which takes 16 accumulators or more (isolated_rms). tests/compare/test_own_figures.c holds both
+ * lose (own_sums.h): all of it where they are added up term by term (orders_rms), less in a careful program's, which
+ * begins anew every BLOCK terms and adds up the parts (isolated_rms). tests/compare/test_own_figures.c holds both
  * against what PyTorch's passes lost in the golden cases. */
 #include "compare/own_figures.h"
 
@@ -66,7 +66,9 @@ static int survey(comparison_t *c) {
 
 /* ---- what they lose -------------------------------------------------------------------------------------- */
 
-enum { DRAWS = 2, CAREFUL = 4 };
+/* OpenBLAS, oneDNN and MKL cut the inner dimension of a matrix product into blocks of 256 to 512 terms: n of them
+ * lose sqrt(n) times what one does, and one accumulator n times as much. */
+enum { DRAWS = 2, BLOCK = 256 };
 
 typedef struct {
     size_t draw;
@@ -90,7 +92,7 @@ static void keep_input(comparison_t *c, own_input_t *in, const char *name, shape
 static double attention_noise(own_input_t *in, const char *name, shape_t shape) {
     bool keys = text_ends(name, ".to_k") || text_ends(name, ".k_proj");
     if (keys && shape.ndim == 3) in->attended = shape.dim[1];
-    return keys || text_ends(name, ".to_q") || text_ends(name, ".q_proj") ? 3 : 1;
+    return keys || text_ends(name, ".to_q") || text_ends(name, ".q_proj") ? 8 : 1;
 }
 
 /* The angles of timesteps, t 10000^(-i/half), are float32 in diffusers: the exponential is off by as many roundings as
@@ -124,9 +126,10 @@ static void measure_own(comparison_t *c, rounding_t *r, size_t at, const char *n
     m->truth_rms = rms_of(c->b, count);
     double result = OWN_ROUNDING * m->truth_rms;
     if (text_ends(name, "time_proj")) result = hypot(result, angles_error(c->b, shape));
-    double sums = own_sum_error(c, &r->in, name, c->b, shape);
-    m->naive = hypot(result, sums);
-    m->careful = hypot(result, sums / CAREFUL);
+    own_sums_t sums = own_sum_error(c, &r->in, name, c->b, shape);
+    double careful = sums.length > BLOCK ? sqrt(BLOCK / (double)sums.length) : 1;
+    m->naive = hypot(result, sums.rms);
+    m->careful = hypot(result, sums.rms * careful);
 }
 
 static int round_tap(comparison_t *c, void *who, size_t at, const char *name, real_t *x,
@@ -150,22 +153,29 @@ static int round_tap(comparison_t *c, void *who, size_t at, const char *name, re
     return 0;
 }
 
-/* in_rms is the module's own, or its frozen part's. */
+/* What goes into a module is said of its output. */
+static void state_input(comparison_t *c, size_t at) {
+    char *name = tap_name_layer(c->result->row[at].name, "");
+    size_t output = pass_find_row(c, name);
+    const row_meta_t *in = &c->meta[at];
+    free(name);
+    if (output == SIZE_MAX) return;
+    golden_tap_t *tap = c->own->tap + (c->meta[output].tap - c->own->tap);
+    tap->in_rms = sqrt(in->moved + in->careful * in->careful);
+}
+
 static void state_figures(comparison_t *c) {
     const compare_result_t *r = c->result;
-    const row_meta_t *in = NULL;
     for (size_t i = 0; i < r->rows; i++) {
-        row_meta_t *m = &c->meta[i];
+        const row_meta_t *m = &c->meta[i];
         if (r->row[i].is_input) {
-            in = m;
+            state_input(c, i);
             continue;
         }
         golden_tap_t *tap = c->own->tap + (m->tap - c->own->tap);
         tap->isolated_rms = sqrt(m->moved + m->careful * m->careful);
         tap->orders_rms = sqrt(m->moved + m->naive * m->naive);
         tap->has_isolated = true;
-        if (in) tap->in_rms = sqrt(in->moved + in->careful * in->careful);
-        in = NULL;
     }
 }
 

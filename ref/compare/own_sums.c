@@ -13,10 +13,10 @@
 /* So many outputs stand for a tap; an expert's share so many tokens, since each takes all its ranks. */
 enum { SAMPLES = 256, TOKENS = 16 };
 
-/* Mean squares, in roundings, over the sums that were added up. */
+/* Mean squares, in roundings, over the sums that were added up; the longest of these. */
 typedef struct {
     double square;
-    size_t sums;
+    size_t sums, length;
 } lost_t;
 
 /* Of one sum, from the end that loses more; term may be changed. */
@@ -35,10 +35,12 @@ static double sum_square(const double *term, size_t K) {
 static void add_sum(lost_t *lost, const double *term, size_t K, double more) {
     lost->square += sum_square(term, K) + more;
     lost->sums++;
+    if (K > lost->length) lost->length = K;
 }
 
-static double lost_rms(const lost_t *lost) {
-    return lost->sums ? OWN_ROUNDING * sqrt(lost->square / (double)lost->sums) : 0;
+static own_sums_t lost_rms(const lost_t *lost) {
+    double square = lost->sums ? lost->square / (double)lost->sums : 0;
+    return (own_sums_t){OWN_ROUNDING * sqrt(square), lost->length};
 }
 
 /* An input that attention made: its own sums, over `attended` tokens and of softmax, lose sqrt(n / 3) roundings of
@@ -66,7 +68,7 @@ static place_t place_of(shape_t in, shape_t out, size_t channels, size_t flat) {
 
 /* ---- linear maps, convolutions, norms --------------------------------------------------------------------- */
 
-static double linear_error(const own_input_t *in, const linear_t *l, shape_t out) {
+static own_sums_t linear_error(const own_input_t *in, const linear_t *l, shape_t out) {
     lost_t lost = {0};
     size_t count = shape_count(out), samples = count < SAMPLES ? count : SAMPLES;
     double *term = xmalloc((l->in + 1) * sizeof *term);
@@ -101,7 +103,7 @@ static size_t window_terms(double *term, const conv_t *c, const own_input_t *in,
     return K;
 }
 
-static double conv_error(const own_input_t *in, const conv_t *c, shape_t out) {
+static own_sums_t conv_error(const own_input_t *in, const conv_t *c, shape_t out) {
     lost_t lost = {0};
     size_t count = shape_count(out), samples = count < SAMPLES ? count : SAMPLES;
     double *term = xmalloc((c->in * c->geometry.kernel_h * c->geometry.kernel_w + 1) * sizeof *term);
@@ -121,7 +123,7 @@ static double group_square(const double *x, size_t n, double eps) {
     return of_mean * of_mean + N / 3 / 4 * variance / (variance + eps);
 }
 
-static double norm_error(const own_input_t *in, const norm_t *norm) {
+static own_sums_t norm_error(const own_input_t *in, const norm_t *norm) {
     size_t count = shape_count(in->shape), square_of = norm->channels;
     size_t n = norm->groups ? count / (in->shape.dim[0] * norm->groups) : norm->channels;
     size_t groups = count / n, samples = groups < TOKENS ? groups : TOKENS;
@@ -131,7 +133,9 @@ static double norm_error(const own_input_t *in, const norm_t *norm) {
         weights += (double)norm->weight[i] * (double)norm->weight[i] / (double)square_of;
     for (size_t i = 0; i < samples; i++, lost.sums++)
         lost.square += group_square(in->input + groups / samples * i * n, n, norm->eps);
-    return sqrt(weights) * lost_rms(&lost);
+    lost.square *= weights;
+    lost.length = n;
+    return lost_rms(&lost);
 }
 
 /* ---- MoLE -------------------------------------------------------------------------------------------------- */
@@ -143,7 +147,7 @@ static const mole_expert_t *expert_of(const mole_layer_t *layer, tap_name_t name
 }
 
 /* s up (down x): both sums, and what the first one's error becomes in the second. */
-static double expert_error(const own_input_t *in, const mole_expert_t *e, size_t d, shape_t out) {
+static own_sums_t expert_error(const own_input_t *in, const mole_expert_t *e, size_t d, shape_t out) {
     lost_t lost = {0};
     size_t R = e->rank, count = shape_count(out), samples = count < TOKENS ? count : TOKENS;
     double *term = xmalloc((d + 1) * sizeof *term), *hidden = xmalloc(2 * R * sizeof *hidden);
@@ -159,17 +163,19 @@ static double expert_error(const own_input_t *in, const mole_expert_t *e, size_t
         }
         add_sum(&lost, hidden, R, inherited);
     }
+    lost.length = d > R ? d : R;
     free(term);
     free(hidden);
     return lost_rms(&lost);
 }
 
 /* sigmoid(Phi . x + phi), whose slope is D (1 - D); x: the gates. */
-static double local_error(const own_input_t *in, const mole_layer_t *layer, size_t row,
+static own_sums_t local_error(const own_input_t *in, const mole_layer_t *layer, size_t row,
                           const double *x, shape_t out) {
     lost_t lost = {0};
     size_t d = layer->d_in, count = shape_count(out), samples = count < SAMPLES ? count : SAMPLES;
     double *term = xmalloc((d + 1) * sizeof *term);
+    lost.length = d + 1;
     bool image = in->shape.ndim == 4;
     size_t P = image ? in->shape.dim[2] * in->shape.dim[3] : 1;
     for (size_t i = 0; layer->local_weight && i < samples; i++) {
@@ -187,33 +193,34 @@ static double local_error(const own_input_t *in, const mole_layer_t *layer, size
 
 /* A product of as many terms as the layer has outputs, of means over tokens: gates.h gives what a rounding of each
  * term comes to, 0.7 of 2^-24; random sums of n terms lose sqrt(n / 2) roundings of them, means sqrt(n / 3). */
-static double global_error(const comparison_t *c, own_input_t *in, const mole_layer_t *layer,
+static own_sums_t global_error(const comparison_t *c, own_input_t *in, const mole_layer_t *layer,
                            const char *tap, const double *x, shape_t out) {
     double each = gate_rounding(&in->gate, c, BUDGET_TF32, tap, x, out) * (0x1p-24 / 0x1p-11);
     double tokens = (double)shape_count(in->shape) / (double)(in->shape.dim[0] * layer->d_in);
-    return each * 0.425 / 0.7 * sqrt((double)layer->d_out / 2 + tokens / 3);
+    double lost = each * 0.425 / 0.7 * sqrt((double)layer->d_out / 2 + tokens / 3);
+    return (own_sums_t){lost, layer->d_out};
 }
 
-static double mole_error(const comparison_t *c, own_input_t *in, const linear_t *l, const char *tap,
+static own_sums_t mole_error(const comparison_t *c, own_input_t *in, const linear_t *l, const char *tap,
                          const double *x, shape_t shape) {
     tap_name_t name = tap_name(tap);
     size_t row;
     if (strcmp(name.part, "base") == 0) return linear_error(in, l, shape);
     const mole_expert_t *expert = name.is_mole ? expert_of(l->mole, name, &row) : NULL;
-    if (!expert) return 0; /* the mixture of what was summed up before */
+    if (!expert) return (own_sums_t){0}; /* the mixture of what was summed up before */
     if (strcmp(name.part, "local") == 0) return local_error(in, l->mole, row, x, shape);
     if (strcmp(name.part, "global") == 0) return global_error(c, in, l->mole, tap, x, shape);
-    if (strcmp(name.part, "expert") != 0) return 0;
+    if (strcmp(name.part, "expert") != 0) return (own_sums_t){0};
     gate_rounding(&in->gate, c, BUDGET_TF32, tap, x, shape); /* keeps its mean */
     return expert_error(in, expert, l->in, shape);
 }
 
-double own_sum_error(const comparison_t *c, own_input_t *in, const char *tap, const double *x,
+own_sums_t own_sum_error(const comparison_t *c, own_input_t *in, const char *tap, const double *x,
                      shape_t shape) {
     char *layer = tap_name_layer(tap, "");
     const module_t *m = strcmp(layer, in->name) == 0 ? pipeline_module(&c->pipeline, layer) : NULL;
     free(layer);
-    if (!m || !shape_count(shape)) return 0;
+    if (!m || !shape_count(shape)) return (own_sums_t){0};
     switch (m->kind) {
     case MODULE_CONV: return conv_error(in, m->as.conv, shape);
     case MODULE_GROUP_NORM:

@@ -19,9 +19,13 @@ typedef struct {
     gate_mean_t gate;
 } own_input_t;
 
-/* The rms error of a tap (x: its truth in torch's order), whichever end its sums begin at; 0 for a tap without sums of
- * its own. Sums are taken on a few outputs, spread over the tap. */
-double own_sum_error(const comparison_t *c, own_input_t *in, const char *tap, const double *x,
-                     shape_t shape);
+/* The rms error of a tap (x: its truth in torch's order), whichever end its sums begin at, and their length; {0} for
+ * a tap without sums of its own. Sums are taken on a few outputs, spread over the tap. */
+typedef struct {
+    double rms;
+    size_t length;
+} own_sums_t;
+own_sums_t own_sum_error(const comparison_t *c, own_input_t *in, const char *tap, const double *x,
+                         shape_t shape);
 
 #endif

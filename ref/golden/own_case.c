@@ -77,37 +77,60 @@ static int add_timestep(const golden_case_t *g, const own_case_t *own, json_t *i
     return 0;
 }
 
+typedef struct {
+    const char *component, *input, *names[4];
+    bool needed;
+} input_row_t;
+
+static const input_row_t input_table[] = {
+    {"unet", "sample", {"input/sample", "sample", NULL}, true},
+    {"unet",
+     "encoder_hidden_states",
+     {"input/context", "context", "encoder_hidden_states", NULL},
+     true},
+    {"unet", "text_embeds", {"input/text_embeds", "text_embeds", NULL}, false},
+    {"unet", "time_ids", {"input/time_ids", "time_ids", NULL}, false},
+    {"vae_decoder", "latents", {"input/latents", "latents", NULL}, true},
+    {"text_encoder", "input_ids", {"input/input_ids", "input_ids", NULL}, true}};
+enum { INPUTS = sizeof input_table / sizeof *input_table };
+
+/* The component whose inputs are there: the first that has one of its own. */
+static const char *component_of(const golden_case_t *g) {
+    for (size_t i = 0; i < INPUTS; i++)
+        if (input_table[i].needed && find_key(g, input_table[i].names))
+            return input_table[i].component;
+    return NULL;
+}
+
 static int add_inputs(golden_case_t *g, const own_case_t *own, err_t *err) {
-    static const struct {
-        const char *input, *names[4];
-        bool needed;
-    } table[] = {{"sample", {"input/sample", "sample", NULL}, true},
-                 {"encoder_hidden_states",
-                  {"input/context", "context", "encoder_hidden_states", NULL},
-                  true},
-                 {"text_embeds", {"input/text_embeds", "text_embeds", NULL}, false},
-                 {"time_ids", {"input/time_ids", "time_ids", NULL}, false}};
     json_t *inputs = json_object();
     json_object_set_new(g->made, "inputs", inputs);
     if (st_open(&g->tensors, own->inputs, err)) return -1;
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++) {
-        const char *key = find_key(g, table[i].names);
+    g->component = component_of(g);
+    if (!g->component)
+        return err_set(err,
+                       "%s: no inputs of a pass: expected input/sample and input/context (UNet), "
+                       "input/latents (VAE) or input/input_ids (text encoder)",
+                       own->inputs);
+    for (size_t i = 0; i < INPUTS; i++) {
+        const input_row_t *row = &input_table[i];
+        const char *key = find_key(g, row->names);
+        if (strcmp(row->component, g->component) != 0) continue;
         if (key)
-            set_text(inputs, table[i].input, key);
-        else if (table[i].needed)
-            return err_set(err, "%s: no tensor '%s' (or '%s'): --inputs takes what one pass of the UNet gets",
-                           own->inputs, table[i].names[0], table[i].names[1]);
+            set_text(inputs, row->input, key);
+        else if (row->needed)
+            return err_set(err, "%s: no tensor '%s', which a pass of the %s gets", own->inputs,
+                           row->names[0], g->component);
     }
-    return add_timestep(g, own, inputs, err);
+    return strcmp(g->component, "unet") == 0 ? add_timestep(g, own, inputs, err) : 0;
 }
 
 int own_case_open(golden_case_t *g, const own_case_t *own, err_t *err) {
     *g = (golden_case_t){.folder = xstrdup(own->files.folder), .own = true, .derived = true, .made = json_object()};
     g->root = (json_node_t){.path = g->folder, .value = g->made};
     g->name = "own";
-    g->component = own->inputs ? "unet" : "pipeline";
+    g->component = "pipeline";
     g->widen = own->files.widen;
-    set_text(g->made, "component", g->component);
     json_object_set_new(g->made, "model", model_of(&own->files));
     int status = 0;
     if (own->inputs) {
@@ -118,6 +141,7 @@ int own_case_open(golden_case_t *g, const own_case_t *own, err_t *err) {
     } else {
         json_object_set_new(g->made, "settings", settings_of(own));
     }
+    set_text(g->made, "component", g->component);
     if (!status) status = golden_read_deviations(g, err);
     if (status) golden_case_close(g);
     return status ? -1 : 0;
