@@ -21,7 +21,8 @@ static void print_help(void) {
         "  REFERENCE            a golden folder (manifest.json), or a trace\n"
         "  CANDIDATE            a trace: .safetensors, a folder of .npy files, .npz\n\n"
         "  --all                every tap, not only culprit and worst ten\n"
-        "  --filter GLOB        only taps whose name matches (* within an element, ** across)\n"
+        "  --filter GLOB, --only GLOB  only taps whose name matches (* within an element, ** "
+        "across)\n"
         "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
         "  --write-map FILE     the names that were matched, as rules for --map\n"
         "  --budget TYPE        type the candidate computes in (found from its numbers): f64, f32, "
@@ -37,7 +38,9 @@ static void print_help(void) {
         "say); without\n"
         "                       it an error of 64 to 2048 units is UNDECIDED, exit code 1\n"
         "  --json FILE --junit FILE --html FILE  reports beside the text\n\n"
-        "a model of one's own in place of REFERENCE:\n%s%s\n"
+        "a model of one's own in place of REFERENCE:\n%s%s"
+        "  --stop-at-first      run no further than twice the steps that lead to the first "
+        "culprit\n\n"
         "examples:\n"
         "  mole compare golden/runs/vae-decode golden/runs/vae-decode/tensors.safetensors\n"
         "  mole compare --model golden/models/sd15-tiny --inputs "
@@ -65,7 +68,8 @@ enum {
     OPT_LIMIT,
     OPT_COMPLETE,
     OPT_NO_ISOLATE,
-    OPT_PEER
+    OPT_PEER,
+    OPT_STOP_AT_FIRST
 };
 
 static int set_budget(options_t *o, const char *value) {
@@ -89,6 +93,7 @@ static int set_option(options_t *o, int option, const char *value) {
     case OPT_COMPLETE: o->compare.complete = true; return 0;
     case OPT_NO_ISOLATE: o->compare.isolate = false; return 0;
     case OPT_PEER: o->peer = value; return 0;
+    case OPT_STOP_AT_FIRST: o->compare.stop_at_first = true; return 0;
     default: break;
     }
     if (reports_option(&o->reports, option, value)) return 0;
@@ -107,6 +112,8 @@ static int check_words(options_t *o, int count, char **word) {
     if (!own && count != 2) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
     o->reference = own ? NULL : word[0];
     o->candidate = word[count - 1];
+    if (!own && o->compare.stop_at_first)
+        return cli_usage_error(command, "--stop-at-first is for --model, whose run it ends");
     if (own && o->peer)
         return cli_usage_error(command, "--peer is for trace against trace, not for --model");
     return own ? own_options_check(&o->own, command) : 0;
@@ -123,6 +130,8 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"complete", no_argument, NULL, OPT_COMPLETE},
                                           {"no-isolate", no_argument, NULL, OPT_NO_ISOLATE},
                                           {"peer", required_argument, NULL, OPT_PEER},
+                                          {"only", required_argument, NULL, OPT_FILTER},
+                                          {"stop-at-first", no_argument, NULL, OPT_STOP_AT_FIRST},
                                           REPORTS_OPTIONS,
                                           CLI_MODEL_OPTIONS,
                                           OWN_OPTIONS,

@@ -129,6 +129,7 @@ typedef struct {
     const name_map_t *map; /* candidate's names to ours, or NULL */
     bool complete;         /* a missing tap is a failure */
     bool isolate;          /* run the reference on the candidate's inputs (golden references) */
+    bool stop_at_first;    /* of an own case: run no further than the step that the culprit is in */
     /* Of an own case, after its first run: so many taps came by. May be NULL. */
     void (*surveyed)(void *who, size_t taps);
     void *who;

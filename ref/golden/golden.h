@@ -45,6 +45,7 @@ typedef struct {
     pool_t names;            /* of the taps of calls */
     deviations_t deviations; /* of settings, the authors' (core/deviations.h) */
     bool derived;            /* what it states of float32 was derived, no program was measured */
+    size_t only_steps;       /* of an own run: no further than so many steps, no picture; 0: all */
     bool own;                /* of somebody's own model: no folder, no truth kept (own_case.h) */
     json_t *made;            /* its manifest, owned */
 } golden_case_t;

@@ -244,11 +244,18 @@ static int read_image(json_node_t s, const pipeline_t *p, pipeline_image_t *imag
     return 0;
 }
 
+/* false: as far as is wanted. */
+static bool go_on(void *who, size_t step, size_t steps) {
+    const golden_case_t *g = who;
+    (void)steps;
+    return !g->only_steps || step < g->only_steps;
+}
+
 static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
     json_node_t s;
     pipeline_prompt_t words = {.syntax = PROMPT_DEFAULTS};
     pipeline_text_t text;
-    pipeline_image_t image = {0};
+    pipeline_image_t image = {.progress = go_on, .who = (void *)g};
     char *spelt[2] = {NULL, NULL};
     int status = json_get_object(g->root, "settings", &s, err) || read_image(s, p, &image, err) ||
                  read_words(s, run->deviations, &words, spelt, err);
@@ -256,9 +263,11 @@ static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline
     if (!status) status = pipeline_encode(run, p, &words, &text, err);
     free(spelt[0]);
     free(spelt[1]);
+    if (!status) status = pipeline_check_memory(run, p, &text, &image, err);
     if (status) return -1;
     real_t *pixels = arena_reals(run->arena, 3 * image.width * image.height);
-    return pipeline_generate(run, p, &text, &image, pixels, err);
+    status = pipeline_generate(run, p, &text, &image, pixels, err);
+    return status && go_on((void *)g, image.steps, image.steps) ? -1 : 0;
 }
 
 int golden_schedule(const golden_case_t *g, const pipeline_t *p, ddim_plan_t *ddim, err_t *err) {
