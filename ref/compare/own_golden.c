@@ -51,6 +51,29 @@ static int find_cumulative(writing_t *w) {
     return 0;
 }
 
+/* Where the case does not hold every tap, a tap by itself is all that lies between those it holds: noise of the
+ * modules' own losses, with the truth on the taps that are kept (units.h). Nobody sees what goes into a module then. */
+static int join_stretches(writing_t *w) {
+    comparison_t *c = &w->c;
+    if (!w->what->filter) return 0;
+    c->stretches = true;
+    for (size_t i = 0; i < c->result->rows; i++) {
+        c->meta[i].forced = name_matches(w->what->filter, c->result->row[i].name);
+        c->result->row[i].inputs_known = false;
+        w->g.tap[i].in_rms = NAN;
+    }
+    for (int naive = 0; naive < 2; naive++) {
+        for (size_t i = 0; i < c->result->rows; i++)
+            c->meta[i].own = naive ? w->g.tap[i].orders_rms : w->g.tap[i].isolated_rms;
+        if (units_stretch(c)) return -1;
+        for (size_t i = 0; i < c->result->rows; i++) {
+            double *rms = naive ? &w->g.tap[i].orders_rms : &w->g.tap[i].isolated_rms;
+            *rms = hypot(*rms, c->result->row[i].stretch);
+        }
+    }
+    return 0;
+}
+
 /* ---- tensors --------------------------------------------------------------------------------------------- */
 
 static bool is_last(const writing_t *w, size_t at, size_t count) {
@@ -323,7 +346,7 @@ static void leave_nothing(const writing_t *w, bool made) {
 static int write_case(writing_t *w, const own_case_t *own, size_t *taps) {
     if (own_taps(&w->c, own, w->what->surveyed, w->what->who)) return -1;
     pass_drop_inputs(&w->c);
-    return find_cumulative(w) || write_tensors(w) || write_manifest(w, taps) ? -1 : 0;
+    return find_cumulative(w) || join_stretches(w) || write_tensors(w) || write_manifest(w, taps) ? -1 : 0;
 }
 
 int own_golden_write(const run_t *run, const own_case_t *own, const own_golden_t *golden,

@@ -2,67 +2,85 @@
 #include "compare/truth_run.h"
 
 #include <pthread.h>
-#include <semaphore.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* The run may be ahead by so many numbers, or by one tensor, and by so many tensors. */
+enum { AHEAD = 1 << 20, TENSORS = 256 };
+
+typedef struct {
+    size_t row, count;
+    double *numbers;
+} made_t;
 
 struct truth_run {
     tap_sink_t sink; /* first: a pointer to the sink is a pointer to the run */
     const comparison_t *c;
     pthread_t thread;
-    sem_t go, halted;
-    size_t wanted, held; /* rows; held: whose numbers are here */
-    bool over, leave;    /* the run has ended; nobody wants anything more */
-    double *numbers;
-    real_t *torch;
-    size_t room;
     arena_t *arena;
+    real_t *torch; /* scratch of the run's thread */
+    size_t room;
+    pthread_mutex_t lock; /* of all that follows */
+    pthread_cond_t changed;
+    made_t made[TENSORS]; /* a ring: `queued` from `first` on */
+    size_t first, queued, numbers;
+    bool over, leave; /* the run has ended; nobody wants anything more */
     int status;
     err_t err;
 };
 
-static void hold(truth_run_t *t, const real_t *x, view_t view) {
+static double *in_torch_order(truth_run_t *t, const real_t *x, view_t view) {
     size_t count = shape_count(view.shape);
+    double *out = xmalloc((count + 1) * sizeof *out);
     if (count > t->room) {
         t->room = count;
-        t->numbers = xrealloc(t->numbers, count * sizeof *t->numbers);
         t->torch = xrealloc(t->torch, count * sizeof *t->torch);
     }
     view_to_torch(t->torch, x, view);
-    for (size_t i = 0; i < count; i++) t->numbers[i] = (double)t->torch[i];
+    for (size_t i = 0; i < count; i++) out[i] = (double)t->torch[i];
+    return out;
 }
 
 static void come_by(tap_sink_t *self, const char *name, real_t *x, view_t view) {
     truth_run_t *t = (truth_run_t *)self;
-    if (t->leave) return;
-    size_t at = pass_find_row(t->c, name);
-    if (at == SIZE_MAX || at != t->wanted || t->held == at) return;
-    if (!shape_equal(t->c->result->row[at].shape, view.shape)) return;
-    hold(t, x, view);
-    t->held = at;
-    sem_post(&t->halted);
-    sem_wait(&t->go);
+    size_t at = pass_find_row(t->c, name), count = shape_count(view.shape);
+    if (at == SIZE_MAX || !shape_equal(t->c->result->row[at].shape, view.shape)) return;
+    pthread_mutex_lock(&t->lock);
+    while (!t->leave && t->queued && (t->queued == TENSORS || t->numbers + count > AHEAD))
+        pthread_cond_wait(&t->changed, &t->lock);
+    bool leave = t->leave;
+    pthread_mutex_unlock(&t->lock);
+    if (leave) return;
+    double *numbers = in_torch_order(t, x, view);
+    pthread_mutex_lock(&t->lock);
+    t->made[(t->first + t->queued++) % TENSORS] = (made_t){at, count, numbers};
+    t->numbers += count;
+    if (t->queued == 1) pthread_cond_signal(&t->changed);
+    pthread_mutex_unlock(&t->lock);
 }
 
 static void *go(void *who) {
     truth_run_t *t = who;
-    sem_wait(&t->go);
     run_t run = *t->c->run;
     run.arena = t->arena;
     run.sink = &t->sink;
     run.form = MOLE_DIRECT;
-    if (!t->leave) t->status = golden_execute(&run, t->c->golden, &t->c->pipeline, &t->err);
+    int status = golden_execute(&run, t->c->golden, &t->c->pipeline, &t->err);
+    pthread_mutex_lock(&t->lock);
+    t->status = status;
     t->over = true;
-    sem_post(&t->halted);
+    pthread_cond_signal(&t->changed);
+    pthread_mutex_unlock(&t->lock);
     return NULL;
 }
 
 int truth_run_start(truth_run_t **out, const comparison_t *c, err_t *err) {
     truth_run_t *t = xcalloc(1, sizeof *t);
-    *t = (truth_run_t){.sink = {come_by, true}, .c = c, .wanted = SIZE_MAX, .held = SIZE_MAX};
-    sem_init(&t->go, 0, 0);
-    sem_init(&t->halted, 0, 0);
+    t->sink = (tap_sink_t){come_by, true};
+    t->c = c;
+    pthread_mutex_init(&t->lock, NULL);
+    pthread_cond_init(&t->changed, NULL);
     int status = arena_create(&t->arena, 0, err);
     if (!status && pthread_create(&t->thread, NULL, go, t)) {
         arena_destroy(t->arena);
@@ -75,29 +93,47 @@ int truth_run_start(truth_run_t **out, const comparison_t *c, err_t *err) {
     return status;
 }
 
-int truth_run_read(truth_run_t *t, size_t row, size_t first, size_t count, double *out, err_t *err) {
-    if (t->held != row && !t->over) {
-        t->wanted = row;
-        sem_post(&t->go);
-        sem_wait(&t->halted);
+/* The oldest tensor goes; the run may wait for that. */
+static void drop_first(truth_run_t *t) {
+    made_t *made = &t->made[t->first];
+    free(made->numbers);
+    t->numbers -= made->count;
+    t->first = (t->first + 1) % TENSORS;
+    t->queued--;
+    if (2 * t->numbers <= AHEAD) pthread_cond_signal(&t->changed);
+}
+
+/* The row's tensor, when it is there; NULL: the run ended without it. The lock is held. */
+static const made_t *wait_for(truth_run_t *t, size_t row) {
+    for (;;) {
+        while (t->queued && t->made[t->first].row != row) drop_first(t);
+        if (t->queued) return &t->made[t->first];
+        if (t->over) return NULL;
+        pthread_cond_wait(&t->changed, &t->lock);
     }
+}
+
+int truth_run_read(truth_run_t *t, size_t row, size_t first, size_t count, double *out, err_t *err) {
+    pthread_mutex_lock(&t->lock);
+    const made_t *made = wait_for(t, row);
+    if (made) memcpy(out, made->numbers + first, count * sizeof *out);
+    pthread_mutex_unlock(&t->lock);
+    if (made) return 0;
     if (t->status) return err_set(err, "%s", t->err.text);
-    if (t->held != row)
-        return err_set(err, "the reference comes by '%s' no more", t->c->result->row[row].name);
-    memcpy(out, t->numbers + first, count * sizeof *out);
-    return 0;
+    return err_set(err, "the reference comes by '%s' no more", t->c->result->row[row].name);
 }
 
 void truth_run_end(truth_run_t *t) {
     if (!t) return;
+    pthread_mutex_lock(&t->lock);
     t->leave = true;
-    sem_post(&t->go);
+    pthread_cond_signal(&t->changed);
+    pthread_mutex_unlock(&t->lock);
     pthread_join(t->thread, NULL);
-    sem_destroy(&t->go);
-    sem_destroy(&t->halted);
+    while (t->queued) drop_first(t);
+    pthread_mutex_destroy(&t->lock);
+    pthread_cond_destroy(&t->changed);
     arena_destroy(t->arena);
-    free(t->numbers);
     free(t->torch);
     free(t);
 }
-

@@ -1,8 +1,8 @@
 /* truth_run.h - the truth of a case that keeps none: made beside a pass, in step with it.
  *
- * A second run of the reference, free of whatever the pass does, halts at the tap that is asked for and holds
- * that one tensor. So a pass over a model of any size sees the whole truth, in the memory of two runs. Only one
- * of the two runs at a time. */
+ * A second run of the reference, free of whatever the pass does, in a thread of its own, which waits when it is some
+ * MiB ahead. So a pass over a model of any size sees the whole truth, in the memory of two runs.
+ */
 #ifndef MOLE_COMPARE_TRUTH_RUN_H
 #define MOLE_COMPARE_TRUTH_RUN_H
 
