@@ -16,8 +16,10 @@ static void print_help(void) {
         "usage: mole compare [OPTIONS] REFERENCE CANDIDATE\n"
         "       mole compare --model FOLDER --prompt TEXT|--inputs FILE [OPTIONS] CANDIDATE\n\n"
         "Hold a candidate's trace against a golden case, another trace, or a model of one's own, "
-        "whose\n"
-        "truth is then made here in float64, and name the first layer that is wrong by itself. Exit code 0: agrees, 1: differs, 3: cannot be compared.\n\n"
+        "whose truth\n"
+        "is then made here in float64, and name the first layer that is wrong by itself. Exit code "
+        "0:\n"
+        "agrees, 1: differs, 3: cannot be compared.\n\n"
         "  REFERENCE            a golden folder (manifest.json), or a trace\n"
         "  CANDIDATE            a trace: .safetensors, a folder of .npy files, .npz\n\n"
         "  --all                every tap, not only culprit and worst ten\n"
@@ -44,8 +46,8 @@ static void print_help(void) {
         "examples:\n"
         "  mole compare golden/runs/vae-decode golden/runs/vae-decode/tensors.safetensors\n"
         "  mole compare --model golden/models/sd15-tiny --inputs "
-        "golden/runs/unet-plain/tensors.safetensors \\\n"
-        "      --timestep 501 TRACE.safetensors\n",
+        "golden/runs/vae-decode/tensors.safetensors \\\n"
+        "      golden/runs/vae-decode/tensors.safetensors\n",
         cli_model_help, own_options_help);
 }
 
@@ -108,7 +110,8 @@ static int check_words(options_t *o, int count, char **word) {
         return cli_usage_error(command, "'%s' says something of a model: name it with --model",
                                o->own.stranger);
     if (own && count != 1)
-        return cli_usage_error(command, "with --model give CANDIDATE alone: the model is the reference");
+        return cli_usage_error(command,
+                               "with --model give CANDIDATE alone: the model is the reference");
     if (!own && count != 2) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
     o->reference = own ? NULL : word[0];
     o->candidate = word[count - 1];
@@ -144,12 +147,10 @@ static int parse(options_t *o, int argc, char **argv) {
     }
     if (status) return status;
     if ((status = check_words(o, argc - optind, argv + optind))) return status;
-    const cli_output_t more[] = {{"--write-map", o->write_map, CLI_MAP},
-                                 {"REFERENCE", o->reference, CLI_INPUT},
-                                 {"CANDIDATE", o->candidate, CLI_INPUT},
-                                 {"--peer", o->peer, CLI_INPUT},
-                                 {"--inputs", o->own.own.inputs, CLI_INPUT},
-                                 {"--map", o->map_path, CLI_INPUT}};
+    const cli_output_t more[] = {
+        {"--write-map", o->write_map, CLI_MAP},     {"REFERENCE", o->reference, CLI_INPUT},
+        {"CANDIDATE", o->candidate, CLI_INPUT},     {"--peer", o->peer, CLI_INPUT},
+        {"--inputs", o->own.own.inputs, CLI_INPUT}, {"--map", o->map_path, CLI_INPUT}};
     status = reports_check(&o->reports, more, sizeof more / sizeof *more, command);
     return status ? status : -1;
 }
@@ -222,11 +223,12 @@ static void say_cost(void *who, size_t taps) {
     enum { RUNS = 15, WITHOUT_ALL = 10, CULPRIT = 40 };
     const options_t *o = who;
     double seconds = clock_seconds() - o->start;
-    fprintf(stderr,
-            "mole compare: %zu taps; one run of the model in float64 takes %.1f s and is made about %d "
-            "times (%.0f s), %d times more where taps were not dumped, and up to %d times to find "
-            "the cause of a culprit\n",
-            taps, seconds, RUNS, RUNS * seconds, WITHOUT_ALL, CULPRIT);
+    fprintf(
+        stderr,
+        "mole compare: %zu taps; one run of the model in float64 takes %.1f s and is made about %d "
+        "times (%.0f s), %d times more where taps were not dumped, and up to %d times to find "
+        "the cause of a culprit\n",
+        taps, seconds, RUNS, RUNS * seconds, WITHOUT_ALL, CULPRIT);
 }
 
 static int compare_with_own(options_t *o, trace_file_t *candidate, err_t *err) {

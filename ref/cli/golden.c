@@ -10,24 +10,25 @@
 static const char command[] = "golden";
 
 static void print_help(void) {
-    printf("usage: mole golden --model FOLDER --prompt TEXT|--inputs FILE --case NAME -o FOLDER "
-           "[OPTIONS]\n\n"
-           "Write a golden case (docs/golden-format.md) from a model of one's own: every tap of a "
-           "run in\n"
-           "float64, how far a careful float32 program is off at each, and the hashes of all files. "
-           "mole verify\n"
-           "and mole compare take the folder like any other.\n\n%s%s"
-           "  --case NAME          the case's name: a-z, A-Z, 0-9, '.', '_' and '-'\n"
-           "  --about TEXT         a sentence for people\n"
-           "  --only GLOB          only taps whose name matches (* within an element, ** across)\n"
-           "  --fingerprint        of every tap statistics and 32 numbers, not the tensor: for large "
-           "models\n"
-           "  -o, --output FOLDER  is made; a case that is there is not written over\n\n"
-           "example:\n"
-           "  mole golden --model golden/models/sd15-tiny --prompt \"two hands\" --steps 2 --width 64 "
-           "\\\n"
-           "      --height 64 --only \"step.*/noise_pred\" --case hands -o hands\n",
-           cli_model_help, own_options_help);
+    printf(
+        "usage: mole golden --model FOLDER --prompt TEXT|--inputs FILE --case NAME -o FOLDER "
+        "[OPTIONS]\n\n"
+        "Write a golden case (docs/golden-format.md) from a model of one's own: every tap of a "
+        "run in\n"
+        "float64, how far a careful float32 program is off at each, and the hashes of all files. "
+        "mole verify\n"
+        "and mole compare take the folder like any other.\n\n%s%s"
+        "  --case NAME          the case's name: a-z, A-Z, 0-9, '.', '_' and '-'\n"
+        "  --about TEXT         a sentence for people\n"
+        "  --only GLOB          only taps whose name matches (* within an element, ** across)\n"
+        "  --fingerprint        of every tap statistics and 32 numbers, not the tensor: for large "
+        "models\n"
+        "  -o, --output FOLDER  is made; a case that is there is not written over\n\n"
+        "example:\n"
+        "  mole golden --model golden/models/sd15-tiny --prompt \"two hands\" --steps 2 --width 64 "
+        "\\\n"
+        "      --height 64 --only \"step.*/noise_pred\" --case hands -o hands\n",
+        cli_model_help, own_options_help);
 }
 
 typedef struct {
@@ -52,15 +53,15 @@ static int set_option(options_t *o, int option, const char *value) {
 }
 
 static int check(options_t *o) {
-    static const char letters[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
+    static const char letters[] =
+        "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-";
     own_golden_t *g = &o->golden;
     int status = own_options_check(&o->own, command);
     if (status) return status;
     if (!g->name) return cli_usage_error(command, "--case NAME is missing");
     if (!*g->name || strlen(g->name) > 100 || g->name[strspn(g->name, letters)])
-        return cli_usage_error(command,
-                               "--case takes 1 to 100 of a-z, A-Z, 0-9, '.', '_' and '-', not '%s'",
-                               g->name);
+        return cli_usage_error(
+            command, "--case takes 1 to 100 of a-z, A-Z, 0-9, '.', '_' and '-', not '%s'", g->name);
     if (!g->folder) return cli_usage_error(command, "-o FOLDER is missing");
     if (g->about && text_defect(g->about))
         return cli_usage_error(command, "--about %s", text_defect(g->about));
@@ -93,10 +94,11 @@ static void say_cost(void *who, size_t taps) {
     enum { RUNS = 14 };
     const options_t *o = who;
     double seconds = clock_seconds() - o->start;
-    fprintf(stderr,
-            "mole golden: %zu taps; one run of the model in float64 takes %.1f s and is made %d times "
-            "(%.0f s)\n",
-            taps, seconds, RUNS, RUNS * seconds);
+    fprintf(
+        stderr,
+        "mole golden: %zu taps; one run of the model in float64 takes %.1f s and is made %d times "
+        "(%.0f s)\n",
+        taps, seconds, RUNS, RUNS * seconds);
 }
 
 int cli_golden(int argc, char **argv) {

@@ -55,7 +55,8 @@ static int set_choice(own_options_t *o, const char *command, int option, const c
     err_t err;
     switch (option) {
     case OPT_OWN_NEGATIVE_RULE:
-        if (which(rules, value) < 0) return bad(command, "negative-rule", "encoded or zeros", value);
+        if (which(rules, value) < 0)
+            return bad(command, "negative-rule", "encoded or zeros", value);
         own->rule = which(rules, value) ? NEGATIVE_ZEROS : NEGATIVE_ENCODED;
         return 0;
     case OPT_OWN_SCHEDULER:

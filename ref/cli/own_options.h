@@ -1,4 +1,5 @@
-/* own_options.h - the words that say which model of one's own is run, and how: mole compare --model, mole golden. */
+/* own_options.h - the words that say which model of one's own is run, and how: mole compare --model, mole
+ * golden. */
 #ifndef MOLE_CLI_OWN_OPTIONS_H
 #define MOLE_CLI_OWN_OPTIONS_H
 
@@ -51,7 +52,7 @@ enum {
     }
 extern const char own_options_help[];
 
-/* One of these, or of the model's. Returns 0, or EXIT_USAGE after a message; -1 when it is not one of them. */
+/* One of these, or of the model's. Returns 0, or EXIT_USAGE after a message; -1: none of them. */
 int own_options_set(own_options_t *options, const char *command, int option, const char *value);
 /* The options as a whole. Returns 0 or EXIT_USAGE. */
 int own_options_check(own_options_t *options, const char *command);

@@ -147,8 +147,8 @@ typedef struct {
 int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
                    const compare_options_t *options, compare_result_t *result, err_t *err);
 
-/* The same with a case that nobody wrote: the truth of a model of one's own, made in float64 while the comparison
- * goes on and kept nowhere. Units are derived, not PyTorch's (own_figures.h). */
+/* The same with a case that nobody wrote: the truth of a model of one's own, made in float64 while the
+ * comparison goes on and kept nowhere. Units are derived, not PyTorch's (own_figures.h). */
 int compare_own(const run_t *run, const own_case_t *own, trace_file_t *candidate,
                 const compare_options_t *options, compare_result_t *result, err_t *err);
 

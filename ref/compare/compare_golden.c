@@ -274,10 +274,11 @@ static void note_other_weights(comparison_t *c) {
         other += is_other(&r->row[i]);
     }
     if (maps < LEAST || other * MOST_OF < maps * (MOST_OF - 1)) return;
-    compare_note(r, xasprintf("%zu of %zu linear maps and convolutions give other numbers altogether for "
-                              "the candidate's own inputs: its weights are not those of %s, or all "
-                              "are read in a wrong way",
-                              other, maps, c->golden->folder));
+    compare_note(
+        r, xasprintf("%zu of %zu linear maps and convolutions give other numbers altogether for "
+                     "the candidate's own inputs: its weights are not those of %s, or all "
+                     "are read in a wrong way",
+                     other, maps, c->golden->folder));
 }
 
 static int isolate(comparison_t *c, const compare_options_t *options, double limit) {
@@ -389,9 +390,10 @@ static int compare_steps(const run_t *run, const own_case_t *own, size_t steps,
 }
 
 static void say_stopped(compare_result_t *r, size_t steps, size_t all) {
-    compare_note(r, xasprintf("stopped at the first culprit (--stop-at-first): %zu of %zu steps were "
-                              "run, and no later tap was looked at",
-                              steps, all));
+    compare_note(r,
+                 xasprintf("stopped at the first culprit (--stop-at-first): %zu of %zu steps were "
+                           "run, and no later tap was looked at",
+                           steps, all));
 }
 
 /* One step, two, four ...: at most twice the steps that lead to the culprit are run. */

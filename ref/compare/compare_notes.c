@@ -74,9 +74,10 @@ static void note_end(compare_result_t *r) {
     while (end > 0 && !r->row[end - 1].candidate_name) end--;
     size_t behind = r->rows - end;
     if (!end || behind * MANY < r->rows || r->compared * MANY < end * (MANY - 1)) return;
-    compare_note(r, xasprintf("the trace ends at '%s': of the %zu taps behind it none was dumped. Half "
-                              "a trace, where a whole one was meant",
-                              r->row[end - 1].name, behind));
+    compare_note(
+        r, xasprintf("the trace ends at '%s': of the %zu taps behind it none was dumped. Half "
+                     "a trace, where a whole one was meant",
+                     r->row[end - 1].name, behind));
 }
 
 static void note_types(compare_result_t *r) {

@@ -26,8 +26,7 @@ static void sample(sample_t *s, const match_t *m, size_t index, size_t count, re
         status = count ? read(m, index, 0, count, s->x) : 0;
     else
         for (size_t b = 0; !status && b < MATCH_BLOCKS; b++)
-            status =
-                read(m, index, match_block(count, b), MATCH_BLOCK, s->x + b * MATCH_BLOCK);
+            status = read(m, index, match_block(count, b), MATCH_BLOCK, s->x + b * MATCH_BLOCK);
     for (size_t i = 0; !status && i < s->count; i++) mean += s->x[i] / (double)s->count;
     for (size_t i = 0; !status && i < s->count; i++) sum += (s->x[i] - mean) * (s->x[i] - mean);
     s->variance = !status && s->count > 0 && isfinite(sum) ? sum / (double)s->count : 0;

@@ -1,11 +1,11 @@
 /* own_figures.c - see own_figures.h.
  *
- * The float64 run is given, at every tap, the truth with noise of a rounding to float32. What arrives at the next
- * taps is what roundings before a module come to behind it: in the glue between modules (activations, sums, the
- * softmax of attention), in the module itself. A rounding of the result is added, and what the module's own sums
- * lose (own_sums.h): all of it where they are added up term by term (orders_rms), less in a careful program's, which
- * begins anew every BLOCK terms and adds up the parts (isolated_rms). tests/compare/test_own_figures.c holds both
- * against what PyTorch's passes lost in the golden cases. */
+ * The float64 run is given, at every tap, the truth with noise of a rounding to float32. What arrives at the
+ * next taps is what roundings before a module come to behind it: in the glue between modules (activations,
+ * sums, the softmax of attention), in the module itself. A rounding of the result is added, and what the
+ * module's own sums lose (own_sums.h): all of it where they are added up term by term (orders_rms), less in
+ * a careful program's, which begins anew every BLOCK terms and adds up the parts (isolated_rms).
+ * tests/compare/test_own_figures.c holds both against what PyTorch's passes lost in the golden cases. */
 #include "compare/own_figures.h"
 
 #include <math.h>
@@ -14,17 +14,18 @@
 #include <string.h>
 
 #include "compare/own_sums.h"
+#include "core/fmath.h"
 #include "core/name_ids.h"
 #include "core/tap_name.h"
 
-/* ---- the taps ------------------------------------------------------------------------------------------- */
+/* ---- the taps -------------------------------------------------------------------------------------- */
 
 static void add_row(comparison_t *c, const char *name, shape_t shape) {
     compare_result_t *r = c->result;
     r->row = xrealloc(r->row, (r->rows + 1) * sizeof *r->row);
     c->meta = xrealloc(c->meta, (r->rows + 1) * sizeof *c->meta);
-    r->row[r->rows] = (compare_row_t){
-        .name = xstrdup(name), .shape = shape, .is_input = tap_name_is_input(name)};
+    r->row[r->rows] =
+        (compare_row_t){.name = xstrdup(name), .shape = shape, .is_input = tap_name_is_input(name)};
     c->meta[r->rows++] = (row_meta_t){.source = SIZE_MAX};
 }
 
@@ -64,10 +65,10 @@ static int survey(comparison_t *c) {
     return 0;
 }
 
-/* ---- what they lose -------------------------------------------------------------------------------------- */
+/* ---- what they lose -------------------------------------------------------------------------------- */
 
-/* OpenBLAS, oneDNN and MKL cut the inner dimension of a matrix product into blocks of 256 to 512 terms: n of them
- * lose sqrt(n) times what one does, and one accumulator n times as much. */
+/* OpenBLAS, oneDNN and MKL cut the inner dimension of a matrix product into blocks of 256 to 512 terms: n of
+ * them lose sqrt(n) times what one does, and one accumulator n times as much. */
 enum { DRAWS = 2, BLOCK = 256 };
 
 typedef struct {
@@ -87,26 +88,28 @@ static void keep_input(comparison_t *c, own_input_t *in, const char *name, shape
     snprintf(in->name, sizeof in->name, "%.*s", (int)tap_name(name).layer.length, name);
 }
 
-/* Scores of attention are sums of as many products as a head is wide, at most 512 (the VAE's): a quarter of what
- * they lose is what three roundings of queries and keys come to. Keys say how many tokens are attended to. */
+/* Scores of attention are sums of as many products as a head is wide, at most 512 (the VAE's): a quarter of
+ * what they lose is what three roundings of queries and keys come to. Keys say how many tokens are attended
+ * to. */
 static double attention_noise(own_input_t *in, const char *name, shape_t shape) {
     bool keys = text_ends(name, ".to_k") || text_ends(name, ".k_proj");
     if (keys && shape.ndim == 3) in->attended = shape.dim[1];
     return keys || text_ends(name, ".to_q") || text_ends(name, ".q_proj") ? 8 : 1;
 }
 
-/* The angles of timesteps, t 10000^(-i/half), are float32 in diffusers: the exponential is off by as many roundings as
- * its exponent is large, and t times it by one more. The smallest angle of a row says t. x (B,2 half): sines and
- * cosines. */
+/* The angles of timesteps, t 10000^(-i/half), are float32 in diffusers: the exponential is off by as many
+ * roundings as its exponent is large, and t times it by one more. The smallest angle of a row says t. x (B,2
+ * half): sines and cosines. */
 static double angles_error(const double *x, shape_t shape) {
     size_t width = shape.dim[shape.ndim - 1], half = width / 2, rows = shape_count(shape) / width;
     double square = 0;
     for (size_t b = 0; half > 1 && b < rows; b++) {
         const double *row = x + b * width;
-        double least = exp(-log(10000) * (double)(half - 1) / (double)half);
+        double least = fmath_exp(-fmath_log(10000) * (double)(half - 1) / (double)half);
         double t = asin(fmin(1, fmin(fabs(row[half - 1]), fabs(row[width - 1])))) / least;
         for (size_t i = 1; i < half; i++) {
-            double exponent = log(10000) * (double)i / (double)half, angle = t * exp(-exponent);
+            double exponent = fmath_log(10000) * (double)i / (double)half,
+                   angle = t * fmath_exp(-exponent);
             square += angle * angle * (2 + 2 * exponent * exponent) / 2;
         }
     }
@@ -120,7 +123,8 @@ static double rms_of(const double *x, size_t count) {
 }
 
 /* c->b holds the truth, `moved` the mean square so far. careful and naive hold what is lost besides. */
-static void measure_own(comparison_t *c, rounding_t *r, size_t at, const char *name, shape_t shape) {
+static void measure_own(comparison_t *c, rounding_t *r, size_t at, const char *name,
+                        shape_t shape) {
     row_meta_t *m = &c->meta[at];
     size_t count = shape_count(shape);
     m->truth_rms = rms_of(c->b, count);

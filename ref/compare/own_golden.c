@@ -34,7 +34,7 @@ typedef struct {
     char folder[PATH_MAX]; /* as the system has it */
 } writing_t;
 
-/* ---- f32_error: what roundings at every tap add up to --------------------------------------------------- */
+/* ---- f32_error: what roundings at every tap add up to ---------------------------------------------- */
 
 static int find_cumulative(writing_t *w) {
     comparison_t *c = &w->c;
@@ -51,8 +51,9 @@ static int find_cumulative(writing_t *w) {
     return 0;
 }
 
-/* Where the case does not hold every tap, a tap by itself is all that lies between those it holds: noise of the
- * modules' own losses, with the truth on the taps that are kept (units.h). Nobody sees what goes into a module then. */
+/* Where the case does not hold every tap, a tap by itself is all that lies between those it holds: noise of
+ * the modules' own losses, with the truth on the taps that are kept (units.h). Nobody sees what goes into a
+ * module then. */
 static int join_stretches(writing_t *w) {
     comparison_t *c = &w->c;
     if (!w->what->filter) return 0;
@@ -74,7 +75,7 @@ static int join_stretches(writing_t *w) {
     return 0;
 }
 
-/* ---- tensors --------------------------------------------------------------------------------------------- */
+/* ---- tensors --------------------------------------------------------------------------------------- */
 
 static bool is_last(const writing_t *w, size_t at, size_t count) {
     return w->last_at != SIZE_MAX && w->tensor[w->last_at] &&
@@ -122,8 +123,8 @@ static int write_tables(writing_t *w) {
     if (!w->what->fingerprint) return 0;
     return st_writer_add(w->writer, "statistics", DTYPE_F64,
                          SHAPE2(w->kept, FINGERPRINT_STATISTICS), w->statistics, w->c.err) ||
-                   st_writer_add(w->writer, "values", DTYPE_F64, SHAPE2(w->kept, FINGERPRINT_VALUES),
-                                 w->values, w->c.err)
+                   st_writer_add(w->writer, "values", DTYPE_F64,
+                                 SHAPE2(w->kept, FINGERPRINT_VALUES), w->values, w->c.err)
                ? -1
                : 0;
 }
@@ -133,8 +134,10 @@ static int write_inputs(writing_t *w) {
     const char *input;
     json_t *key;
     json_object_foreach(json_object_get(w->g.made, "inputs"), input, key) {
-        const st_tensor_t *t = json_is_string(key) ? st_find(w->g.tensors, json_string_value(key)) : NULL;
-        if (t && st_writer_add(w->writer, t->name, t->dtype, t->shape, t->data, w->c.err)) return -1;
+        const st_tensor_t *t =
+            json_is_string(key) ? st_find(w->g.tensors, json_string_value(key)) : NULL;
+        if (t && st_writer_add(w->writer, t->name, t->dtype, t->shape, t->data, w->c.err))
+            return -1;
     }
     return 0;
 }
@@ -159,7 +162,7 @@ static int write_tensors(writing_t *w) {
     return -1;
 }
 
-/* ---- the manifest ------------------------------------------------------------------------------------------ */
+/* ---- the manifest ---------------------------------------------------------------------------------- */
 
 /* `to`, a path of the system, as it is named from the folder. The caller frees it. */
 static char *relative(const char *folder, const char *to) {
@@ -178,8 +181,8 @@ static char *relative(const char *folder, const char *to) {
     return whole;
 }
 
-/* A file or folder that the user named, from the case's folder: its links are followed as far as the folder it is in.
- * A formula stays. NULL and err: there is none. */
+/* A file or folder that the user named, from the case's folder: its links are followed as far as the folder
+ * it is in. A formula stays. NULL and err: there is none. */
 static char *name_from(const writing_t *w, const char *path, err_t *err) {
     char real[PATH_MAX];
     if (source_is_formula(path)) return xstrdup(path);
@@ -249,9 +252,9 @@ static json_t *tap_of(const writing_t *w, size_t at) {
     for (int i = 0; i < t->shape.ndim; i++)
         json_array_append_new(shape, json_integer((json_int_t)t->shape.dim[i]));
     json_object_set_new(tap, "shape", shape);
-    json_object_set_new(tap, "f32_error",
-                        json_pack("{s:o, s:o}", "max_abs", figure(t->peer_max), "rms",
-                                  figure(t->peer_rms)));
+    json_object_set_new(
+        tap, "f32_error",
+        json_pack("{s:o, s:o}", "max_abs", figure(t->peer_max), "rms", figure(t->peer_rms)));
     json_object_set_new(tap, "f32_isolated", figure(t->isolated_rms));
     json_object_set_new(tap, "f32_orders", figure(t->orders_rms));
     if (!isnan(t->in_rms)) json_object_set_new(tap, "f32_in", figure(t->in_rms));
@@ -314,7 +317,7 @@ static int write_manifest(writing_t *w, size_t *taps) {
     return status ? -1 : 0;
 }
 
-/* ---- the whole ------------------------------------------------------------------------------------------------ */
+/* ---- the whole ------------------------------------------------------------------------------------- */
 
 /* *made: the folder was not there. */
 static int make_folder(writing_t *w, bool *made, err_t *err) {
@@ -346,7 +349,9 @@ static void leave_nothing(const writing_t *w, bool made) {
 static int write_case(writing_t *w, const own_case_t *own, size_t *taps) {
     if (own_taps(&w->c, own, w->what->surveyed, w->what->who)) return -1;
     pass_drop_inputs(&w->c);
-    return find_cumulative(w) || join_stretches(w) || write_tensors(w) || write_manifest(w, taps) ? -1 : 0;
+    return find_cumulative(w) || join_stretches(w) || write_tensors(w) || write_manifest(w, taps)
+               ? -1
+               : 0;
 }
 
 int own_golden_write(const run_t *run, const own_case_t *own, const own_golden_t *golden,

@@ -1,7 +1,8 @@
 /* own_sums.c - see own_sums.h.
  *
- * A sum t_1 + ... + t_K in one accumulator is off by a rounding of every partial sum, independent of each other and
- * in proportion to it: by sqrt(sum_k s_k^2) roundings, s_k = t_1 + ... + t_k, and by one of every product. */
+ * A sum t_1 + ... + t_K in one accumulator is off by a rounding of every partial sum, independent of each
+ * other and in proportion to it: by sqrt(sum_k s_k^2) roundings, s_k = t_1 + ... + t_k, and by one of every
+ * product. */
 #include "compare/own_sums.h"
 
 #include <math.h>
@@ -43,8 +44,8 @@ static own_sums_t lost_rms(const lost_t *lost) {
     return (own_sums_t){OWN_ROUNDING * sqrt(square), lost->length};
 }
 
-/* An input that attention made: its own sums, over `attended` tokens and of softmax, lose sqrt(n / 3) roundings of
- * it each, all of one sign. */
+/* An input that attention made: its own sums, over `attended` tokens and of softmax, lose sqrt(n / 3)
+ * roundings of it each, all of one sign. */
 static double attention_square(const own_input_t *in, const double *term, size_t K) {
     double square = 0;
     if (!text_ends(in->name, ".to_out.0") && !text_ends(in->name, ".out_proj")) return 0;
@@ -52,7 +53,8 @@ static double attention_square(const own_input_t *in, const double *term, size_t
     return square * 2 * (double)in->attended / 3;
 }
 
-/* Where the token (or pixel) of an output begins in the input, how far its channels lie apart, and its channel. */
+/* Where the token (or pixel) of an output begins in the input, how far its channels lie apart, and its
+ * channel. */
 typedef struct {
     size_t at, stride, channel;
 } place_t;
@@ -66,7 +68,7 @@ static place_t place_of(shape_t in, shape_t out, size_t channels, size_t flat) {
     return (place_t){b * channels * P + flat % P, P, flat / P % out.dim[1]};
 }
 
-/* ---- linear maps, convolutions, norms --------------------------------------------------------------------- */
+/* ---- linear maps, convolutions, norms -------------------------------------------------------------- */
 
 static own_sums_t linear_error(const own_input_t *in, const linear_t *l, shape_t out) {
     lost_t lost = {0};
@@ -106,15 +108,16 @@ static size_t window_terms(double *term, const conv_t *c, const own_input_t *in,
 static own_sums_t conv_error(const own_input_t *in, const conv_t *c, shape_t out) {
     lost_t lost = {0};
     size_t count = shape_count(out), samples = count < SAMPLES ? count : SAMPLES;
-    double *term = xmalloc((c->in * c->geometry.kernel_h * c->geometry.kernel_w + 1) * sizeof *term);
+    double *term =
+        xmalloc((c->in * c->geometry.kernel_h * c->geometry.kernel_w + 1) * sizeof *term);
     for (size_t i = 0; i < samples; i++)
         add_sum(&lost, term, window_terms(term, c, in, out, count / samples * i), 0);
     free(term);
     return lost_rms(&lost);
 }
 
-/* Of n numbers of mean m and deviation d: the mean is off by sqrt(n / 3) roundings of m and sqrt(1 / 2) of d; the
- * variance, whose squares are all of one sign, by sqrt(n / 3) of itself. */
+/* Of n numbers of mean m and deviation d: the mean is off by sqrt(n / 3) roundings of m and sqrt(1 / 2) of
+ * d; the variance, whose squares are all of one sign, by sqrt(n / 3) of itself. */
 static double group_square(const double *x, size_t n, double eps) {
     double mean = 0, variance = 0, N = (double)n;
     for (size_t i = 0; i < n; i++) mean += x[i] / N;
@@ -138,7 +141,7 @@ static own_sums_t norm_error(const own_input_t *in, const norm_t *norm) {
     return lost_rms(&lost);
 }
 
-/* ---- MoLE -------------------------------------------------------------------------------------------------- */
+/* ---- MoLE ------------------------------------------------------------------------------------------ */
 
 static const mole_expert_t *expert_of(const mole_layer_t *layer, tap_name_t name, size_t *row) {
     for (*row = 0; *row < layer->experts; ++*row)
@@ -147,7 +150,8 @@ static const mole_expert_t *expert_of(const mole_layer_t *layer, tap_name_t name
 }
 
 /* s up (down x): both sums, and what the first one's error becomes in the second. */
-static own_sums_t expert_error(const own_input_t *in, const mole_expert_t *e, size_t d, shape_t out) {
+static own_sums_t expert_error(const own_input_t *in, const mole_expert_t *e, size_t d,
+                               shape_t out) {
     lost_t lost = {0};
     size_t R = e->rank, count = shape_count(out), samples = count < TOKENS ? count : TOKENS;
     double *term = xmalloc((d + 1) * sizeof *term), *hidden = xmalloc(2 * R * sizeof *hidden);
@@ -171,7 +175,7 @@ static own_sums_t expert_error(const own_input_t *in, const mole_expert_t *e, si
 
 /* sigmoid(Phi . x + phi), whose slope is D (1 - D); x: the gates. */
 static own_sums_t local_error(const own_input_t *in, const mole_layer_t *layer, size_t row,
-                          const double *x, shape_t out) {
+                              const double *x, shape_t out) {
     lost_t lost = {0};
     size_t d = layer->d_in, count = shape_count(out), samples = count < SAMPLES ? count : SAMPLES;
     double *term = xmalloc((d + 1) * sizeof *term);
@@ -191,18 +195,19 @@ static own_sums_t local_error(const own_input_t *in, const mole_layer_t *layer, 
     return lost_rms(&lost);
 }
 
-/* A product of as many terms as the layer has outputs, of means over tokens: gates.h gives what a rounding of each
- * term comes to, 0.7 of 2^-24; random sums of n terms lose sqrt(n / 2) roundings of them, means sqrt(n / 3). */
+/* A product of as many terms as the layer has outputs, of means over tokens: gates.h gives what a rounding
+ * of each term comes to, 0.7 of 2^-24; random sums of n terms lose sqrt(n / 2) roundings of them, means
+ * sqrt(n / 3). */
 static own_sums_t global_error(const comparison_t *c, own_input_t *in, const mole_layer_t *layer,
-                           const char *tap, const double *x, shape_t out) {
+                               const char *tap, const double *x, shape_t out) {
     double each = gate_rounding(&in->gate, c, BUDGET_TF32, tap, x, out) * (0x1p-24 / 0x1p-11);
     double tokens = (double)shape_count(in->shape) / (double)(in->shape.dim[0] * layer->d_in);
     double lost = each * 0.425 / 0.7 * sqrt((double)layer->d_out / 2 + tokens / 3);
     return (own_sums_t){lost, layer->d_out};
 }
 
-static own_sums_t mole_error(const comparison_t *c, own_input_t *in, const linear_t *l, const char *tap,
-                         const double *x, shape_t shape) {
+static own_sums_t mole_error(const comparison_t *c, own_input_t *in, const linear_t *l,
+                             const char *tap, const double *x, shape_t shape) {
     tap_name_t name = tap_name(tap);
     size_t row;
     if (strcmp(name.part, "base") == 0) return linear_error(in, l, shape);
@@ -216,7 +221,7 @@ static own_sums_t mole_error(const comparison_t *c, own_input_t *in, const linea
 }
 
 own_sums_t own_sum_error(const comparison_t *c, own_input_t *in, const char *tap, const double *x,
-                     shape_t shape) {
+                         shape_t shape) {
     char *layer = tap_name_layer(tap, "");
     const module_t *m = strcmp(layer, in->name) == 0 ? pipeline_module(&c->pipeline, layer) : NULL;
     free(layer);

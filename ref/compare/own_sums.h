@@ -5,22 +5,22 @@
 #include "compare/gates.h"
 #include "compare/passes.h"
 
-/* The rms of a rounding to float32, relative to the number: uniform in half a last place, whose size is between
- * 2^-25 and 2^-24 of it; over all mantissas 0.735 / sqrt(3) of the larger. */
+/* The rms of a rounding to float32, relative to the number: uniform in half a last place, whose size is
+ * between 2^-25 and 2^-24 of it; over all mantissas 0.735 / sqrt(3) of the larger. */
 #define OWN_ROUNDING (0.425 * 0x1p-24)
 
 /* What was seen on the way to a tap. */
 typedef struct {
-    char name[512];  /* of the module whose input came last */
-    double *input;   /* that, in torch's order: the truth */
+    char name[512]; /* of the module whose input came last */
+    double *input;  /* that, in torch's order: the truth */
     size_t room;
     shape_t shape;
     size_t attended; /* tokens that the attention before it looks at */
     gate_mean_t gate;
 } own_input_t;
 
-/* The rms error of a tap (x: its truth in torch's order), whichever end its sums begin at, and their length; {0} for
- * a tap without sums of its own. Sums are taken on a few outputs, spread over the tap. */
+/* The rms error of a tap (x: its truth in torch's order), whichever end its sums begin at, and their length;
+ * {0} for a tap without sums of its own. Sums are taken on a few outputs, spread over the tap. */
 typedef struct {
     double rms;
     size_t length;

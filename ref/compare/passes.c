@@ -151,11 +151,23 @@ int pass_keep_places(comparison_t *c, size_t row) {
     return 0;
 }
 
+/* Of a tap of that shape. */
+static size_t row_of(const void *who, const char *name, shape_t shape) {
+    const comparison_t *c = who;
+    size_t at = pass_find_row(c, name);
+    return at != SIZE_MAX && shape_equal(c->result->row[at].shape, shape) ? at : SIZE_MAX;
+}
+
+static int start_truth(comparison_t *c, err_t *err) {
+    truth_of_t of = {c->run, c->golden, &c->pipeline, row_of, c};
+    return truth_run_start(&c->truth, of, err);
+}
+
 int pass_truth(comparison_t *c, size_t row, size_t first, size_t count, double *out, err_t *err) {
     const row_meta_t *m = &c->meta[row];
     if (c->own) {
         if (!c->passing) return read_places(c, row, first, count, out, err);
-        if (!c->truth && truth_run_start(&c->truth, c, err)) return -1;
+        if (!c->truth && start_truth(c, err)) return -1;
         return truth_run_read(c->truth, row, first, count, out, err);
     }
     if (!m->in_case) return spool_read(c->spool, m->spooled + first, out, count, err);
@@ -208,8 +220,7 @@ typedef struct {
 static void see(tap_sink_t *self, const char *name, real_t *x, view_t view) {
     visitor_t *v = (visitor_t *)self;
     if (v->failed) return;
-    size_t at = pass_find_row(v->c, name);
-    if (at != SIZE_MAX && !shape_equal(v->c->result->row[at].shape, view.shape)) at = SIZE_MAX;
+    size_t at = row_of(v->c, name, view.shape);
     make_room(v->c, shape_count(view.shape));
     v->failed = v->visit(v->c, v->who, at, name, x, view) != 0;
 }

@@ -51,7 +51,7 @@ typedef struct {
     golden_case_t *own;      /* the case, where it is somebody's own model: taps are filled in */
     struct truth_run *truth; /* of such a case, while a pass runs that asked for it (truth_run.h) */
     bool passing;            /* a pass runs, or rows are gone through in their order */
-    double *a, *b, *c; /* scratch of `room` numbers each */
+    double *a, *b, *c;       /* scratch of `room` numbers each */
     real_t *torch;
     size_t room;
     err_t *err;
@@ -82,8 +82,8 @@ size_t pass_find_row(const comparison_t *c, const char *name);
 /* A tap's numbers in torch's order, and back. Scratch must have room. */
 void pass_get(comparison_t *c, double *out, const real_t *x, view_t view);
 void pass_put(comparison_t *c, real_t *x, const double *in, view_t view);
-/* out = truth of a row, numbers first .. first + count. Of an own case only rows in the order of execution while
- * a pass runs (or between pass_begin and pass_end), and else the places that matching looks at. */
+/* out = truth of a row, numbers first .. first + count. Of an own case only rows in the order of execution
+ * while a pass runs (or between pass_begin and pass_end), and else the places that matching looks at. */
 int pass_truth(comparison_t *c, size_t row, size_t first, size_t count, double *out, err_t *err);
 /* A number for (row, element, draw), +1 or -1, always the same and of no pattern. */
 double pass_sign(size_t row, size_t element, size_t draw);

@@ -16,7 +16,7 @@ typedef struct {
 
 struct truth_run {
     tap_sink_t sink; /* first: a pointer to the sink is a pointer to the run */
-    const comparison_t *c;
+    truth_of_t of;
     pthread_t thread;
     arena_t *arena;
     real_t *torch; /* scratch of the run's thread */
@@ -44,8 +44,8 @@ static double *in_torch_order(truth_run_t *t, const real_t *x, view_t view) {
 
 static void come_by(tap_sink_t *self, const char *name, real_t *x, view_t view) {
     truth_run_t *t = (truth_run_t *)self;
-    size_t at = pass_find_row(t->c, name), count = shape_count(view.shape);
-    if (at == SIZE_MAX || !shape_equal(t->c->result->row[at].shape, view.shape)) return;
+    size_t at = t->of.row(t->of.who, name, view.shape), count = shape_count(view.shape);
+    if (at == SIZE_MAX) return;
     pthread_mutex_lock(&t->lock);
     while (!t->leave && t->queued && (t->queued == TENSORS || t->numbers + count > AHEAD))
         pthread_cond_wait(&t->changed, &t->lock);
@@ -62,11 +62,11 @@ static void come_by(tap_sink_t *self, const char *name, real_t *x, view_t view) 
 
 static void *go(void *who) {
     truth_run_t *t = who;
-    run_t run = *t->c->run;
+    run_t run = *t->of.run;
     run.arena = t->arena;
     run.sink = &t->sink;
     run.form = MOLE_DIRECT;
-    int status = golden_execute(&run, t->c->golden, &t->c->pipeline, &t->err);
+    int status = golden_execute(&run, t->of.golden, t->of.pipeline, &t->err);
     pthread_mutex_lock(&t->lock);
     t->status = status;
     t->over = true;
@@ -75,10 +75,10 @@ static void *go(void *who) {
     return NULL;
 }
 
-int truth_run_start(truth_run_t **out, const comparison_t *c, err_t *err) {
+int truth_run_start(truth_run_t **out, truth_of_t of, err_t *err) {
     truth_run_t *t = xcalloc(1, sizeof *t);
     t->sink = (tap_sink_t){come_by, true};
-    t->c = c;
+    t->of = of;
     pthread_mutex_init(&t->lock, NULL);
     pthread_cond_init(&t->changed, NULL);
     int status = arena_create(&t->arena, 0, err);
@@ -113,14 +113,15 @@ static const made_t *wait_for(truth_run_t *t, size_t row) {
     }
 }
 
-int truth_run_read(truth_run_t *t, size_t row, size_t first, size_t count, double *out, err_t *err) {
+int truth_run_read(truth_run_t *t, size_t row, size_t first, size_t count, double *out,
+                   err_t *err) {
     pthread_mutex_lock(&t->lock);
     const made_t *made = wait_for(t, row);
     if (made) memcpy(out, made->numbers + first, count * sizeof *out);
     pthread_mutex_unlock(&t->lock);
     if (made) return 0;
     if (t->status) return err_set(err, "%s", t->err.text);
-    return err_set(err, "the reference comes by '%s' no more", t->c->result->row[row].name);
+    return err_set(err, "the reference comes by a tap no more that it came by before");
 }
 
 void truth_run_end(truth_run_t *t) {

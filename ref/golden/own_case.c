@@ -67,12 +67,15 @@ static int add_timestep(const golden_case_t *g, const own_case_t *own, json_t *i
     if (isnan(timestep)) {
         const st_tensor_t *tensor = key ? st_find(g->tensors, key) : NULL;
         if (!tensor || shape_count(tensor->shape) != 1)
-            return err_set(err, "%s: %s, expected a tensor 'timestep' of one number: add it, or say --timestep",
-                           own->inputs, tensor ? "its timestep is not one number" : "no timestep");
+            return err_set(
+                err,
+                "%s: %s, expected a tensor 'timestep' of one number: add it, or say --timestep",
+                own->inputs, tensor ? "its timestep is not one number" : "no timestep");
         dtype_to_double(&timestep, tensor->data, tensor->dtype, 1);
     }
     if (!isfinite(timestep))
-        return err_set(err, "%s: the timestep is %g, expected a finite number", own->inputs, timestep);
+        return err_set(err, "%s: the timestep is %g, expected a finite number", own->inputs,
+                       timestep);
     json_object_set_new(inputs, "timestep", json_real(timestep));
     return 0;
 }
@@ -126,7 +129,8 @@ static int add_inputs(golden_case_t *g, const own_case_t *own, err_t *err) {
 }
 
 int own_case_open(golden_case_t *g, const own_case_t *own, err_t *err) {
-    *g = (golden_case_t){.folder = xstrdup(own->files.folder), .own = true, .derived = true, .made = json_object()};
+    *g = (golden_case_t){
+        .folder = xstrdup(own->files.folder), .own = true, .derived = true, .made = json_object()};
     g->root = (json_node_t){.path = g->folder, .value = g->made};
     g->name = "own";
     g->component = "pipeline";
@@ -155,9 +159,10 @@ static json_t *scheduler_of(const own_case_t *own, const pipeline_t *p) {
     const ddim_config_t *c = authors ? &ddim_config_authors : &p->scheduler;
     bool euler = strcmp(own->scheduler, "euler") == 0 ||
                  (!authors && sampler_of_class(c->class_name) == SAMPLER_EULER);
-    json_t *s = json_pack("{s:s, s:i, s:s}", "timestep_spacing",
-                          timestep_spacing_name(c->timestep_spacing), "steps_offset", c->steps_offset,
-                          "prediction_type", prediction_type_name(p->scheduler.prediction_type));
+    json_t *s =
+        json_pack("{s:s, s:i, s:s}", "timestep_spacing", timestep_spacing_name(c->timestep_spacing),
+                  "steps_offset", c->steps_offset, "prediction_type",
+                  prediction_type_name(p->scheduler.prediction_type));
     if (euler) {
         set_text(s, "class", "EulerDiscreteScheduler");
         return s;

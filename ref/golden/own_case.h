@@ -12,8 +12,9 @@
 /* What a user says. */
 typedef struct {
     pipeline_files_t files; /* experts: face and hand, no others */
-    const char *inputs;     /* a safetensors file: one pass of the component they are of; NULL: a whole run */
-    double timestep;        /* of a UNet's pass; NAN: the file has it */
+    const char
+        *inputs; /* a safetensors file: one pass of the component they are of; NULL: a whole run */
+    double timestep;               /* of a UNet's pass; NAN: the file has it */
     const char *prompt, *negative; /* of a run; negative may be NULL */
     negative_rule_t rule;
     deviations_t deviations;

@@ -1,6 +1,6 @@
-/* A model of one's own: `mole compare --model` makes the truth itself, `mole golden` writes it down. Both are held
- * against the golden cases that PyTorch made of the same models and inputs: the truth, what is said of float32, and
- * the verdicts on PyTorch's tensors, right and with one thing changed. */
+/* A model of one's own: `mole compare --model` makes the truth itself, `mole golden` writes it down. Both
+ * are held against the golden cases that PyTorch made of the same models and inputs: the truth, what is said
+ * of float32, and the verdicts on PyTorch's tensors, right and with one thing changed. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,7 +36,7 @@ static void says_of(int code, const char *text, const char *format, const char *
     says(code, text, arguments);
 }
 
-/* ---- figures and truth ------------------------------------------------------------------------------------ */
+/* ---- figures and truth ----------------------------------------------------------------------------- */
 
 /* PyTorch's careful passes, or a quarter of naive sums: the unit of a module (compare/units.c). */
 static double unit_of(const golden_tap_t *t) {
@@ -49,9 +49,10 @@ typedef struct {
     size_t count;
 } figures_t;
 
-/* Of each tap within a limit of 16 units, with room: PyTorch is nowhere beyond 6 of ours, and a mistake that shows at
- * 16 of its units shows at 8 times that. At the median within a third and three times. */
-static void hold(figures_t *f, const char *name, const golden_tap_t *tap, double own, double theirs) {
+/* Of each tap within a limit of 16 units, with room: PyTorch is nowhere beyond 6 of ours, and a mistake that
+ * shows at 16 of its units shows at 8 times that. At the median within a third and three times. */
+static void hold(figures_t *f, const char *name, const golden_tap_t *tap, double own,
+                 double theirs) {
     if (!(theirs > 1e-12)) return;
     double ratio = own / theirs;
     f->ratio[f->count++] = ratio;
@@ -82,8 +83,8 @@ static void figures_are_near_pytorchs(void **state) {
         snprintf(folder, sizeof folder, "golden/runs/%s", cases[i][0]);
         snprintf(out, sizeof out, "%s", scratch_path(cases[i][0]));
         snprintf(arguments, sizeof arguments,
-                 "golden %s --inputs %s/tensors.safetensors --fingerprint --case x -o %s", cases[i][1],
-                 folder, out);
+                 "golden %s --inputs %s/tensors.safetensors --fingerprint --case x -o %s",
+                 cases[i][1], folder, out);
         says(0, NULL, arguments);
         golden_case_t theirs, own;
         err_t err;
@@ -131,7 +132,7 @@ static void truth_is_pytorchs(void **state) {
     golden_case_close(&own);
 }
 
-/* ---- verdicts ------------------------------------------------------------------------------------------------ */
+/* ---- verdicts -------------------------------------------------------------------------------------- */
 
 /* PyTorch's truth as float32, every tap or those of blocks alone, one of them with a gain. */
 static void write_candidate(const char *name, const char *gained, double gain, const char *only) {
@@ -147,8 +148,7 @@ static void write_candidate(const char *name, const char *gained, double gain, c
         if (only && strchr(strstr(t->name, only) + strlen(only), '.')) continue;
         float *x = fixture_bytes(count * sizeof *x);
         double by = strcmp(t->name, gained) == 0 ? gain : 1;
-        for (size_t k = 0; k < count; k++)
-            x[k] = (float)(by * ((const double *)t->truth->data)[k]);
+        for (size_t k = 0; k < count; k++) x[k] = (float)(by * ((const double *)t->truth->data)[k]);
         must(st_writer_add(w, t->name, DTYPE_F32, t->shape, x, &err), &err);
     }
     must(st_writer_finish(w, &err), &err);
@@ -202,7 +202,7 @@ static void a_run_agrees(void **state) {
     golden_case_close(&g);
 }
 
-/* ---- another seed, prompt, model; half a trace --------------------------------------------------------------- */
+/* ---- another seed, prompt, model; half a trace ----------------------------------------------------- */
 
 static void generate(const char *options, const char *trace) {
     char arguments[2048], picture[300];
@@ -293,19 +293,22 @@ static void a_run_is_stopped(void **state) {
     (void)state;
     generate("--model " M " --prompt hands --seed 7 --steps 4", "steps.safetensors");
     says_of(1, "stopped at the first culprit (--stop-at-first): 1 of 4 steps were run",
-            "compare --model " M SMALL " --seed 8 --steps 4 --stop-at-first %s", "steps.safetensors");
+            "compare --model " M SMALL " --seed 8 --steps 4 --stop-at-first %s",
+            "steps.safetensors");
     assert_null(strstr(output, "of another number of steps"));
-    says_of(0, "verdict    agrees", "compare --model " M SMALL " --seed 7 --steps 4 --stop-at-first %s",
+    says_of(0, "verdict    agrees",
+            "compare --model " M SMALL " --seed 7 --steps 4 --stop-at-first %s",
             "steps.safetensors");
 }
 
-/* ---- a golden case of one's own ------------------------------------------------------------------------------- */
+/* ---- a golden case of one's own -------------------------------------------------------------------- */
 
 static void a_case_is_a_case(void **state) {
     (void)state;
-    says_of(0, "8 taps", "golden " MODEL SMALL " --steps 2 --only 'step.*/*' --case run -o %s", "run");
-    static const char *const commands[] = {
-        "verify %s", "verify --precision f64 %s", "verify --matmul plain %s", "verify --forced %s"};
+    says_of(0, "8 taps", "golden " MODEL SMALL " --steps 2 --only 'step.*/*' --case run -o %s",
+            "run");
+    static const char *const commands[] = {"verify %s", "verify --precision f64 %s",
+                                           "verify --matmul plain %s", "verify --forced %s"};
     for (size_t i = 0; i < sizeof commands / sizeof *commands; i++)
         says_of(0, "agrees", commands[i], "run");
     generate(MODEL " --prompt hands --steps 2", "run.safetensors");
@@ -347,14 +350,16 @@ static void bad_input_is_said(void **state) {
         {2, "--case takes 1 to 100 of", "golden " STEP " --case a/b -o %s"},
         {2, "-o FOLDER is missing", "golden " STEP " --case a --about %s"},
         {2, "a case knows --face and --hand alone", "golden " STEP " --expert x=y --case a -o %s"},
-        {2, "--timestep goes with --inputs", "golden --model " M SMALL " --timestep 1 --case a -o %s"},
+        {2, "--timestep goes with --inputs",
+         "golden --model " M SMALL " --timestep 1 --case a -o %s"},
         {2, "name it with --model", "compare --steps 3 golden/runs/unet-step %s"},
         {2, "--stop-at-first is for --model", "compare --stop-at-first golden/runs/unet-step %s"},
         {2, "give CANDIDATE alone", "compare " STEP " golden/runs/unet-step %s"},
         {3, "no tap of 2257 matches 'nothing'", "golden " STEP " --only nothing --case a -o %s"},
         {3, "no timestep, expected a tensor 'timestep' of one number",
          "golden " MODEL " --inputs golden/runs/unet-step/tensors.safetensors --case a -o %s"},
-        {3, "no inputs of a pass", "golden " MODEL " --inputs " M "-mole/face.safetensors --case a -o %s"},
+        {3, "no inputs of a pass",
+         "golden " MODEL " --inputs " M "-mole/face.safetensors --case a -o %s"},
         {3, "inputs do not fit the UNet",
          "golden --model golden/models/sdxl-tiny --inputs golden/runs/unet-step/tensors.safetensors "
          "--timestep 1 --case a -o %s"},
@@ -369,11 +374,16 @@ static void bad_input_is_said(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(figures_are_near_pytorchs), fixture_test(truth_is_pytorchs),
-        fixture_test(a_layer_is_named),          fixture_test(a_stretch_is_named),
-        fixture_test(a_run_agrees),              fixture_test(what_is_another_is_said),
-        fixture_test(other_weights_are_said),    fixture_test(half_a_trace_is_said),
-        fixture_test(a_run_is_stopped),          fixture_test(a_case_is_a_case),
+        fixture_test(figures_are_near_pytorchs),
+        fixture_test(truth_is_pytorchs),
+        fixture_test(a_layer_is_named),
+        fixture_test(a_stretch_is_named),
+        fixture_test(a_run_agrees),
+        fixture_test(what_is_another_is_said),
+        fixture_test(other_weights_are_said),
+        fixture_test(half_a_trace_is_said),
+        fixture_test(a_run_is_stopped),
+        fixture_test(a_case_is_a_case),
         fixture_test(a_case_of_a_few_taps),
         fixture_test(bad_input_is_said),
     };
