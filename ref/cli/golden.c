@@ -25,9 +25,9 @@ static void print_help(void) {
         "models\n"
         "  -o, --output FOLDER  is made; a case that is there is not written over\n\n"
         "example:\n"
-        "  mole golden --model golden/models/sd15-tiny --prompt \"two hands\" --steps 2 --width 64 "
-        "\\\n"
-        "      --height 64 --only \"step.*/noise_pred\" --case hands -o hands\n",
+        "  mole golden --model golden/models/sd15-tiny --inputs "
+        "golden/runs/vae-decode/tensors.safetensors \\\n"
+        "      --case decode -o decode\n",
         cli_model_help, own_options_help);
 }
 
