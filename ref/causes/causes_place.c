@@ -115,6 +115,9 @@ static bool wrong_range(hunt_t *h, axis_t a, size_t *first, size_t *last) {
     return proven(h, &right, &wrong);
 }
 
+/* What the numbers of the text's tokens look like then. */
+static const char other_text[] = ", as those of another prompt are, or other tokens for this one";
+
 void cause_localised(hunt_t *h) {
     const shape_t *s = &h->c->shape;
     char text[160] = "";
@@ -133,7 +136,8 @@ void cause_localised(hunt_t *h) {
                                      name, first, last);
     }
     if (used)
-        hunt_say(h, "localised", "only %s of %s %s wrong", text, h->name, many ? "are" : "is");
+        hunt_say(h, "localised", "only %s of %s %s wrong%s", text, h->name, many ? "are" : "is",
+                 text_ends(h->name, "text_model.embeddings") ? other_text : "");
 }
 
 /* ---- the text's vectors ----------------------------------------------------------------------- */
@@ -167,10 +171,11 @@ void cause_prompt(hunt_t *h) {
     }
     if (least < 1 || least >= s->dim[1]) return;
     if (least == most)
-        hunt_say(h, "localised", "right before token %zu and wrong from there on", least);
+        hunt_say(h, "localised", "right before token %zu and wrong from there on%s", least,
+                 other_text);
     else
         hunt_say(h, "localised",
                  "right before token %zu in one sample and before token %zu in another, wrong from "
-                 "there on",
-                 least, most);
+                 "there on%s",
+                 least, most, other_text);
 }

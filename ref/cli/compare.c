@@ -1,8 +1,10 @@
 /* compare.c - mole compare: which layer of a port is wrong, and is the rest acceptable? */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/own_options.h"
 #include "cli/reports.h"
 #include "compare/compare.h"
 #include "io/file.h"
@@ -11,14 +13,18 @@ static const char command[] = "compare";
 
 static void print_help(void) {
     printf(
-        "usage: mole compare [OPTIONS] REFERENCE CANDIDATE\n\n"
-        "Hold a candidate's trace against a golden case, or against another trace, and name the "
-        "first\n"
-        "layer that is wrong by itself. Exit code 0: agrees, 1: differs, 3: cannot be compared.\n\n"
+        "usage: mole compare [OPTIONS] REFERENCE CANDIDATE\n"
+        "       mole compare --model FOLDER --prompt TEXT|--inputs FILE [OPTIONS] CANDIDATE\n\n"
+        "Hold a candidate's trace against a golden case, another trace, or a model of one's own, "
+        "whose truth\n"
+        "is then made here in float64, and name the first layer that is wrong by itself. Exit code "
+        "0:\n"
+        "agrees, 1: differs, 3: cannot be compared.\n\n"
         "  REFERENCE            a golden folder (manifest.json), or a trace\n"
         "  CANDIDATE            a trace: .safetensors, a folder of .npy files, .npz\n\n"
         "  --all                every tap, not only culprit and worst ten\n"
-        "  --filter GLOB        only taps whose name matches (* within an element, ** across)\n"
+        "  --filter GLOB, --only GLOB  only taps whose name matches (* within an element, ** "
+        "across)\n"
         "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
         "  --write-map FILE     the names that were matched, as rules for --map\n"
         "  --budget TYPE        type the candidate computes in (found from its numbers): f64, f32, "
@@ -34,8 +40,15 @@ static void print_help(void) {
         "say); without\n"
         "                       it an error of 64 to 2048 units is UNDECIDED, exit code 1\n"
         "  --json FILE --junit FILE --html FILE  reports beside the text\n\n"
-        "example:\n"
-        "  mole compare golden/runs/vae-decode golden/runs/vae-decode/tensors.safetensors\n");
+        "a model of one's own in place of REFERENCE:\n%s%s"
+        "  --stop-at-first      run no further than twice the steps that lead to the first "
+        "culprit\n\n"
+        "examples:\n"
+        "  mole compare golden/runs/vae-decode golden/runs/vae-decode/tensors.safetensors\n"
+        "  mole compare --model golden/models/sd15-tiny --inputs "
+        "golden/runs/vae-decode/tensors.safetensors \\\n"
+        "      golden/runs/vae-decode/tensors.safetensors\n",
+        cli_model_help, own_options_help);
 }
 
 typedef struct {
@@ -43,6 +56,8 @@ typedef struct {
     name_map_t *map;
     const char *reference, *candidate, *peer, *map_path, *write_map;
     reports_t reports;
+    own_options_t own;
+    double start; /* of the run of a model of one's own */
     bool all;
 } options_t;
 
@@ -55,7 +70,8 @@ enum {
     OPT_LIMIT,
     OPT_COMPLETE,
     OPT_NO_ISOLATE,
-    OPT_PEER
+    OPT_PEER,
+    OPT_STOP_AT_FIRST
 };
 
 static int set_budget(options_t *o, const char *value) {
@@ -79,8 +95,31 @@ static int set_option(options_t *o, int option, const char *value) {
     case OPT_COMPLETE: o->compare.complete = true; return 0;
     case OPT_NO_ISOLATE: o->compare.isolate = false; return 0;
     case OPT_PEER: o->peer = value; return 0;
-    default: return reports_option(&o->reports, option, value) ? 0 : EXIT_USAGE;
+    case OPT_STOP_AT_FIRST: o->compare.stop_at_first = true; return 0;
+    default: break;
     }
+    if (reports_option(&o->reports, option, value)) return 0;
+    int status = own_options_set(&o->own, command, option, value);
+    return status < 0 ? EXIT_USAGE : status;
+}
+
+/* REFERENCE CANDIDATE, or CANDIDATE alone where a model is named. Returns 0 or EXIT_USAGE. */
+static int check_words(options_t *o, int count, char **word) {
+    bool own = o->own.common.files.folder;
+    if (!own && o->own.stranger)
+        return cli_usage_error(command, "'%s' says something of a model: name it with --model",
+                               o->own.stranger);
+    if (own && count != 1)
+        return cli_usage_error(command,
+                               "with --model give CANDIDATE alone: the model is the reference");
+    if (!own && count != 2) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
+    o->reference = own ? NULL : word[0];
+    o->candidate = word[count - 1];
+    if (!own && o->compare.stop_at_first)
+        return cli_usage_error(command, "--stop-at-first is for --model, whose run it ends");
+    if (own && o->peer)
+        return cli_usage_error(command, "--peer is for trace against trace, not for --model");
+    return own ? own_options_check(&o->own, command) : 0;
 }
 
 /* Returns -1 and the options, or the exit code to leave with. */
@@ -94,23 +133,24 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"complete", no_argument, NULL, OPT_COMPLETE},
                                           {"no-isolate", no_argument, NULL, OPT_NO_ISOLATE},
                                           {"peer", required_argument, NULL, OPT_PEER},
+                                          {"only", required_argument, NULL, OPT_FILTER},
+                                          {"stop-at-first", no_argument, NULL, OPT_STOP_AT_FIRST},
                                           REPORTS_OPTIONS,
+                                          CLI_MODEL_OPTIONS,
+                                          OWN_OPTIONS,
                                           CLI_HELP_OPTION};
-    *o = (options_t){.compare = {.isolate = true}};
+    *o = (options_t){.compare = {.isolate = true}, .own = OWN_DEFAULTS};
     int option, status = 0;
     while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
         if (option == OPT_HELP) return print_help(), 0;
         status = set_option(o, option, optarg);
     }
     if (status) return status;
-    if (optind + 2 != argc) return cli_usage_error(command, "give REFERENCE and CANDIDATE");
-    o->reference = argv[optind];
-    o->candidate = argv[optind + 1];
-    const cli_output_t more[] = {{"--write-map", o->write_map, CLI_MAP},
-                                 {"REFERENCE", o->reference, CLI_INPUT},
-                                 {"CANDIDATE", o->candidate, CLI_INPUT},
-                                 {"--peer", o->peer, CLI_INPUT},
-                                 {"--map", o->map_path, CLI_INPUT}};
+    if ((status = check_words(o, argc - optind, argv + optind))) return status;
+    const cli_output_t more[] = {
+        {"--write-map", o->write_map, CLI_MAP},     {"REFERENCE", o->reference, CLI_INPUT},
+        {"CANDIDATE", o->candidate, CLI_INPUT},     {"--peer", o->peer, CLI_INPUT},
+        {"--inputs", o->own.own.inputs, CLI_INPUT}, {"--map", o->map_path, CLI_INPUT}};
     status = reports_check(&o->reports, more, sizeof more / sizeof *more, command);
     return status ? status : -1;
 }
@@ -119,6 +159,7 @@ static int parse(options_t *o, int argc, char **argv) {
 static int check_order(const options_t *o) {
     err_t ignored;
     char reason[GOLDEN_REASON];
+    if (!o->reference) return 0;
     if (golden_case_peek(o->candidate, false, reason, &ignored)) return 0;
     char *manifest = file_join(o->reference, "manifest.json");
     bool both = file_exists(manifest);
@@ -177,6 +218,38 @@ static int compare_with_golden(const options_t *o, trace_file_t *candidate, err_
     return status;
 }
 
+/* What the rest will take, on stderr: runs of the reference, each of which makes the truth anew. */
+static void say_cost(void *who, size_t taps) {
+    enum { RUNS = 15, WITHOUT_ALL = 10, CULPRIT = 40 };
+    const options_t *o = who;
+    double seconds = clock_seconds() - o->start;
+    fprintf(
+        stderr,
+        "mole compare: %zu taps; one run of the model in float64 takes %.1f s and is made about %d "
+        "times (%.0f s), %d times more where taps were not dumped, and up to %d times to find "
+        "the cause of a culprit\n",
+        taps, seconds, RUNS, RUNS * seconds, WITHOUT_ALL, CULPRIT);
+}
+
+static int compare_with_own(options_t *o, trace_file_t *candidate, err_t *err) {
+    run_t run = {.matmul = MATMUL_BLAS, .conv = CONV_TILES, .form = MOLE_DIRECT};
+    compare_result_t result;
+    o->start = clock_seconds();
+    o->compare.surveyed = say_cost;
+    o->compare.who = o;
+    int status = arena_create(&run.arena, 0, err);
+    if (!status) {
+        status = compare_own(&run, &o->own.own, candidate, &o->compare, &result, err);
+        if (!status) {
+            status = write_reports(o, &result, NULL, NULL, candidate, err);
+            if (!status) status = compare_differs(&result) ? EXIT_DIFFERS : EXIT_AGREES;
+            compare_free(&result);
+        }
+        arena_destroy(run.arena);
+    }
+    return status;
+}
+
 static int compare_with_trace(const options_t *o, trace_file_t *candidate, err_t *err) {
     trace_file_t *reference, *peer = NULL;
     if (trace_file_open(&reference, o->reference, err)) return -1;
@@ -194,6 +267,15 @@ static int compare_with_trace(const options_t *o, trace_file_t *candidate, err_t
     return status;
 }
 
+static int compare_candidate(options_t *o, trace_file_t *candidate, err_t *err) {
+    if (!o->reference) return compare_with_own(o, candidate, err);
+    char *manifest = file_join(o->reference, "manifest.json");
+    int status = file_exists(manifest) ? compare_with_golden(o, candidate, err)
+                                       : compare_with_trace(o, candidate, err);
+    free(manifest);
+    return status;
+}
+
 int cli_compare(int argc, char **argv) {
     options_t o;
     int usage = parse(&o, argc, argv);
@@ -206,10 +288,7 @@ int cli_compare(int argc, char **argv) {
     o.compare.map = o.map;
     int status = trace_file_open(&candidate, o.candidate, &err);
     if (!status) {
-        char *manifest = file_join(o.reference, "manifest.json");
-        status = file_exists(manifest) ? compare_with_golden(&o, candidate, &err)
-                                       : compare_with_trace(&o, candidate, &err);
-        free(manifest);
+        status = compare_candidate(&o, candidate, &err);
         trace_file_close(candidate);
     }
     name_map_free(o.map);

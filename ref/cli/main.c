@@ -23,6 +23,7 @@ static const struct {
     {"generate", "prompt in, PNG out", cli_generate, NULL},
     {"compare", "a port's trace against the truth: which layer is wrong, and why", cli_compare,
      "f64"},
+    {"golden", "a golden case of one's own model", cli_golden, "f64"},
     {"replay", "one module on given inputs", cli_replay, NULL},
     {"verify", "run golden cases and say how far every tap is from the truth", cli_verify, NULL},
     {"inspect", "what a model and its experts hold", cli_inspect, NULL},

@@ -23,7 +23,7 @@
 
 #include "causes/causes.h"
 #include "compare/budget.h"
-#include "golden/golden.h"
+#include "golden/own_case.h"
 #include "mole/run.h"
 #include "trace/diff.h"
 #include "trace/names.h"
@@ -129,6 +129,10 @@ typedef struct {
     const name_map_t *map; /* candidate's names to ours, or NULL */
     bool complete;         /* a missing tap is a failure */
     bool isolate;          /* run the reference on the candidate's inputs (golden references) */
+    bool stop_at_first;    /* of an own case: run no further than the step that the culprit is in */
+    /* Of an own case, after its first run: so many taps came by. May be NULL. */
+    void (*surveyed)(void *who, size_t taps);
+    void *who;
 } compare_options_t;
 
 /* Sixteen units: the threshold of the BLAS test suites for an error that is rounding. */
@@ -142,6 +146,11 @@ typedef struct {
  * compared (nothing in common, not readable). compare_free is due on success. */
 int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
                    const compare_options_t *options, compare_result_t *result, err_t *err);
+
+/* The same with a case that nobody wrote: the truth of a model of one's own, made in float64 while the
+ * comparison goes on and kept nowhere. Units are derived, not PyTorch's (own_figures.h). */
+int compare_own(const run_t *run, const own_case_t *own, trace_file_t *candidate,
+                const compare_options_t *options, compare_result_t *result, err_t *err);
 
 /* Trace against trace; peer: a third trace whose error is the measure (PyTorch's float32), or NULL: then
  * the measure is a guess, and called one: up to 2^6 u of the tensor's rms a tap agrees, beyond 2^11 u or a

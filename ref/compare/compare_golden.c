@@ -8,6 +8,7 @@
 
 #include "compare/isolate.h"
 #include "compare/one_pass.h"
+#include "compare/own_figures.h"
 #include "compare/passes.h"
 #include "compare/stray.h"
 #include "compare/units.h"
@@ -133,7 +134,7 @@ static double rms_of_truth(comparison_t *c, size_t row) {
     return count ? sqrt(sum / (double)count) : 0;
 }
 
-static int weigh_rows(comparison_t *c) {
+static int weigh_in_order(comparison_t *c) {
     for (size_t i = 0; i < c->result->rows; i++) {
         compare_row_t *row = &c->result->row[i];
         row_meta_t *m = &c->meta[i];
@@ -149,6 +150,13 @@ static int weigh_rows(comparison_t *c) {
         m->forced = is_finite(&row->cumulative);
     }
     return 0;
+}
+
+static int weigh_rows(comparison_t *c) {
+    pass_begin(c);
+    int status = weigh_in_order(c);
+    pass_end(c);
+    return status;
 }
 
 /* ---- the culprit --------------------------------------------------------------------------------------- */
@@ -243,10 +251,41 @@ static int explain_culprit(comparison_t *c, double limit, const compare_options_
                                                                                                 : 0;
 }
 
+/* A linear map that gives other numbers altogether for the very numbers that went into it. */
+static bool is_other(const compare_row_t *row) {
+    return row->verdict == ROW_DIFFERS && row->inputs_known &&
+           4 * row->isolated.rms > row->isolated.truth_rms;
+}
+
+/* Nearly all of them: it is not a layer that is wrong. */
+static void note_other_weights(comparison_t *c) {
+    enum { LEAST = 8, MOST_OF = 10 };
+    compare_result_t *r = c->result;
+    size_t maps = 0, other = 0;
+    for (size_t i = 0; i < r->rows; i++) {
+        tap_name_t name = tap_name(r->row[i].name);
+        if (!r->row[i].has_isolated || (*name.suffix && strcmp(name.part, "base") != 0)) continue;
+        char *layer = tap_name_layer(r->row[i].name, "");
+        const module_t *m = pipeline_module(&c->pipeline, layer);
+        free(layer);
+        if (!m || (m->kind != MODULE_LINEAR && m->kind != MODULE_CONV)) continue;
+        if (m->kind == MODULE_LINEAR && m->as.linear->mole && !*name.suffix) continue;
+        maps++;
+        other += is_other(&r->row[i]);
+    }
+    if (maps < LEAST || other * MOST_OF < maps * (MOST_OF - 1)) return;
+    compare_note(
+        r, xasprintf("%zu of %zu linear maps and convolutions give other numbers altogether for "
+                     "the candidate's own inputs: its weights are not those of %s, or all "
+                     "are read in a wrong way",
+                     other, maps, c->golden->folder));
+}
+
 static int isolate(comparison_t *c, const compare_options_t *options, double limit) {
     units_of_case(c);
     if (units_known(c) || isolate_rows(c) || verdicts_of_isolated(c, limit)) return -1;
     if (stray_taps(c, limit)) return -1;
+    if (!c->golden->is_calls) note_other_weights(c);
     return explain_culprit(c, limit, options);
 }
 
@@ -283,37 +322,10 @@ static int match_rows(comparison_t *c, const compare_options_t *options) {
     return status;
 }
 
-/* Inputs that the candidate did not dump are no rows: nobody asked for them. */
-static void drop_inputs(comparison_t *c) {
-    compare_result_t *r = c->result;
-    size_t kept = 0;
-    for (size_t i = 0; i < r->rows; i++) {
-        if (r->row[i].is_input && !r->row[i].candidate_name) {
-            free((char *)r->row[i].name);
-            continue;
-        }
-        c->meta[kept] = c->meta[i];
-        r->row[kept++] = r->row[i];
-    }
-    r->rows = kept;
-    pass_index_rows(c);
-}
-
-static void close_all(comparison_t *c) {
-    if (c->opened) pipeline_close(&c->pipeline);
-    spool_close(c->spool);
-    free(c->meta);
-    free(c->key);
-    free(c->identity);
-    free(c->a);
-    free(c->b);
-    free(c->c);
-    free(c->torch);
-}
-
-static int compare_rows(comparison_t *c, const compare_options_t *options, double limit) {
-    if (make_rows(c, options) || match_rows(c, options)) return -1;
-    drop_inputs(c);
+/* Of rows that are known. */
+static int judge_rows(comparison_t *c, const compare_options_t *options, double limit) {
+    if (match_rows(c, options)) return -1;
+    pass_drop_inputs(c);
     if (weigh_rows(c)) return -1;
     if (options->isolate ? isolate(c, options, limit) : without_isolation(c, limit)) return -1;
     keep_asked(c->result, options->filter);
@@ -327,17 +339,73 @@ static int compare_rows(comparison_t *c, const compare_options_t *options, doubl
     return 0;
 }
 
-int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
-                   const compare_options_t *options, compare_result_t *r, err_t *err) {
+static comparison_t begin(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
+                          compare_result_t *r, err_t *err) {
     *r = (compare_result_t){0};
     snprintf(r->reference, sizeof r->reference, "%s", golden->folder);
     snprintf(r->candidate, sizeof r->candidate, "%s", trace_file_path(candidate));
-    comparison_t c = {
+    return (comparison_t){
         .run = run, .golden = golden, .candidate = candidate, .result = r, .err = err};
-    int status = compare_rows(&c, options, options->limit);
-    close_all(&c);
-    if (!status) compare_notes(r, golden->folder, trace_file_path(candidate), options);
-    if (!status) compare_note_skipped(r, "candidate", candidate);
+}
+
+static int finish(comparison_t *c, int status, const compare_options_t *options) {
+    compare_result_t *r = c->result;
+    const char *candidate = trace_file_path(c->candidate);
+    pass_close(c);
+    if (!status) compare_notes(r, c->golden->folder, candidate, options);
+    if (!status) compare_note_skipped(r, "candidate", c->candidate);
     if (status) compare_free(r);
     return status;
+}
+
+int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
+                   const compare_options_t *options, compare_result_t *r, err_t *err) {
+    comparison_t c = begin(run, golden, candidate, r, err);
+    int status = make_rows(&c, options) || judge_rows(&c, options, options->limit) ? -1 : 0;
+    return finish(&c, status, options);
+}
+
+/* What the candidate has of later steps is not unknown: nobody looked. */
+static void forget_extras(compare_result_t *r) {
+    for (size_t i = 0; i < r->extras; i++) free(r->extra[i]);
+    r->extras = 0;
+}
+
+/* No further than so many steps of the run; 0: all of it. */
+static int compare_steps(const run_t *run, const own_case_t *own, size_t steps,
+                         trace_file_t *candidate, const compare_options_t *options,
+                         compare_result_t *r, err_t *err) {
+    golden_case_t golden;
+    if (own_case_open(&golden, own, err)) return -1;
+    golden.only_steps = steps;
+    comparison_t c = begin(run, &golden, candidate, r, err);
+    c.own = &golden;
+    int status = own_taps(&c, own, options->surveyed, options->who);
+    if (!status && !has_inputs(candidate, options->map)) pass_drop_inputs(&c);
+    if (!status) status = judge_rows(&c, options, options->limit);
+    if (!status && steps) forget_extras(r);
+    status = finish(&c, status, options);
+    golden_case_close(&golden);
+    return status;
+}
+
+static void say_stopped(compare_result_t *r, size_t steps, size_t all) {
+    compare_note(r,
+                 xasprintf("stopped at the first culprit (--stop-at-first): %zu of %zu steps were "
+                           "run, and no later tap was looked at",
+                           steps, all));
+}
+
+/* One step, two, four ...: at most twice the steps that lead to the culprit are run. */
+int compare_own(const run_t *run, const own_case_t *own, trace_file_t *candidate,
+                const compare_options_t *options, compare_result_t *r, err_t *err) {
+    size_t all = own->inputs ? 0 : own->image.steps;
+    compare_options_t o = *options;
+    for (size_t steps = 1; o.stop_at_first && steps < all; steps *= 2) {
+        if (compare_steps(run, own, steps, candidate, &o, r, err)) return -1;
+        if (r->culprit != SIZE_MAX) return say_stopped(r, steps, all), 0;
+        compare_free(r);
+        o.surveyed = NULL; /* the cost was said */
+    }
+    return compare_steps(run, own, 0, candidate, &o, r, err);
 }

@@ -67,6 +67,19 @@ static void note_coverage(compare_result_t *r) {
                            r->compared, r->rows));
 }
 
+/* A trace that ends early: nearly all is there up to a tap, and nothing behind it. */
+static void note_end(compare_result_t *r) {
+    enum { MANY = 10 };
+    size_t end = r->rows;
+    while (end > 0 && !r->row[end - 1].candidate_name) end--;
+    size_t behind = r->rows - end;
+    if (!end || behind * MANY < r->rows || r->compared * MANY < end * (MANY - 1)) return;
+    compare_note(
+        r, xasprintf("the trace ends at '%s': of the %zu taps behind it none was dumped. Half "
+                     "a trace, where a whole one was meant",
+                     r->row[end - 1].name, behind));
+}
+
 static void note_types(compare_result_t *r) {
     size_t of[DTYPES] = {0}, kinds = 0;
     char text[160] = "";
@@ -100,6 +113,7 @@ void compare_notes(compare_result_t *r, const char *reference, const char *candi
     note_steps(r);
     note_shapes(r);
     note_coverage(r);
+    note_end(r);
     if (options->budget == BUDGET_AUTO) note_types(r);
 }
 

@@ -39,12 +39,23 @@ void match_layouts(match_t *m);
 void match_scores(const match_t *m, size_t entry, size_t row, const form_t *form, size_t forms,
                   float *scores);
 
+/* ---- match_places.c ------------------------------------------------------------------------------------ */
+
+/* The places of a tensor of `count` numbers whose truth is looked at by matching and by finding the type, in
+ * their order, each once. Returns how many. */
+enum { MATCH_HEAD = 256, MATCH_SPREAD = 64, MATCH_PLACES = MATCH_HEAD + 2 * MATCH_SPREAD };
+size_t match_places(size_t count, size_t place[MATCH_PLACES]);
+/* Where block b of BLOCKS begins that a sample is made of, of a tensor of more than MATCH_SPREAD numbers. */
+enum { MATCH_BLOCK = 16, MATCH_BLOCKS = MATCH_SPREAD / MATCH_BLOCK };
+size_t match_block(size_t count, size_t b);
+/* Place k of min(MATCH_SPREAD, count), spread over the tensor. */
+size_t match_place(size_t count, size_t k);
+
 /* ---- match_values.c ------------------------------------------------------------------------------------ */
 
 /* A few numbers of a tensor tell it from others of its shape. */
-enum { SAMPLE = 64 };
 typedef struct {
-    double x[SAMPLE];
+    double x[MATCH_SPREAD];
     size_t count;
     double variance; /* 0: they say nothing */
 } sample_t;

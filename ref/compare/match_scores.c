@@ -6,7 +6,7 @@
 
 #include "compare/match.h"
 
-enum { PLACES = 64, WHOLE = 1 << 15, GAP = 64 };
+enum { PLACES = MATCH_SPREAD, WHOLE = 1 << 15, GAP = 64 };
 
 typedef struct {
     size_t count;         /* places */
@@ -17,10 +17,7 @@ typedef struct {
 
 static void choose_places(places_t *p, size_t count) {
     p->count = count < PLACES ? count : PLACES;
-    for (size_t k = 0; k < p->count; k++) {
-        size_t from = count / p->count * k, size = count / p->count;
-        p->flat[k] = from + (k * 2654435761u >> 3) % size;
-    }
+    for (size_t k = 0; k < p->count; k++) p->flat[k] = match_place(count, k);
 }
 
 static void read_truth(places_t *p, const match_t *m, size_t row) {

@@ -8,9 +8,6 @@
  * name. */
 enum { BY_NAME = 32 };
 
-/* Blocks of a sample, over the first numbers of a tensor; a larger one is not read to its end for this. */
-enum { BLOCK = 16, SPREAD = 1 << 16 };
-
 typedef int reader_t(const match_t *m, size_t index, size_t first, size_t count, double *out);
 
 static int read_truth(const match_t *m, size_t row, size_t first, size_t count, double *out) {
@@ -24,14 +21,12 @@ static int read_entry(const match_t *m, size_t entry, size_t first, size_t count
 static void sample(sample_t *s, const match_t *m, size_t index, size_t count, reader_t *read) {
     double mean = 0, sum = 0;
     int status = 0;
-    if (count > SPREAD) count = SPREAD;
-    s->count = count < SAMPLE ? count : SAMPLE;
-    if (count <= SAMPLE)
+    s->count = count < MATCH_SPREAD ? count : MATCH_SPREAD;
+    if (count <= MATCH_SPREAD)
         status = count ? read(m, index, 0, count, s->x) : 0;
     else
-        for (size_t b = 0; !status && b < SAMPLE / BLOCK; b++)
-            status =
-                read(m, index, (count - BLOCK) * b / (SAMPLE / BLOCK - 1), BLOCK, s->x + b * BLOCK);
+        for (size_t b = 0; !status && b < MATCH_BLOCKS; b++)
+            status = read(m, index, match_block(count, b), MATCH_BLOCK, s->x + b * MATCH_BLOCK);
     for (size_t i = 0; !status && i < s->count; i++) mean += s->x[i] / (double)s->count;
     for (size_t i = 0; !status && i < s->count; i++) sum += (s->x[i] - mean) * (s->x[i] - mean);
     s->variance = !status && s->count > 0 && isfinite(sum) ? sum / (double)s->count : 0;

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compare/match.h"
+#include "compare/truth_run.h"
+
 /* ---- the spool ----------------------------------------------------------------------------------------- */
 
 struct spool {
@@ -75,6 +78,33 @@ size_t pass_find_row(const comparison_t *c, const char *name) {
     return found ? found->row : SIZE_MAX;
 }
 
+void pass_drop_inputs(comparison_t *c) {
+    compare_result_t *r = c->result;
+    size_t kept = 0;
+    for (size_t i = 0; i < r->rows; i++) {
+        if (r->row[i].is_input && !r->row[i].candidate_name) {
+            free((char *)r->row[i].name);
+            continue;
+        }
+        c->meta[kept] = c->meta[i];
+        r->row[kept++] = r->row[i];
+    }
+    r->rows = kept;
+    pass_index_rows(c);
+}
+
+void pass_close(comparison_t *c) {
+    if (c->opened) pipeline_close(&c->pipeline);
+    spool_close(c->spool);
+    free(c->meta);
+    free(c->key);
+    free(c->identity);
+    free(c->a);
+    free(c->b);
+    free(c->c);
+    free(c->torch);
+}
+
 /* ---- numbers ------------------------------------------------------------------------------------------- */
 
 /* Scratch of at least `count` numbers. */
@@ -99,12 +129,61 @@ void pass_put(comparison_t *c, real_t *x, const double *in, view_t view) {
     view_from_torch(x, c->torch, view);
 }
 
+/* What matching looks at is kept, in the order of places, and nothing else. */
+static int read_places(comparison_t *c, size_t row, size_t first, size_t count, double *out,
+                       err_t *err) {
+    size_t place[MATCH_PLACES], kept = 0;
+    double x[MATCH_PLACES];
+    size_t places = match_places(shape_count(c->result->row[row].shape), place);
+    if (spool_read(c->spool, c->meta[row].spooled, x, places, err)) return -1;
+    for (size_t i = 0; i < places && kept < count; i++)
+        if (place[i] == first + kept) out[kept++] = x[i];
+    return kept == count ? 0 : err_set(err, "%s: not kept", c->result->row[row].name);
+}
+
+int pass_keep_places(comparison_t *c, size_t row) {
+    size_t place[MATCH_PLACES], at;
+    double x[MATCH_PLACES];
+    size_t places = match_places(shape_count(c->result->row[row].shape), place);
+    for (size_t i = 0; i < places; i++) x[i] = c->a[place[i]];
+    if (spool_write(c->spool, x, places, &at, c->err)) return -1;
+    c->meta[row].spooled = at;
+    return 0;
+}
+
+/* Of a tap of that shape. */
+static size_t row_of(const void *who, const char *name, shape_t shape) {
+    const comparison_t *c = who;
+    size_t at = pass_find_row(c, name);
+    return at != SIZE_MAX && shape_equal(c->result->row[at].shape, shape) ? at : SIZE_MAX;
+}
+
+static int start_truth(comparison_t *c, err_t *err) {
+    truth_of_t of = {c->run, c->golden, &c->pipeline, row_of, c};
+    return truth_run_start(&c->truth, of, err);
+}
+
 int pass_truth(comparison_t *c, size_t row, size_t first, size_t count, double *out, err_t *err) {
     const row_meta_t *m = &c->meta[row];
+    if (c->own) {
+        if (!c->passing) return read_places(c, row, first, count, out, err);
+        if (!c->truth && start_truth(c, err)) return -1;
+        return truth_run_read(c->truth, row, first, count, out, err);
+    }
     if (!m->in_case) return spool_read(c->spool, m->spooled + first, out, count, err);
     dtype_to_double(out, (const char *)m->tap->truth->data + first * sizeof(double), DTYPE_F64,
                     count);
     return 0;
+}
+
+void pass_begin(comparison_t *c) {
+    c->passing = true;
+}
+
+void pass_end(comparison_t *c) {
+    truth_run_end(c->truth);
+    c->truth = NULL;
+    c->passing = false;
 }
 
 /* The finaliser of MurmurHash3 over the three. */
@@ -122,6 +201,12 @@ double pass_rms(const double *a, const double *b, size_t count) {
     return count ? sqrt(sum / (double)count) : 0;
 }
 
+double pass_most(const double *a, const double *b, size_t count) {
+    double most = 0;
+    for (size_t i = 0; i < count; i++) most = fmax(most, fabs(a[i] - b[i]));
+    return most;
+}
+
 /* ---- a pass -------------------------------------------------------------------------------------------- */
 
 typedef struct {
@@ -135,8 +220,7 @@ typedef struct {
 static void see(tap_sink_t *self, const char *name, real_t *x, view_t view) {
     visitor_t *v = (visitor_t *)self;
     if (v->failed) return;
-    size_t at = pass_find_row(v->c, name);
-    if (at != SIZE_MAX && !shape_equal(v->c->result->row[at].shape, view.shape)) at = SIZE_MAX;
+    size_t at = row_of(v->c, name, view.shape);
     make_room(v->c, shape_count(view.shape));
     v->failed = v->visit(v->c, v->who, at, name, x, view) != 0;
 }
@@ -146,5 +230,8 @@ int pass_run(comparison_t *c, visit_t *visit, void *who, bool inputs) {
     run_t run = *c->run;
     run.sink = &v.sink;
     run.form = MOLE_DIRECT;
-    return golden_execute(&run, c->golden, &c->pipeline, c->err) || v.failed ? -1 : 0;
+    pass_begin(c);
+    int status = golden_execute(&run, c->golden, &c->pipeline, c->err) || v.failed ? -1 : 0;
+    pass_end(c);
+    return status;
 }

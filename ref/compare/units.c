@@ -289,9 +289,11 @@ static int make_noise(comparison_t *c, void *who, size_t at, const char *name, r
         pass_get(c, c->a, x, view);
         if (pass_truth(c, at, 0, count, c->b, c->err)) return -1;
         double moved = pass_rms(c->a, c->b, count);
-        if (n->kind != NOISE_TAINT)
+        if (n->kind != NOISE_TAINT) {
             m->moved += moved * moved / (n->scale * n->scale);
-        else if (n->watch == SIZE_MAX || n->watch == at)
+            m->most_moved = fmax(m->most_moved, pass_most(c->a, c->b, count) / n->scale);
+        }
+        if (n->kind == NOISE_TAINT && (n->watch == SIZE_MAX || n->watch == at))
             m->tainted |= !(moved <= TAINTED * m->truth_rms);
     }
     if (force && !m->withheld)
@@ -319,7 +321,10 @@ static void pool_moved(comparison_t *c) {
 
 static int run_noise(comparison_t *c, noise_pass_t n, size_t draws) {
     int status = 0;
-    for (size_t i = 0; i < c->result->rows; i++) c->meta[i].moved = 0, c->meta[i].tainted = false;
+    for (size_t i = 0; i < c->result->rows; i++) {
+        c->meta[i].moved = c->meta[i].most_moved = 0;
+        c->meta[i].tainted = false;
+    }
     for (n.draw = 0; !status && n.draw < draws; n.draw++) {
         n.last_count = 0;
         status = pass_run(c, make_noise, &n, true);

@@ -45,6 +45,7 @@ static void set_ratios(comparison_t *c, bool propagated) {
         bound_ratios(row);
         snprintf(row->origin, sizeof row->origin, "%s",
                  budget_is_low(row->budget) ? "times the rounding of its type along the reference"
+                 : c->golden->derived       ? "times the rounding of a careful computation, derived"
                                             : "times the error of a careful computation, measured");
     }
 }
@@ -60,7 +61,7 @@ static bool any_beyond(const compare_result_t *r, double limit) {
 /* Cumulative errors of float32 and float64 are held against those of PyTorch's passes, and, where these
  * are exceeded, against the modules' units propagated: an order of sums that is worse everywhere adds up. */
 int verdicts_of_isolated(comparison_t *c, double limit) {
-    bool low = budget_is_low(c->result->budget);
+    bool low = budget_is_low(c->result->budget) || c->own; /* no pass was measured */
     if (units_own(c) || units_stretch(c) || (low && units_cumulative(c))) return -1;
     set_ratios(c, low);
     if (!low && any_beyond(c->result, limit)) {
@@ -72,8 +73,8 @@ int verdicts_of_isolated(comparison_t *c, double limit) {
 }
 
 int verdicts_of_cumulative(comparison_t *c, double limit) {
-    if (units_own(c)) return -1;
-    set_ratios(c, false);
+    if (units_own(c) || (c->own && units_cumulative(c))) return -1;
+    set_ratios(c, c->own);
     compare_judge(c->result, limit);
     return 0;
 }

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "compare/compare_internal.h"
+#include "compare/match.h"
 #include "core/tap_name.h"
 #include "trace/ulps.h"
 
@@ -41,7 +41,7 @@ double compare_ratio(const diff_t *diff, double scale) {
 
 /* So many numbers of a tap are looked at, and of these so many must be able to tell a grid from a finer
  * one. */
-enum { SAMPLE = 256, TELLING = 8 };
+enum { SAMPLE = MATCH_HEAD, TELLING = 8 };
 
 /* The grid that a row's numbers lie on; *tells: it says something of the candidate, being the finest or
  * not the truth's as well. */

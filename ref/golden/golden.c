@@ -137,7 +137,7 @@ static int read_tap(golden_case_t *g, golden_tap_t *t, json_node_t node, err_t *
 
 /* ---- the two kinds: taps of a run; outputs of calls, as taps ID.NAME --------------------------------- */
 
-static int read_deviations(golden_case_t *g, err_t *err) {
+int golden_read_deviations(golden_case_t *g, err_t *err) {
     const char *name[DEVIATIONS];
     size_t count;
     json_node_t settings;
@@ -153,7 +153,8 @@ static int read_deviations(golden_case_t *g, err_t *err) {
 
 static int read_run(golden_case_t *g, err_t *err) {
     json_node_t node;
-    if (read_deviations(g, err)) return -1;
+    if (golden_read_deviations(g, err)) return -1;
+    g->derived = json_node_has(g->root, "f32_figures");
     if (json_get_length(g->root, "taps", &g->taps, err)) return -1;
     g->tap = xcalloc(g->taps + 1, sizeof *g->tap);
     for (size_t i = 0; i < g->taps; i++)
@@ -279,6 +280,7 @@ int golden_case_peek(const char *folder, bool whole, char reason[GOLDEN_REASON],
 void golden_case_close(golden_case_t *g) {
     if (g->tensors) st_close(g->tensors);
     if (g->manifest) json_file_close(g->manifest);
+    json_decref(g->made);
     pool_free(&g->names);
     free(g->tap);
     free(g->folder);
@@ -293,5 +295,6 @@ const golden_tap_t *golden_case_find(const golden_case_t *g, const char *name) {
 
 char *golden_case_path(const golden_case_t *g, json_node_t node, const char *key) {
     const char *path = json_string_value(json_object_get(node.value, key));
-    return path ? source_path(g->folder, path) : NULL;
+    if (!path) return NULL;
+    return g->own ? xstrdup(path) : source_path(g->folder, path);
 }

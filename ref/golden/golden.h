@@ -44,6 +44,10 @@ typedef struct {
     size_t taps;
     pool_t names;            /* of the taps of calls */
     deviations_t deviations; /* of settings, the authors' (core/deviations.h) */
+    bool derived;            /* what it states of float32 was derived, no program was measured */
+    size_t only_steps;       /* of an own run: no further than so many steps, no picture; 0: all */
+    bool own;                /* of somebody's own model: no folder, no truth kept (own_case.h) */
+    json_t *made;            /* its manifest, owned */
 } golden_case_t;
 
 /* Returns 0, or -1 and err; on success golden_case_close is due. */
@@ -56,11 +60,14 @@ void golden_case_close(golden_case_t *golden);
 enum { GOLDEN_REASON = 128 };
 int golden_case_peek(const char *folder, bool whole, char reason[GOLDEN_REASON], err_t *err);
 
+/* The deviations that its settings name. 0, or -1 and err. */
+int golden_read_deviations(golden_case_t *golden, err_t *err);
+
 /* NULL when the case has no tap of that name. */
 const golden_tap_t *golden_case_find(const golden_case_t *golden, const char *name);
 
 /* A path of the manifest, relative to the case's folder, as one that can be opened (a "synth:..."
- * is one as it stands); the caller frees it.
+ * is one as it stands, and so are those of a case of one's own); the caller frees it.
  * NULL for a key that is absent or null. */
 char *golden_case_path(const golden_case_t *golden, json_node_t node, const char *key);
 

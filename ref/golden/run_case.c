@@ -244,11 +244,18 @@ static int read_image(json_node_t s, const pipeline_t *p, pipeline_image_t *imag
     return 0;
 }
 
+/* false: as far as is wanted. */
+static bool go_on(void *who, size_t step, size_t steps) {
+    const golden_case_t *g = who;
+    (void)steps;
+    return !g->only_steps || step < g->only_steps;
+}
+
 static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline_t *p, err_t *err) {
     json_node_t s;
     pipeline_prompt_t words = {.syntax = PROMPT_DEFAULTS};
     pipeline_text_t text;
-    pipeline_image_t image = {0};
+    pipeline_image_t image = {.progress = go_on, .who = (void *)g};
     char *spelt[2] = {NULL, NULL};
     int status = json_get_object(g->root, "settings", &s, err) || read_image(s, p, &image, err) ||
                  read_words(s, run->deviations, &words, spelt, err);
@@ -256,9 +263,11 @@ static int run_pipeline(const run_t *run, const golden_case_t *g, const pipeline
     if (!status) status = pipeline_encode(run, p, &words, &text, err);
     free(spelt[0]);
     free(spelt[1]);
+    if (!status) status = pipeline_check_memory(run, p, &text, &image, err);
     if (status) return -1;
     real_t *pixels = arena_reals(run->arena, 3 * image.width * image.height);
-    return pipeline_generate(run, p, &text, &image, pixels, err);
+    status = pipeline_generate(run, p, &text, &image, pixels, err);
+    return status && go_on((void *)g, image.steps, image.steps) ? -1 : 0;
 }
 
 int golden_schedule(const golden_case_t *g, const pipeline_t *p, ddim_plan_t *ddim, err_t *err) {
@@ -275,27 +284,33 @@ int golden_schedule(const golden_case_t *g, const pipeline_t *p, ddim_plan_t *dd
     return ddim_plan(ddim, &config, (size_t)steps, err) ? -1 : 1;
 }
 
+/* The experts that the case names, face first: without gates they count in full. */
+static void add_expert(mole_files_t *mole, const char *name, const char *path) {
+    if (!path) return;
+    mole->name[mole->experts] = name;
+    mole->path[mole->experts++] = path;
+}
+
 int golden_open_model(const golden_case_t *g, pipeline_t *p, err_t *err) {
     json_node_t model;
     *p = (pipeline_t){0};
     if (g->is_calls) return 0;
     if (json_get_object(g->root, "model", &model, err)) return -1;
-    char *folder = golden_case_path(g, model, "folder"), *face = golden_case_path(g, model, "face");
-    char *hand = golden_case_path(g, model, "hand"), *gates = golden_case_path(g, model, "gates");
-    int status;
-    if (!folder) {
+    enum { FOLDER, TOKENIZER, FACE, HAND, GATES, PATHS };
+    static const char *const key[PATHS] = {"folder", "tokenizer", "face", "hand", "gates"};
+    char *path[PATHS];
+    for (int i = 0; i < PATHS; i++) path[i] = golden_case_path(g, model, key[i]);
+    pipeline_files_t files = {.folder = path[FOLDER],
+                              .tokenizer = path[TOKENIZER],
+                              .widen = g->widen,
+                              .mole = {.gates = path[GATES]}};
+    add_expert(&files.mole, "face", path[FACE]);
+    add_expert(&files.mole, "hand", path[HAND]);
+    int status = json_get_bool_or(model, "allow_unused", false, &files.allow_unused, err);
+    if (!status && !files.folder)
         status = json_node_error(model, "folder", err, "expected a path, found nothing");
-    } else {
-        pipeline_files_t files = {.folder = folder, .widen = g->widen};
-        if (face && hand)
-            files.mole = (mole_files_t){
-                .experts = 2, .name = {"face", "hand"}, .path = {face, hand}, .gates = gates};
-        status = pipeline_open(p, &files, err);
-    }
-    free(folder);
-    free(face);
-    free(hand);
-    free(gates);
+    if (!status) status = pipeline_open(p, &files, err);
+    for (int i = 0; i < PATHS; i++) free(path[i]);
     return status;
 }
 

@@ -1,6 +1,6 @@
 """PyTorch as a port: its own passes, cut in every natural way, held against the golden runs by `mole compare`.
 
-    .venv/bin/python scripts/golden/alarms.py [--mole PROGRAM] [--quick] [--jobs N] [--json FILE] [TEXT...]
+    .venv/bin/python scripts/golden/alarms.py [--mole PROGRAM] [--quick] [--own] [--jobs N] [--json FILE] [TEXT...]
 
 Every pass of golden.ports is recorded once: float64, float32 with each kernel, bf16, f16 and mixtures of them. Its
 taps are cut (golden.cuts). The cuts are stored by turns in the types that they have, with and without NAME.in, as F32,
@@ -10,6 +10,9 @@ numbers can show that: the comparison is told by --budget. One line per pass and
 agreed; one more per alarm says which. Status 1 when there is an alarm.
 
 Real losses of digits are no false alarms, provided that the comparison names their cause (LOSSES below).
+
+--own: by `mole compare --model`, which makes the truth itself and derives what rounding does; of the case only its
+model, inputs and settings are used.
 
 --quick: few passes and few cuts, some minutes. --part K/N: of all traces those with a number that leaves K when
 divided by N, for several machines, or for a sample. TEXT: only passes with that text in "RUN: TYPE, PORT".
@@ -97,10 +100,31 @@ def traces(run, port, options):
         }, dict(ports.as_stored(tensors, stored))
 
 
-def ask(mole, case, path, *more):
+def own_reference(case):
+    """Options that say what a case says: its model and what it does."""
+    manifest = json.loads((Path(case) / "manifest.json").read_text())
+    model, settings = manifest["model"], manifest.get("settings", {})
+    words = ["--model", Path(case) / model["folder"]]
+    for key in ("face", "hand", "gates"):
+        words += [f"--{key}", Path(case) / model[key]] if model.get(key) else []
+    for name in settings.get("deviations", []):
+        words += ["--deviation", name]
+    if manifest["component"] != "pipeline":
+        timestep = manifest["inputs"].get("timestep")
+        words += ["--timestep", str(timestep)] if timestep is not None else []
+        return [*words, "--inputs", Path(case) / "tensors.safetensors"]
+    names = {"seed": "seed", "num_inference_steps": "steps", "guidance_scale": "scale", "width": "width"}
+    for key, option in {**names, "height": "height", "eta": "eta", "prompt": "prompt"}.items():
+        words += [f"--{option}", str(settings[key])]
+    for key, option in {"negative_prompt": "negative", "negative_rule": "negative-rule"}.items():
+        words += [f"--{option}", settings[key]] if settings.get(key) is not None else []
+    return words
+
+
+def ask(mole, own, case, path, *more):
     """One comparison, on one thread, as several go on at once."""
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    command = [mole, "compare", *more, case, path]
+    command = [mole, "compare", *more, *(own_reference(case) if own else [case]), path]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, errors="replace")
 
 
@@ -108,22 +132,22 @@ def lines_of(text, *starts):
     return [" ".join(line.split()) for line in text.splitlines() if line.split()[:1] and line.split()[0] in starts]
 
 
-def judge(mole, case, row, tensors, keep):
+def judge(options, case, row, tensors):
     """Add to `row` what the comparison says of the trace."""
     with tempfile.TemporaryDirectory(prefix="alarms-") as folder:
         path, report = Path(folder) / "trace.safetensors", Path(folder) / "report.json"
         save_file(tensors, path)
         budget = ["--budget", row["budget"]] if row["budget"] else []
-        said = ask(mole, case, path, "--json", report, *budget)
+        said = ask(options.mole, options.own, case, path, "--json", report, *budget)
         row["code"] = said.returncode
         row["said"] = lines_of(said.stdout, "verdict", "culprit", "cause", "ratio", "precision") or [said.stderr.strip()]
         row["text"] = said.stdout + said.stderr if said.returncode else ""
         taps = taps_of(report)
         row["wrong"] = [tap for tap in taps if tap["verdict"] in ("differs", "shape", "not-finite")]
         row["share"], row["nearest"] = nearest(taps)
-        if said.returncode and keep:
+        if said.returncode and options.keep:
             name = "-".join(str(row[k]).replace(" ", "_") for k in ("run", "type", "port", "stored", "cut"))
-            path.rename(Path(keep) / f"{name}.safetensors")
+            path.rename(Path(options.keep) / f"{name}.safetensors")
     row["result"] = result_of(row)
     return row
 
@@ -162,7 +186,7 @@ def one_pass(run, port, options, pool, rows):
     """Record a pass, compare its traces, print their lines."""
     jobs = []
     for row, tensors in traces(run, port, options):
-        jobs.append(pool.submit(judge, options.mole, run.folder, row, tensors, options.keep))
+        jobs.append(pool.submit(judge, options, run.folder, row, tensors))
     groups = {}
     for job in jobs:
         row = job.result()
@@ -184,6 +208,7 @@ def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--mole", default="build/cc/mole")
     parser.add_argument("--quick", action="store_true")
+    parser.add_argument("--own", action="store_true")
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--draws", type=int, default=2, help="random cuts of each kind")
     parser.add_argument("--part", type=part, default=(0, 1), metavar="K/N")
