@@ -112,7 +112,7 @@ mode == "loose" && /^```/ {
 mode == "loose" && (fence || kept) { blocks = blocks "\n" $0; next }
 mode == "loose" {
     line = $0
-    gsub(/\]\([^)]*\)|v[0-9]\.[0-9]|arXiv [0-9.]+/, "", line)
+    gsub(/\]\([^)]*\)|v[0-9]\.[0-9]|arXiv [0-9.]+|\*\*[0-9]+\.[0-9]+\*\*/, "", line) # links, versions, exercises
     while (match(line, /[0-9]+\.[0-9]+(e[-+]?[0-9]+)?/)) {
         figure[++figures] = substr(line, RSTART, RLENGTH)
         figure_at[figures] = FNR
