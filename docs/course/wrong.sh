@@ -3,11 +3,16 @@
 #
 #   docs/course/wrong.sh MUTANT      the port in tests/port with that mistake, on the golden case that shows it
 #
-# `mole` has to be on PATH. Its trace stays in out/docs/MUTANT.safetensors.
+# `mole` has to be on PATH. Trace and report stay in out/docs/MUTANT.safetensors and .txt, and are used again while
+# they are newer than the port.
 set -e
 command -v mole >/dev/null || { echo "wrong.sh: no program 'mole' on PATH" >&2; exit 1; }
 root=${0%/*}/../..
-trace=out/docs/$1.safetensors
+trace=out/docs/$1.safetensors report=out/docs/$1.txt
+wanted='^(verdict|culprit|  cause|  after)'
+if [ -s "$report" ] && [ -z "$(find "$root/tests/port" "$(command -v mole)" -type f -newer "$report" ! -name '*.pyc')" ]; then
+    exec grep -E "$wanted" "$report"
+fi
 case=$("$root/scripts/with_numpy.sh" "$root/tests/port/port.py" --list-mutants --json | awk -v name="\"$1\"," '
     $1 == "\"name\":" { here = $2 == name }
     here && $1 == "\"case\":" { gsub(/[",]/, "", $2); print $2 }')
@@ -15,4 +20,5 @@ case=$("$root/scripts/with_numpy.sh" "$root/tests/port/port.py" --list-mutants -
 mkdir -p out/docs
 "$root/scripts/with_numpy.sh" "$root/tests/port/port.py" --case "golden/runs/$case" --case-taps --mutant "$1" \
     --dump "$trace" 2>/dev/null
-mole compare "golden/runs/$case" "$trace" | grep -E '^(verdict|culprit|  cause|  after)' || :
+mole compare "golden/runs/$case" "$trace" >"$report" || :
+grep -E "$wanted" "$report"
