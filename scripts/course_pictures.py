@@ -30,7 +30,7 @@ from noise import add_noise, alphas_cumprod  # noqa: E402
 PROMPT, WORDS = "a smiling woman with red hair waving her hand in a park", ("hair", "hand", "park")
 OTHERS = ("a portrait of a man with a hat at night", "two people at the beach",
           "a close-up of a hand showing two fingers")
-SEED, STEPS, SCALE = 7, 25, 5.0
+SEED, STEPS, SCALE = 7, 20, 5.0
 PANEL, GAP, LABEL = 128, 6, 18
 
 
@@ -97,6 +97,7 @@ class Studio:
         with open(os.path.join(folder, "unet", "config.json"), encoding="utf-8") as file:
             self.side = json.load(file)["sample_size"]
         self.side = min(self.side, 16)
+        self.final = None
 
     def text(self, prompt):
         ids = np.stack([self.model.tokenizer.row(words) for words in ("", prompt)])
@@ -120,8 +121,13 @@ class Studio:
             x = after
 
     def latents(self, *args, **options):
+        plain = not args and not options  # asked for by many pictures: made once
+        if plain and self.final is not None:
+            return self.final.copy()
         for _, _, x in self.steps(*args, **options):
             pass
+        if plain:
+            self.final = x.copy()
         return x
 
     def decode(self, latents):
@@ -200,14 +206,17 @@ def channels(studio, path):
     sheet(path, rows, size=96)
 
 
-def attention_of(studio, word):
-    """Mean over heads, layers and steps of the attention to the word's tokens -> (side, side)"""
+def attention_of(studio, words):
+    """Mean over heads, layers and steps of the attention to each word's tokens -> (words, side, side)"""
     with open(os.path.join(studio.folder, "unet", "config.json"), encoding="utf-8") as file:
         config = json.load(file)
     ids = list(studio.model.tokenizer.row(PROMPT))
-    own = list(studio.model.tokenizer.encode(word))
-    at = [i for i in range(len(ids)) if ids[i : i + len(own)] == own][0]
-    total, count, queries = np.zeros((studio.side, studio.side)), 0, {}
+    places = []
+    for word in words:
+        own = list(studio.model.tokenizer.encode(word))
+        at = [i for i in range(len(ids)) if ids[i : i + len(own)] == own][0]
+        places.append(slice(at, at + len(own)))
+    total, count, queries = np.zeros((len(words), studio.side, studio.side)), 0, {}
 
     def see(name, x):
         nonlocal total, count
@@ -224,8 +233,8 @@ def attention_of(studio, word):
         scores = np.einsum("thd,shd->hts", q, k) / (C // heads) ** 0.5
         weight = np.exp(scores - scores.max(axis=2, keepdims=True))
         weight /= weight.sum(axis=2, keepdims=True)
-        seen = weight[:, :, at : at + len(own)].sum(axis=2).mean(axis=0).reshape(side, side)
-        total += zoomed(seen, studio.side)
+        for i, place in enumerate(places):
+            total[i] += zoomed(weight[:, :, place].sum(axis=2).mean(axis=0).reshape(side, side), studio.side)
         count += 1
 
     studio.latents(taps=see)
@@ -234,8 +243,7 @@ def attention_of(studio, word):
 
 def words(studio, path):
     row = [("picture", rgb(studio.picture()))]
-    for word in WORDS:
-        seen = attention_of(studio, word)
+    for word, seen in zip(WORDS, attention_of(studio, WORDS)):
         low, high = seen.min(), seen.max()
         row.append((f'"{word}"', rgb(heat((seen - low) / (high - low or 1)))))
     sheet(path, [row])
@@ -250,9 +258,9 @@ def vectors(studio, path):
     near = x @ x.T
     size = 18 * len(ids)
     labels = [tokenizer.piece(i).replace("</w>", "") for i in ids]
-    pixels = np.full((size + 70, size + 80, 4), 255, np.uint8)
-    pixels[70:, 80:, :3] = zoomed(rgb(np.clip(near / 2 + 0.5, 0, 1)), size)
-    surface = cairo.ImageSurface.create_for_data(pixels, cairo.FORMAT_RGB24, size + 80, size + 70)
+    pixels = np.full((size + 70, size + 130, 4), 255, np.uint8)
+    pixels[70:, 80:-50, :3] = zoomed(rgb(np.clip(near / 2 + 0.5, 0, 1)), size)
+    surface = cairo.ImageSurface.create_for_data(pixels, cairo.FORMAT_RGB24, size + 130, size + 70)
     context = cairo.Context(surface)
     context.select_font_face("sans-serif")
     context.set_font_size(12)
@@ -270,8 +278,8 @@ def vectors(studio, path):
 
 def levels(studio, path):
     """The strength of all channels at the end of each block."""
-    taps = last_taps(studio, lambda n: n.count(".") == 2 and n.split(".")[1] in ("down_blocks", "up_blocks"))
-    taps.update(last_taps(studio, lambda n: n == "unet.mid_block"))
+    blocks = ("down_blocks", "up_blocks")
+    taps = last_taps(studio, lambda n: n == "unet.mid_block" or n.count(".") == 2 and n.split(".")[1] in blocks)
     down = [(n, x) for n, x in taps.items() if "down" in n]
     rest = [(n, x) for n, x in taps.items() if "down" not in n]
     rest.sort(key=lambda pair: "up" in pair[0])
@@ -350,18 +358,20 @@ def changed(studio, file, **keys):
 
 
 def by_eye(studio, path):
+    with open(os.path.join(studio.folder, "text_encoder", "config.json"), encoding="utf-8") as file:
+        other = "gelu" if json.load(file)["hidden_act"] == "quick_gelu" else "quick_gelu"
     row = [
         ("right", studio.picture()),
         ("A", changed(studio, "unet/config.json", norm_eps=1e-6)),
         ("B", changed(studio, "scheduler/scheduler_config.json", beta_schedule="linear")),
-        ("C", changed(studio, "text_encoder/config.json", hidden_act="gelu")),
+        ("C", changed(studio, "text_encoder/config.json", hidden_act=other)),
         ("D", changed(studio, "vae/config.json", scaling_factor=1.4 * studio.model.info.scaling_factor)),
     ]
     sheet(path, [[(label, rgb(x)) for label, x in row]])
 
 
 def fewer(studio, path):
-    sheet(path, [[(f"{n} steps", rgb(studio.picture(steps=n))) for n in (50, 25, 10, 5, 2)]])
+    sheet(path, [[(f"{n} steps", rgb(studio.picture(steps=n))) for n in (50, 20, 10, 5, 2)]])
 
 
 PICTURES = {"00-pictures": pictures, "01-noise": noise, "01-steps": steps, "02-latents": latents, "02-patch": patch,
