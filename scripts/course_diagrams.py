@@ -346,8 +346,8 @@ def cost():
         d.text(150, y + 17, name, anchor="end")
         d.parts.append(f'<rect x="160" y="{y}" width="{520 * n / most:.0f}" height="24" fill="{colour}"/>')
         d.text(168 + 520 * n / most, y + 17, str(n), anchor="start")
-    d.text(12, 22, "One pass of v1.5's UNet for one latent of 64x64: thousand millions of multiplications and additions",
-           anchor="start")
+    title = "One pass of v1.5's UNet for one latent of 64x64: thousand millions of multiplications and additions"
+    d.text(12, 22, title, anchor="start")
     return d
 
 
