@@ -2,6 +2,7 @@
 #
 #   -v mode=split -v into=DIR FILE       one DIR/N.cmd, N.want per case; prints "N kind line" for each
 #   -v mode=links FILE                   prints "line target" for each relative link
+#   -v mode=loose FILE                   prints "line what" for code and figures that nothing holds to be right
 #   -v mode=names FILE                   prints "line path word" for each file of the tree that it names
 #   -v mode=compare WANT GOT             what a command printed
 #   -v mode=exact WANT GOT               a generated table
@@ -36,6 +37,13 @@ mode == "split" && /^<!-- generated[:,]/ {
     sub(/^<!-- generated[^:]*: /, "", command)
     sub(/ -->$/, "", command)
     start(kind, command)
+    generated = FNR
+    next
+}
+mode == "split" && /^<!-- from / {
+    if (!match($0, /^<!-- from [A-Za-z0-9_.\/-]+( [A-Za-z0-9_]+)? -->$/)) { print 0, "mark", FNR; next }
+    split($0, part, " ")
+    start("exact", "awk " (part[4] == "-->" ? "" : "-v name=" part[4] " ") "-f scripts/fragment.awk " part[3])
     generated = FNR
     next
 }
@@ -88,6 +96,30 @@ mode == "names" && !fence {
     }
 }
 mode == "names" { next }
+
+# ---- loose -----------------------------------------------------------------------------------------
+#
+# On a page where everything is checked: a block of code that is not taken from a file, and a figure with a
+# point in the text that stands in no block of the page (commands, what they print, code, tables).
+
+mode == "loose" && /^<!-- (from|generated)/ { kept = 1; next }
+mode == "loose" && /^<!-- end -->/ { kept = 0; next }
+mode == "loose" && /^```/ {
+    fence = !fence
+    if (fence && !kept && $0 != "```console") print FNR, "a block that no mark holds to its source: " $0
+    next
+}
+mode == "loose" && (fence || kept) { blocks = blocks "\n" $0; next }
+mode == "loose" {
+    line = $0
+    gsub(/\]\([^)]*\)|v[0-9]\.[0-9]|arXiv [0-9.]+|\*\*[0-9]+\.[0-9]+\*\*/, "", line) # links, versions, exercises
+    while (match(line, /[0-9]+\.[0-9]+(e[-+]?[0-9]+)?/)) {
+        figure[++figures] = substr(line, RSTART, RLENGTH)
+        figure_at[figures] = FNR
+        line = substr(line, RSTART + RLENGTH)
+    }
+}
+mode == "loose" { next }
 
 # ---- replace ---------------------------------------------------------------------------------------
 
@@ -191,6 +223,11 @@ END {
     if (mode == "split") {
         close_case()
         if (generated) print 0, "unended", generated
+        exit 0
+    }
+    if (mode == "loose") {
+        for (i = 1; i <= figures; i++)
+            if (!index(blocks, figure[i])) print figure_at[i], "the figure " figure[i] " stands in no block of the page"
         exit 0
     }
     if (mode == "compare" && all_lines(1, 1)) exit 0

@@ -1,7 +1,7 @@
 #!/bin/sh
 # check_docs.sh - what the documentation prints is what the program prints.
 #
-#   scripts/check_docs.sh [-w] [FILE...]       (default: README.md CONTRIBUTING.md docs/*.md ...)
+#   scripts/check_docs.sh [-w] [FILE...]       (default: README.md CONTRIBUTING.md docs/*.md docs/course/*.md ...)
 #
 # Runs from the root of the repository with `mole` on PATH (make docs-check sees to both) and checks
 #
@@ -17,7 +17,11 @@
 #    may differ, and figures with a point or an exponent need only be of the same order; the bounds
 #    that such figures must keep are COMMAND's own business: it fails when one is broken.
 #    -w only writes these tables anew.
-# 3. every relative link: its target exists.
+# 3. every fragment of a source: what stands between "<!-- from FILE FUNCTION -->" and "<!-- end -->" is that
+#    function of FILE as a block of code (without FUNCTION: all of FILE); scripts/fragment.awk. -w writes it anew.
+# 4. every relative link: its target exists.
+# 5. in docs/course: no code but such fragments and tables, and no figure with a point in the text that does not
+#    stand in a block of its page, where it is made or checked.
 #
 # Commands write below out/docs only, which is removed first and last. The last line is "N passed, N failed,
 # N skipped"; each command, table and link is one case. Status: 0 all well, 1 not.
@@ -30,7 +34,7 @@ if [ "${1:-}" = -w ]; then
     write=1
     shift
 fi
-[ $# -gt 0 ] || set -- README.md CONTRIBUTING.md docs/*.md scripts/golden/README.md
+[ $# -gt 0 ] || set -- README.md CONTRIBUTING.md docs/*.md docs/course/*.md scripts/golden/README.md
 command -v mole >/dev/null || { echo "check_docs.sh: no program 'mole' on PATH: use make docs-check" >&2; exit 1; }
 
 work=$(mktemp -d) || exit 1
@@ -86,6 +90,7 @@ for file; do
         case $kind in
             stray) fail "$file" "$line" "output without a command: a console block starts with '\$ '" ;;
             unended) fail "$file" "$line" "no <!-- end -->" ;;
+            mark) fail "$file" "$line" "not a mark: <!-- from FILE FUNCTION -->" ;;
             *) commands=$((commands + 1)) && run_case "$file" "$number" "$kind" "$line" ;;
         esac
     done <"$work/cases"
@@ -98,6 +103,12 @@ for file; do
             fail "$file" "$line" "no such file: $target"
         fi
     done <"$work/links"
+    case $file in
+        docs/course/*|*/course.md)
+            awk -v mode=loose -f "$here/check_docs.awk" "$file" >"$work/loose"
+            while read -r line what; do fail "$file" "$line" "$what"; done <"$work/loose"
+            ;;
+    esac
     awk -v mode=names -f "$here/check_docs.awk" "$file" >"$work/names"
     while read -r line path word; do
         # shellcheck disable=SC2086 # a pattern, perhaps

@@ -53,7 +53,7 @@ else
     echo "SKIP layout: $("$clang_format" --version); the layout is that of version $version"
 fi
 
-shellcheck scripts/*.sh tests/*/*.sh .ci/run || fail "shellcheck"
+shellcheck scripts/*.sh tests/*/*.sh docs/course/*.sh .ci/run || fail "shellcheck"
 
 # The rooms, top to bottom, of which each may include itself and those after it.
 # shellcheck disable=SC2086

@@ -74,4 +74,28 @@ printf '```console\n$ true\n```\n`tap_name` in `ref/core/tap_name.h`, `ref/*/run
 printf '```console\n$ true\n```\n| `ref/core/nothing.h` |\n' | page wrong 'a file that is not there'
 printf '```console\n$ true\n```\n`tap_nam` in `ref/core/tap_name.h`\n' | page wrong 'a function that is not there'
 printf '```\n$ false\n```\n' | page wrong 'no command at all'
+printf 'int two(void) {\n    return 2;\n}\n/* Three. */\nint three(void);\nint three(void) {\n    return 3;\n}\n' >"$work/n.c"
+printf 'def two():\n    return 2\n\n\ndef three():\n    return 3\n' >"$work/n.py"
+# fragment good|wrong NAME FILE FUNCTION BLOCK: code from a source.
+fragment() { printf '<!-- from %s/%s %s -->\n```%b```\n<!-- end -->\n' "$work" "$3" "$4" "$5" | page "$1" "$2"; }
+fragment good 'a function of C' n.c two 'c\nint two(void) {\n    return 2;\n}\n'
+fragment wrong 'one that was changed' n.c two 'c\nint two(void) {\n    return 3;\n}\n'
+fragment wrong 'one that is gone' n.c four 'c\n'
+fragment good 'a prototype before it' n.c three 'c\nint three(void) {\n    return 3;\n}\n'
+fragment good 'a function of Python' n.py two 'python\ndef two():\n    return 2\n'
+fragment wrong 'Python that was changed' n.py three 'python\ndef three():\n    return 2\n'
+printf '<!-- from somewhere: two -->\n' | page wrong 'a mark of no form'
+
+# course good|wrong NAME: a page of the course, where everything is held to something.
+course() {
+    cat >"$work/course.md"
+    if scripts/check_docs.sh "$work/course.md" >"$work/out" 2>&1; then verdict=good; else verdict=wrong; fi
+    [ $verdict = "$1" ] && return
+    : >"$work/bad"
+    echo "test_check_docs.sh: $2: found $verdict, expected $1"
+    sed 's/^/    /' "$work/out"
+}
+printf 'It is 1.25 in v1.5.\n```console\n$ echo 1.25\n1.25\n```\n' | course good 'a figure that is printed'
+printf 'It is 1.26.\n```console\n$ echo 1.25\n1.25\n```\n' | course wrong 'a figure that nothing prints'
+printf '```console\n$ true\n```\n```c\nint x;\n```\n' | course wrong 'code from nowhere'
 [ ! -e "$work/bad" ]
