@@ -189,6 +189,13 @@ static void other_configurations(void **state) {
     every_way("other-run-2-mole", 1e-10);
 }
 
+/* Weights that were trained, and a picture that one recognises. */
+static void a_trained_model(void **state) {
+    (void)state;
+    every_way_of_few("people-unet", 1e-11);
+    every_way("people-run-4", 1e-10);
+}
+
 /* Settings that a case names. A gate that is rounded to bfloat16 is in float32 now and then another one than
  * in float64, of many thousands: those cases are bounded in float64, and in float32 only run. */
 static void deviations_of_the_authors(void **state) {
@@ -218,7 +225,7 @@ int main(void) {
         cmocka_unit_test(runs_of_few_steps),    cmocka_unit_test(run_of_fifty_steps),
         cmocka_unit_test(unets_of_others),      cmocka_unit_test(text_encoders_of_others),
         cmocka_unit_test(runs_of_others),       cmocka_unit_test(deviations_of_the_authors),
-        cmocka_unit_test(other_configurations),
+        cmocka_unit_test(other_configurations), cmocka_unit_test(a_trained_model),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
