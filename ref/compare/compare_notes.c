@@ -69,15 +69,14 @@ static void note_coverage(compare_result_t *r) {
 
 /* A trace that ends early: nearly all is there up to a tap, and nothing behind it. */
 static void note_end(compare_result_t *r) {
-    enum { MANY = 10 };
+    enum { MANY = 10 }; /* of fewer taps nothing can be said */
     size_t end = r->rows;
     while (end > 0 && !r->row[end - 1].candidate_name) end--;
     size_t behind = r->rows - end;
-    if (!end || behind * MANY < r->rows || r->compared * MANY < end * (MANY - 1)) return;
-    compare_note(
-        r, xasprintf("the trace ends at '%s': of the %zu taps behind it none was dumped. Half "
-                     "a trace, where a whole one was meant",
-                     r->row[end - 1].name, behind));
+    if (end < MANY || behind * MANY < r->rows || r->compared * MANY < end * (MANY - 1)) return;
+    compare_note(r, xasprintf("the trace ends at '%s': of the %zu taps behind it none was dumped; "
+                              "if a whole trace was meant, it is cut off",
+                              r->row[end - 1].name, behind));
 }
 
 static void note_types(compare_result_t *r) {

@@ -112,7 +112,7 @@ static const struct {
     {tokens_last, "layout: 5 taps are stored as (B,C,T) and were read as (B,T,C): '"},
     {as_tokens,
      "layout: 90 taps are stored as tokens (N,HW,C) and were read as images (N,C,H,W): '"},
-    {as_images, "layout: 5 taps are stored as (B,C,T,T) and were read as (B,T,C): '"},
+    {as_images, "layout: 5 taps are stored as (B,C,T1,T2) and were read as (B,T,C): '"},
     {no_batch, "layout: 90 taps are stored as (C,H,W) and were read as (N,C,H,W): '"},
     {reversed, "layout: 90 taps are stored with the innermost axis first, as (W,H,C,N) and were"},
     {flat, "layout: 90 taps are stored as (CHW) and were read as (N,C,H,W): '"},
