@@ -161,4 +161,12 @@ PORTS = (
                   why="the layer and the constant are named; before it everything agrees"),
         ),
     ),
+    Port(
+        "refiners", "its CLIP text encoder, with the quick GELU of v1.5 and the erf GELU of v2.1.",
+        "refiners", ((*TORCH, "pillow==12.0.0", "refiners==0.4.0"),), ("refiners",),
+        tuple(("refiners_text.py", f"golden/runs/{case}", f"{{out}}/refiners-{case}.safetensors")
+              for case in ("text-encoder", "sd21-text-encoder")),
+        tuple(Check(what, f"runs/{case}", f"refiners-{case}.safetensors") for what, case in (
+            ("v1.5's text encoder", "text-encoder"), ("v2.1's text encoder", "sd21-text-encoder"))),
+    ),
 )
