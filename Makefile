@@ -4,7 +4,7 @@
 #        WERROR=1   CFLAGS="-O2 -g"   BUILD=dir   PREFIX=/usr/local   DESTDIR=   JOBS=n   V=1 (say all)
 #        T=text     of `make test`: only the programs with this text in their name (T=f64, T=conv2d)
 #        FULL=1 (of `make properties`: every trial, hours)   ONLY="right wrong" (of the same: these kinds)
-#        TIMEOUT=seconds of `make test`: a program that takes longer is killed (300)
+#        TIMEOUT=seconds of `make test`: a program that takes longer is killed (300; under sanitizers 900)
 #        ORIGINAL=dir of `make golden`: a copy of the authors' repository to compare with
 #        PEOPLE_STATE=dir of `make people`: checkpoints and drawn data (out/people); PEOPLE_OPTIONS="--minutes 60"
 
@@ -15,7 +15,7 @@ PREFIX    ?= /usr/local
 JOBS      ?= $(shell nproc 2>/dev/null || echo 2)
 PYTHON    ?= python3
 OBJDUMP   ?= objdump
-TIMEOUT   ?= 300
+TIMEOUT   ?= $(if $(call on,$(SANITIZE)),900,300)
 PKGS      := openblas libpng jansson libutf8proc libzip
 TEST_PKGS := cmocka
 
