@@ -86,10 +86,13 @@ int truth_run_start(truth_run_t **out, truth_of_t of, err_t *err) {
         arena_destroy(t->arena);
         status = err_set(err, "no thread can be started for the reference's second run");
     }
-    if (status)
+    if (status) {
+        pthread_mutex_destroy(&t->lock);
+        pthread_cond_destroy(&t->changed);
         free(t);
-    else
+    } else {
         *out = t;
+    }
     return status;
 }
 

@@ -1,7 +1,7 @@
 /* truth_run.h - the truth of a case that keeps none: made beside a pass, in step with it.
  *
  * A second run of the reference, free of whatever the pass does, in a thread of its own, which waits when it
- * is some MiB ahead. So a pass over a model of any size sees the whole truth, in the memory of two runs. / */
+ * is some MiB ahead. So a pass over a model of any size sees the whole truth, in the memory of two runs. */
 #ifndef MOLE_COMPARE_TRUTH_RUN_H
 #define MOLE_COMPARE_TRUTH_RUN_H
 
