@@ -4,9 +4,10 @@
     train.py --state DIR --stage base       one stage
     train.py --state DIR --ablations        what the model is compared with: further stages
     train.py --state DIR --minutes 30       stop after half an hour; the next call goes on
-    train.py --state DIR --bfloat16         multiply in bfloat16: faster on processors with AMX, only there
+    train.py --state DIR --bfloat16         multiply in bfloat16: faster on processors that do so (AMX, AVX512-BF16)
     train.py --state DIR --smoke            all stages with networks that learn nothing, in two minutes
     train.py --state DIR --from MODEL       begin with the VAE and the base of a model folder
+    train.py --state DIR --from MODEL --experts FOLDER       with its face, hand and gates.safetensors, too
     train.py --state DIR --export           the model as it is now (experts and gates where they are done)
 
 SIGTERM and Ctrl-C stop after the step in progress; what was reached is kept. Status: 0 all that was asked
@@ -25,7 +26,7 @@ sys.dont_write_bytecode = True
 import networks  # noqa: E402  (it sets the path to the package golden)
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from adopt import adopt  # noqa: E402
+from adopt import adopt, adopt_experts  # noqa: E402
 from data import BadState, Cache, write  # noqa: E402
 from loop import State, Stopper  # noqa: E402
 from recipe import FULL, ORDER, SETS, like, smoke  # noqa: E402
@@ -93,6 +94,8 @@ def main(arguments=None):
     parser.add_argument("--bfloat16", action="store_true", help="multiply in bfloat16 while training")
     parser.add_argument("--from", dest="model", type=Path, metavar="MODEL",
                         help="folder of a model of this recipe: its vocabulary, VAE and base are taken as done")
+    parser.add_argument("--experts", type=Path, metavar="FOLDER",
+                        help="with --from: face, hand and gates.safetensors there are taken as done")
     parser.add_argument("--smoke", action="store_true")
     parser.add_argument("--export", action="store_true")
     options = parser.parse_args(arguments)
@@ -103,6 +106,8 @@ def main(arguments=None):
         stopping = Stopper(options.minutes, options.steps)
         if options.model:
             adopt(state, options.model)
+        if options.experts:
+            adopt_experts(state, options.experts)
         if not options.export:
             others = [name for name in recipe["stages"] if name not in ORDER]
             for name in [options.stage] if options.stage else others if options.ablations else ORDER:

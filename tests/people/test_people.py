@@ -47,6 +47,7 @@ try:
     import stages
     import train
     import words
+    from safetensors.torch import load_file, save_file
 
     no_training = no_drawing
 except ImportError as error:
@@ -322,6 +323,28 @@ class Training(unittest.TestCase):
         status, said = quiet(arguments)
         self.assertEqual(status, 3)
         self.assertIn("vae.pt: this training has its own", said)
+
+    def test_experts_can_be_begun_with(self):
+        folder, model = self.folder / "adopted-experts", self.state / "model"
+        arguments = ["--state", folder, "--smoke", "--from", model, "--experts"]
+        self.assertEqual(quiet([*arguments, model, "--export"])[0], 0)
+        for name in ("face", "hand", "gates"):
+            made, found = (load_file(f / f"{name}.safetensors") for f in (model, folder / "model"))
+            self.assertEqual(made.keys(), found.keys())
+            for key, value in made.items():
+                self.assertTrue(torch.equal(value, found[key]), key)
+        wrong = self.folder / "wrong-experts"
+        wrong.mkdir()
+        for name in ("face", "hand", "gates"):
+            made = load_file(model / f"{name}.safetensors")
+            key = next(k for k in made if not k.endswith(".alpha"))
+            save_file({**made, key: made[key][:-1].contiguous()}, wrong / f"{name}.safetensors")
+        arguments[1] = self.folder / "refused-experts"
+        status, said = quiet([*arguments, wrong, "--export"])
+        self.assertEqual(status, 3)
+        self.assertIn("face.safetensors: ", said)
+        self.assertIn("experts of another recipe", said)
+        self.assertFalse((arguments[1] / "face.pt").exists())
 
     def test_a_model_of_another_recipe_is_refused(self):
         for given, needle in ((self.state, "not a model folder"), (self.folder / "wide", "another recipe")):
