@@ -51,7 +51,9 @@ typedef struct {
     shape_t shape, candidate_shape;
     dtype_t candidate_dtype;
     row_verdict_t verdict;
-    bool is_input;   /* NAME.in, what goes into a module: only rows that the candidate dumped */
+    bool is_input; /* NAME.in, what goes into a module: only rows that the candidate dumped */
+    bool one_row;  /* of axis 0 the candidate has `batch_row` alone, and is judged by that */
+    size_t batch_row;
     budget_t budget; /* the result's, or a coarser one on whose grid the candidate's numbers lie */
 
     diff_t cumulative;
@@ -166,6 +168,8 @@ void compare_free(compare_result_t *result);
 void compare_join(compare_result_t *whole, compare_result_t *part, const char *prefix);
 /* A failure anywhere: exit code 1. */
 bool compare_differs(const compare_result_t *result);
+/* Where the numbers begin by which a row is judged, and how many they are: all, or one row of a batch. */
+size_t compare_part(const compare_row_t *row, size_t *count);
 /* Nobody can say, for want of a peer, whether this row's error is rounding's. */
 bool compare_row_undecided(const compare_row_t *row);
 /* How many such rows there are. With one of them the result is no agreement: exit code 1 too. */

@@ -84,11 +84,12 @@ static const module_t *linear_map_of(const comparison_t *c, const forcing_t *f, 
 
 /* The worst error in units of the sum of magnitudes; c->a expected, c->b found. */
 static void measure_share(comparison_t *c, const forcing_t *f, compare_row_t *row,
-                          const module_t *m, size_t count) {
-    double *magnitude = xmalloc((count + 1) * sizeof *magnitude);
+                          const module_t *m) {
+    size_t count, start = compare_part(row, &count), end = start + count;
+    double *magnitude = xmalloc((shape_count(row->shape) + 1) * sizeof *magnitude);
     row->sum_length = compare_bound_magnitudes(m, magnitude, f->input, f->shape);
     row->sum_share = 0;
-    for (size_t i = 0; row->sum_length && i < count; i++) {
+    for (size_t i = start; row->sum_length && i < end; i++) {
         double error = fabs(c->b[i] - c->a[i]), slack = 64 * 0x1p-53 * magnitude[i];
         if (error > slack) /* else the reference's own rounding */
             row->sum_share = fmax(row->sum_share, error / (magnitude[i] + slack));
@@ -104,6 +105,7 @@ static double *candidate_tap(const void *context, const char *name, shape_t *sha
     size_t at = pass_find_row(c, name);
     if (at == SIZE_MAX || c->meta[at].source == SIZE_MAX) return NULL;
     *shape = c->result->row[at].candidate_shape;
+    if (c->result->row[at].one_row) shape->dim[0] = 1; /* whichever is read, it is that one */
     size_t count = shape_count(*shape);
     double *out = xmalloc((count + 1) * sizeof *out);
     if (trace_file_read(c->candidate, c->meta[at].source, 0, count, out, NULL) == 0) return out;
@@ -125,19 +127,34 @@ static double *step_of(const comparison_t *c, const char *name, shape_t shape, s
     return NULL;
 }
 
+/* The part of the culprit's numbers and of its input by which it is judged. An input whose axis 0 is another
+ * is none. */
+static void narrow(culprit_t *culprit, const compare_row_t *row) {
+    size_t start = compare_part(row, &culprit->count), each = shape_count(culprit->input_shape);
+    culprit->candidate += start;
+    culprit->expected += start;
+    if (!row->one_row) return;
+    culprit->shape.dim[0] = 1;
+    if (!culprit->input) return;
+    each /= culprit->input_shape.dim[0];
+    if (culprit->input_shape.dim[0] == row->shape.dim[0])
+        culprit->input += row->batch_row * each;
+    else
+        culprit->input = NULL;
+    culprit->input_shape.dim[0] = 1;
+}
+
 /* c->a expected, c->b found. */
 static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *name, view_t view) {
     /* NAME.mole.face.local belongs to NAME, and has its input. */
     compare_row_t *row = &c->result->row[at];
     ddim_plan_t ddim;
-    size_t step;
     tap_name_t tap = tap_name(name);
     char layer[512]; /* an input is none's */
     snprintf(layer, sizeof layer, "%.*s", tap.is_input ? 0 : (int)tap.layer.length, name);
     bool known = row->inputs_known && strcmp(f->name, layer) == 0;
     int planned = golden_schedule(c->golden, &c->pipeline, &ddim, c->err);
     if (planned < 0) return -1;
-    double *previous = step_of(c, name, view.shape, &step);
     bool own = row->inputs_known && !c->golden->is_calls;
     culprit_t culprit = {.name = name,
                          .shape = view.shape,
@@ -148,11 +165,12 @@ static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *n
                          .input = known ? f->input : NULL,
                          .input_shape = f->shape,
                          .rounding = row->unit,
-                         .previous = previous,
                          .tap = candidate_tap,
                          .context = c,
-                         .ddim = planned ? &ddim : NULL,
-                         .step = step};
+                         .ddim = planned ? &ddim : NULL};
+    narrow(&culprit, row);
+    double *previous = step_of(c, name, culprit.shape, &culprit.step);
+    culprit.previous = previous;
     run_t run = *c->run;
     run.sink = NULL;
     run.deviations = c->golden->deviations;
@@ -164,14 +182,22 @@ static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *n
 
 /* ---- the pass ------------------------------------------------------------------------------------------ */
 
-static void measure(comparison_t *c, const forcing_t *f, size_t at, const char *name,
-                    size_t count) {
+static void measure(comparison_t *c, const forcing_t *f, size_t at, const char *name) {
     compare_row_t *row = &c->result->row[at];
-    row->isolated = diff_tensors(c->b, c->a, count);
+    size_t count, start = compare_part(row, &count);
+    row->isolated = diff_tensors(c->b + start, c->a + start, count);
+    row->isolated.worst += start;
     row->has_isolated = true;
     row->sum_length = 0;
     const module_t *m = row->inputs_known && f->dumped ? linear_map_of(c, f, name) : NULL;
-    if (m) measure_share(c, f, row, m, count);
+    if (m) measure_share(c, f, row, m);
+}
+
+/* c->b = the candidate's numbers; of rows of a batch that it does not have, the reference's own. */
+static int read_candidate(comparison_t *c, size_t at, size_t count) {
+    size_t part, start = compare_part(&c->result->row[at], &part);
+    memcpy(c->b, c->a, count * sizeof *c->b);
+    return trace_file_read(c->candidate, c->meta[at].source, start, part, c->b + start, c->err);
 }
 
 static int force(comparison_t *c, void *who, size_t at, const char *name, real_t *x, view_t view) {
@@ -181,9 +207,9 @@ static int force(comparison_t *c, void *who, size_t at, const char *name, real_t
     if (f->culprit != SIZE_MAX && at != SIZE_MAX && at > f->culprit) return 0;
     if (input || forced) pass_get(c, c->a, x, view);
     if (forced) {
-        if (trace_file_read(c->candidate, c->meta[at].source, 0, count, c->b, c->err)) return -1;
+        if (read_candidate(c, at, count)) return -1;
         if (f->culprit == SIZE_MAX)
-            measure(c, f, at, name, count);
+            measure(c, f, at, name);
         else if (f->culprit == at && explain(c, f, at, name, view))
             return -1;
         forced = !c->meta[at].withheld;

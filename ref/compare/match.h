@@ -35,9 +35,9 @@ void match_layouts(match_t *m);
 /* ---- match_scores.c ------------------------------------------------------------------------------------ */
 
 /* scores[f]: how far an entry's numbers are from a row's in a form, near 0 where they are the row's, 2/3
- * or so where they are others; NaN: they cannot tell. */
+ * or so where they are others; NaN: they cannot tell. only: of axis 0 this one is looked at, or NO_ROW. */
 void match_scores(const match_t *m, size_t entry, size_t row, const form_t *form, size_t forms,
-                  float *scores);
+                  size_t only, float *scores);
 
 /* ---- match_places.c ------------------------------------------------------------------------------------ */
 

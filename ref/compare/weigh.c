@@ -9,23 +9,29 @@
 
 /* ---- the error ----------------------------------------------------------------------------------------- */
 
+size_t compare_part(const compare_row_t *row, size_t *count) {
+    *count = shape_count(row->shape) / (row->one_row ? row->shape.dim[0] : 1);
+    return row->one_row ? row->batch_row * *count : 0;
+}
+
 int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, const truth_t *truth,
                     double unit, err_t *err) {
     enum { CHUNK = 1 << 17 };
-    size_t count = shape_count(row->shape), room = count < CHUNK ? count + 1 : CHUNK;
+    size_t count, start = compare_part(row, &count), room = count < CHUNK ? count + 1 : CHUNK;
     double *a = xmalloc(room * sizeof *a), *b = xmalloc(room * sizeof *b);
     ulps_t ulps = {0};
     int status = 0;
     row->cumulative = diff_tensors(NULL, NULL, 0);
     for (size_t first = 0; !status && first < count; first += CHUNK) {
         size_t n = count - first < CHUNK ? count - first : CHUNK;
-        status = trace_file_read(candidate, index, first, n, a, err) ||
-                 truth->read(truth->who, truth->index, first, n, b, err);
+        status = trace_file_read(candidate, index, start + first, n, a, err) ||
+                 truth->read(truth->who, truth->index, start + first, n, b, err);
         if (status) break;
         diff_t part = diff_tensors(a, b, n);
         diff_append(&row->cumulative, &part);
         ulps_add(&ulps, a, b, n, unit);
     }
+    row->cumulative.worst += start;
     row->ulp_p99 = ulps_p99(&ulps);
     free(a);
     free(b);

@@ -18,13 +18,13 @@ typedef struct {
     size_t reference_index;
     trace_file_t *candidate;
     size_t candidate_index;
-    size_t count;
+    size_t start, count; /* the part by which the row is judged */
     double a[CHUNK], b[CHUNK];
 } pair_t;
 
 /* False when one of the two cannot be had, or is not what the row says. */
-static bool find_pair(pair_t *pair, const compare_row_t *row, const golden_case_t *golden,
-                      trace_file_t *reference, trace_file_t *candidate) {
+static bool find_whole(pair_t *pair, const compare_row_t *row, const golden_case_t *golden,
+                       trace_file_t *reference, trace_file_t *candidate) {
     const golden_tap_t *tap = golden ? golden_case_find(golden, row->name) : NULL;
     pair->truth = tap ? tap->truth : NULL;
     pair->reference = reference;
@@ -42,7 +42,15 @@ static bool find_pair(pair_t *pair, const compare_row_t *row, const golden_case_
            trace_file_at(reference, pair->reference_index)->count == pair->count;
 }
 
+static bool find_pair(pair_t *pair, const compare_row_t *row, const golden_case_t *golden,
+                      trace_file_t *reference, trace_file_t *candidate) {
+    if (!find_whole(pair, row, golden, reference, candidate)) return false;
+    pair->start = compare_part(row, &pair->count);
+    return true;
+}
+
 static int read_pair(pair_t *pair, size_t first, size_t count, err_t *err) {
+    first += pair->start;
     if (trace_file_read(pair->candidate, pair->candidate_index, first, count, pair->a, err))
         return -1;
     if (!pair->truth)
@@ -191,7 +199,9 @@ json_t *report_pictures(const compare_result_t *result, const golden_case_t *gol
         if (row->verdict == ROW_AGREES || !report_measured(row)) continue;
         if (!find_pair(pair, row, golden, reference, candidate)) continue;
         memset(data, 0, sizeof *data);
-        set_frame(data, row->shape);
+        shape_t part = row->shape;
+        if (row->one_row) part.dim[0] = 1;
+        set_frame(data, part);
         status = gather(data, pair, err);
         if (!status)
             json_array_append_new(list,

@@ -87,8 +87,8 @@ FULL = dict(
         "vae": dict(steps=9000, batch=8, crop=64, whole=0.2, whole_batch=2, rate=1e-3, square=4.0, kl=1e-3),
         "base": dict(steps=4000, batch=32, rate=6e-4, dropout=0.1, ema=0.9995),
         "face": dict(steps=1600, batch=32, rate=1e-3, dropout=0.1, ema=0.998, rank=16, alpha=16.0),
-        "hand": dict(steps=2000, batch=32, rate=1e-3, dropout=0.1, ema=0.998, rank=16, alpha=16.0),
-        "gates": dict(steps=1200, batch=32, rate=2e-3, dropout=0.1, ema=0.998),
+        "hand": dict(steps=1600, batch=32, rate=1e-3, dropout=0.1, ema=0.998, rank=16, alpha=16.0),
+        "gates": dict(steps=900, batch=32, rate=2e-3, dropout=0.1, ema=0.998),
     },
     gamma=5.0,  # of the min-SNR weights
     warmup=150,
