@@ -15,20 +15,15 @@ typedef struct {
     double variance;      /* of those; 0: they say nothing */
 } places_t;
 
-/* only: of axis 0, or NO_ROW. */
-static void choose_places(places_t *p, shape_t shape, size_t only) {
-    size_t count = shape_count(shape), most = count < PLACES ? count : PLACES;
-    p->count = 0;
-    for (size_t k = 0; k < most; k++) {
-        size_t place = match_place(count, k);
-        if (only == NO_ROW || place / (count / shape.dim[0]) == only) p->flat[p->count++] = place;
-    }
+static void choose_places(places_t *p, size_t count) {
+    p->count = count < PLACES ? count : PLACES;
+    for (size_t k = 0; k < p->count; k++) p->flat[k] = match_place(count, k);
 }
 
-static void read_truth(places_t *p, const match_t *m, size_t row, size_t only) {
+static void read_truth(places_t *p, const match_t *m, size_t row) {
     const truths_t *t = m->truths;
     double mean = 0, sum = 0;
-    choose_places(p, m->r->row[row].shape, only);
+    choose_places(p, shape_count(m->r->row[row].shape));
     p->variance = 0;
     for (size_t k = 0; k < p->count; k++) {
         if (t->read(t->who, t->index[row], p->flat[k], 1, &p->truth[k], NULL)) return;
@@ -36,6 +31,17 @@ static void read_truth(places_t *p, const match_t *m, size_t row, size_t only) {
     }
     for (size_t k = 0; k < p->count; k++) sum += (p->truth[k] - mean) * (p->truth[k] - mean);
     if (isfinite(sum)) p->variance = sum / (double)p->count;
+}
+
+/* Of axis 0, `each` numbers a row, this one alone. */
+static void keep_places(places_t *p, size_t each, size_t only) {
+    size_t kept = 0;
+    for (size_t k = 0; k < p->count; k++) {
+        if (p->flat[k] / each != only) continue;
+        p->flat[kept] = p->flat[k];
+        p->truth[kept++] = p->truth[k];
+    }
+    p->count = kept;
 }
 
 /* ---- the candidate's numbers at some places
@@ -104,9 +110,10 @@ void match_scores(const match_t *m, size_t entry, size_t row, const form_t *form
                   size_t only, float *scores) {
     places_t p;
     shape_t shape = m->r->row[row].shape, stored = trace_file_at(m->candidate, entry)->shape;
-    read_truth(&p, m, row, only);
+    read_truth(&p, m, row);
+    if (only != NO_ROW) keep_places(&p, shape_count(shape) / shape.dim[0], only);
     for (size_t f = 0; f < forms; f++) scores[f] = NAN;
-    if (!(p.variance > 0)) return;
+    if (!(p.variance > 0) || !p.count) return;
     size_t *place = xmalloc((forms + 1) * PLACES * sizeof *place);
     gathered_t g = {xmalloc((forms + 1) * PLACES * sizeof *g.place), NULL, forms * p.count};
     for (size_t f = 0; f < forms; f++) {

@@ -67,6 +67,7 @@ def arguments(argv):
     p.add_argument(
         "--taps", metavar="GLOB", action="append", help="dump these only (may be repeated)"
     )
+    p.add_argument("--row", type=whole(0, 1 << 14), metavar="N", help="of a batch, dump this row alone")
     p.add_argument("--case-taps", action="store_true", help="dump only what the case holds")
     p.add_argument("--dtype", choices=cases.DTYPES, default="f32")
     p.add_argument("--order", choices=nn.ORDERS, default="blas", help="in which sums are added up")
@@ -138,6 +139,17 @@ def run_prompt(a, experts):
     return trace
 
 
+def keep_row(trace, row):
+    """As a port has it that runs the rows one after the other: of tensors with as many rows as most have."""
+    sizes = [t.shape[0] for t in trace.tensors.values()]
+    batch = max(set(sizes), key=sizes.count)
+    if row >= batch:
+        raise FileError(f"--row {row}: the batch has {batch} rows, counted from 0")
+    for name, t in trace.tensors.items():
+        if t.shape[0] == batch:
+            trace.tensors[name] = t[row : row + 1].copy()
+
+
 def main(argv):
     a = arguments(argv)
     if a.list_mutants:
@@ -149,6 +161,8 @@ def main(argv):
         trace = run_case(a, experts) if a.case else run_prompt(a, experts)
         spent = time.monotonic() - start
         if a.dump:
+            if a.row is not None:
+                keep_row(trace, a.row)
             trace.write(a.dump, made_with="tests/port")
     except FileError as error:
         print(f"port: {error}", file=sys.stderr)

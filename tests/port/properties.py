@@ -8,6 +8,7 @@
   wrong    a visible fault is noticed, and lies in the accused stretch (property_wrong.py)
   forms    layouts, types and names of the tensors change no verdict (property_forms.py)
   layouts  ways to store images, tokens and rows, mixed, under other names too (property_layouts.py)
+  rows     one row of a batch, as a port dumps it that runs them one by one (property_rows.py)
   types    right and wrong of ports that compute in float16, bfloat16, tf32 (property_types.py)
 
 The NumPy port of this folder makes the traces. A trial that fails leaves its trace in --out, and prints
@@ -28,12 +29,13 @@ import property_common as common  # noqa: E402
 import property_forms as forms  # noqa: E402
 import property_layouts as layouts  # noqa: E402
 import property_right as right  # noqa: E402
+import property_rows as rows  # noqa: E402
 import property_types as types  # noqa: E402
 import property_units as units  # noqa: E402
 import property_wrong as wrong  # noqa: E402
 
-PROPERTIES = {"right": right, "wrong": wrong, "forms": forms, "layouts": layouts, "types": types}
-QUICK = {"right": 150, "wrong": 100, "forms": 60, "layouts": 60, "types": 60}
+PROPERTIES = {"right": right, "wrong": wrong, "forms": forms, "layouts": layouts, "rows": rows, "types": types}
+QUICK = {"right": 150, "wrong": 100, "forms": 60, "layouts": 60, "rows": 40, "types": 60}
 TABLES = {"types": types, "units": units}  # modules with table_rows, row_of and table
 KEPT = 20  # traces of failed trials that stay, per property
 
