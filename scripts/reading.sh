@@ -31,6 +31,7 @@ PAGES
 port() {
     cat <<'PAGES'
 check-your-port.md|from nothing to the first wrong layer, in ten minutes
+recipes.md|PyTorch, ONNX, Keras, JAX, C and C++, Rust and Swift: what to copy
 numbers.md|float64 as truth, bounds and where they come from, what is equal bit for bit
 decisions.md|where the authors' code is ambiguous or unusual, what was decided, and why
 cli.md|every command and option
