@@ -198,7 +198,7 @@ uninstall: ## remove them from there (folders stay)
 .PHONY: clean
 clean: ## remove what was built, and the demo's picture
 	@for stamp in $(BUILD)/*/flags; do [ ! -f "$$stamp" ] || rm -rf "$${stamp%/flags}"; done
-	@rm -rf $(BUILD)/ci $(BUILD)/breaks
+	@rm -rf $(BUILD)/ci $(BUILD)/breaks $(BUILD)/site $(BUILD)/site-shots
 	@rmdir $(BUILD) 2>/dev/null || :
 	@rm -f out/demo.png out/demo-sheet.png out/demo.txt
 	@rm -rf out/docs
@@ -249,6 +249,21 @@ test-html: ## the HTML report in a real browser (installs Chromium)
 	    echo "0 passed, 0 failed, 1 skipped"; exit 0; }; \
 	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/report/test_report_html && \
 	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/report/test_report_html $(OUT)/html
+
+# Static pages from docs/, with MkDocs; nothing of it is committed. The search needs a server, as
+# `python3 -m http.server -d build/site` is.
+SITE := $(BUILD)/site
+
+.PHONY: site site-check
+site: .venv-site/ready ## the pages of docs/ as a site with search: build/site (installs MkDocs in .venv-site)
+	@.venv-site/bin/python -m mkdocs build --strict -f scripts/site/mkdocs.yml -d '$(abspath $(SITE))'
+
+site-check: ## make the site and try it in a browser (says SKIP without MkDocs or Chromium)
+	@scripts/setup.sh --html || :
+	@$(MAKE) --no-print-directory .venv-site/ready || { \
+	    echo "SKIP the site: MkDocs cannot be had here"; \
+	    echo "0 passed, 0 failed, 1 skipped"; exit 0; }; \
+	$(MAKE) --no-print-directory site && tests/site/test_site.py '$(SITE)' '$(SITE)-shots'
 
 # Full-size Stable Diffusion v1.5 with rank-256 experts, made by formula: nothing is downloaded.
 .PHONY: test-full
@@ -352,6 +367,12 @@ ports: all ## independent implementations through mole compare (PORTS="open_clip
 	@scripts/setup.sh --people
 	$(PYTHON) -m venv .venv-people
 	.venv-people/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venv-site/ready: scripts/site/requirements.txt
+	@scripts/setup.sh --golden
+	$(PYTHON) -m venv .venv-site
+	.venv-site/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
 .venv/ready: scripts/requirements.txt

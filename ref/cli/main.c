@@ -27,6 +27,7 @@ static const struct {
     {"replay", "one module on given inputs", cli_replay, NULL},
     {"verify", "run golden cases and say how far every tap is from the truth", cli_verify, NULL},
     {"inspect", "what a model and its experts hold", cli_inspect, NULL},
+    {"peek", "look into a file of tensors: statistics, slices, pictures", cli_peek, NULL},
     {"tokenize", "prompt in, token ids out", cli_tokenize, NULL},
     {"synth", "a checkpoint of any size from a formula", cli_synth, NULL},
     {"bench", "how fast, against the machine's own matrix product", cli_bench, NULL},

@@ -7,6 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/edit_distance.h"
 #include "io/file.h"
 #include "io/weights_internal.h"
 
@@ -142,33 +143,13 @@ bool weights_is_taken(const weights_t *weights, size_t index) {
     return index < weights->taken_room && weights->taken[index];
 }
 
-/* Levenshtein's distance, given up (limit + 1) as soon as it must exceed `limit`. */
-static size_t distance(const char *a, const char *b, size_t limit) {
-    enum { LONGEST = 256 };
-    size_t row[LONGEST + 1], n = strlen(a), m = strlen(b);
-    if (n > LONGEST || m > LONGEST || (n > m ? n - m : m - n) > limit) return limit + 1;
-    for (size_t j = 0; j <= m; j++) row[j] = j;
-    for (size_t i = 1; i <= n; i++) {
-        size_t diagonal = row[0], least = row[0] = i;
-        for (size_t j = 1; j <= m; j++) {
-            size_t change = diagonal + (a[i - 1] != b[j - 1]);
-            diagonal = row[j];
-            size_t edit = (row[j] < row[j - 1] ? row[j] : row[j - 1]) + 1;
-            row[j] = change < edit ? change : edit;
-            if (row[j] < least) least = row[j];
-        }
-        if (least > limit) return limit + 1;
-    }
-    return row[m];
-}
-
 const char *weights_nearest(const weights_t *weights, const char *name) {
     size_t limit = 2 + strlen(name) / 10;
     const char *best = NULL;
     for (size_t i = 0; i < weights_count(weights); i++) {
         const char *other = weights->source->class->at(weights->source, i).name;
         if (weights_is_taken(weights, i)) continue;
-        size_t d = distance(name, other, limit);
+        size_t d = edit_distance(name, other, limit);
         if (d > limit) continue;
         best = other;
         limit = d ? d - 1 : 0;

@@ -12,16 +12,27 @@ static uint8_t between(uint8_t a, uint8_t b, double share) {
     return (uint8_t)lround((double)a + share * ((double)b - (double)a));
 }
 
-rgb_t colour_heat(double value) {
-    static const rgb_t stop[] = {
-        {24, 20, 60}, {52, 62, 148}, {36, 134, 150}, {128, 196, 96}, {255, 238, 112}};
-    enum { PARTS = sizeof stop / sizeof *stop - 1 };
-    double at = within(value) * PARTS;
-    size_t i = at < PARTS ? (size_t)at : PARTS - 1;
+/* `at` from 0 to parts: between the stops on either side. */
+static rgb_t along(const rgb_t *stop, size_t parts, double at) {
+    size_t i = at < (double)parts ? (size_t)at : parts - 1;
     double share = at - (double)i;
     return (rgb_t){between(stop[i].r, stop[i + 1].r, share),
                    between(stop[i].g, stop[i + 1].g, share),
                    between(stop[i].b, stop[i + 1].b, share)};
+}
+
+rgb_t colour_heat(double value) {
+    static const rgb_t stop[] = {
+        {24, 20, 60}, {52, 62, 148}, {36, 134, 150}, {128, 196, 96}, {255, 238, 112}};
+    enum { PARTS = sizeof stop / sizeof *stop - 1 };
+    return along(stop, PARTS, within(value) * PARTS);
+}
+
+rgb_t colour_signed(double value) {
+    static const rgb_t stop[] = {
+        {10, 40, 110}, {70, 135, 195}, {247, 247, 247}, {215, 95, 75}, {115, 10, 30}};
+    enum { PARTS = sizeof stop / sizeof *stop - 1 };
+    return along(stop, PARTS, isnan(value) ? PARTS / 2 : within((value + 1) / 2) * PARTS);
 }
 
 rgb_t colour_over(double value, uint8_t grey) {

@@ -1,4 +1,4 @@
-/* colour.h - numbers as colours: heat maps of 0 to 1, latents, one colour for each expert. */
+/* colour.h - numbers as colours: heat maps of 0 to 1 and of -1 to 1, latents, one colour for each expert. */
 #ifndef MOLE_SHEET_COLOUR_H
 #define MOLE_SHEET_COLOUR_H
 
@@ -11,7 +11,10 @@ enum { LATENT_RANGE = 3 };
 /* From dark blue for 0 over green to yellow for 1, lighter all the way. What is beyond, and NaN, is taken to
  * the nearer end. */
 rgb_t colour_heat(double value);
-/* The same over a place of a picture: seven tenths of it, three tenths of the picture's grey. */
+/* From blue for -1 over white for 0 to red for 1, darker towards both ends. What is beyond is taken to the
+ * nearer end; NaN, as 0. */
+rgb_t colour_signed(double value);
+/* The heat of a number over a place of a picture: seven tenths of it, three tenths of the picture's grey. */
 rgb_t colour_over(double value, uint8_t grey);
 rgb_t colour_expert(size_t expert);
 

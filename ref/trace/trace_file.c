@@ -200,7 +200,7 @@ trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err) {
 
 /* By what it is; of archives by the name too, since a pickled .pt is a zip as well, about which st_open
  * has more to say. */
-static trace_source_t *open_source(trace_file_t *trace, err_t *err) {
+static trace_source_t *open_source(trace_file_t *trace, bool single, err_t *err) {
     struct stat status;
     char magic[6] = {0};
     size_t bytes;
@@ -211,6 +211,7 @@ static trace_source_t *open_source(trace_file_t *trace, err_t *err) {
     ssize_t got = read(fd, magic, sizeof magic);
     close(fd);
     if (got == (ssize_t)sizeof magic && memcmp(magic, "\x93NUMPY", 6) == 0) {
+        if (single) return trace_open_npy(trace, err);
         err_set(err,
                 "%s: is a single array, a trace has many: name the folder that it is in, or a .npz",
                 trace->path);
@@ -220,11 +221,12 @@ static trace_source_t *open_source(trace_file_t *trace, err_t *err) {
     return trace_open_safetensors(trace, err);
 }
 
-int trace_file_open(trace_file_t **trace, const char *path, err_t *err) {
+/* single: whether a file of one array will do. */
+static int open_file(trace_file_t **trace, const char *path, bool single, err_t *err) {
     trace_file_t *opened = xcalloc(1, sizeof *opened);
     *trace = NULL;
     opened->path = xstrdup(path);
-    opened->source = open_source(opened, err);
+    opened->source = open_source(opened, single, err);
     int status = opened->source ? 0 : -1;
     if (status == 0 && opened->names.count == 0 && opened->skips)
         status = refuse_skipped(opened, err);
@@ -233,6 +235,14 @@ int trace_file_open(trace_file_t **trace, const char *path, err_t *err) {
     else
         trace_file_close(opened);
     return status;
+}
+
+int trace_file_open(trace_file_t **trace, const char *path, err_t *err) {
+    return open_file(trace, path, false, err);
+}
+
+int trace_file_open_any(trace_file_t **trace, const char *path, err_t *err) {
+    return open_file(trace, path, true, err);
 }
 
 void trace_file_close(trace_file_t *trace) {

@@ -36,6 +36,9 @@ typedef struct trace_file trace_file_t;
 
 /* 0, or -1 and err: also where all that the file holds was skipped. trace_file_close is due on success. */
 int trace_file_open(trace_file_t **trace, const char *path, err_t *err);
+/* The same of any file that holds tensors: also of a single .npy, whose tensor has the file's name without
+ * ".npy". */
+int trace_file_open_any(trace_file_t **trace, const char *path, err_t *err);
 void trace_file_close(trace_file_t *trace);
 const char *trace_file_path(const trace_file_t *trace);
 

@@ -31,6 +31,7 @@ void trace_skip(trace_file_t *trace, const char *name, const char *reason);
  * NULL and err. */
 trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err);
 trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err);
+trace_source_t *trace_open_npy(trace_file_t *trace, err_t *err); /* one array */
 trace_source_t *trace_open_npz(trace_file_t *trace, err_t *err);
 
 /* out = `count` numbers of entry `index` as they are in the file, widened; -1 and err ("PATH: 'NAME':

@@ -1,4 +1,4 @@
-/* trace_folder.c - see trace_file.h: a folder of .npy files.
+/* trace_folder.c - see trace_file.h: a folder of .npy files, or one such file.
  *
  * Headers are read and checked when the trace is opened. A file's numbers are mapped when they are first
  * asked for, one file at a time, so that neither memory nor file descriptors grow with the trace. */
@@ -23,6 +23,7 @@ typedef struct {
 typedef struct {
     trace_source_t source; /* first: a pointer to it is a pointer to the whole */
     const trace_file_t *trace;
+    char *folder; /* that the files' names are below */
     trace_index_t index;
     npy_file_t *files; /* (index.rows) */
     size_t *row;       /* (trace_file_count) of an entry */
@@ -40,7 +41,7 @@ static void unmap(folder_t *f) {
 static int map(folder_t *f, size_t row, err_t *err) {
     if (f->map && f->mapped == row) return 0;
     unmap(f);
-    char *path = file_join(trace_file_path(f->trace), f->index.row[row].file);
+    char *path = file_join(f->folder, f->index.row[row].file);
     size_t bytes = 0;
     int fd = file_open_read(path, &bytes, err), status = fd < 0 ? -1 : 0;
     if (fd >= 0 && bytes != f->files[row].bytes)
@@ -87,6 +88,7 @@ static void close_folder(trace_source_t *self) {
     free(f->files);
     free(f->row);
     free(f->piece);
+    free(f->folder);
     free(f);
 }
 
@@ -112,7 +114,7 @@ static int add_files(folder_t *f, trace_file_t *trace, err_t *err) {
     int status = 0;
     for (size_t i = 0; status == 0 && i < f->index.rows; i++) {
         const trace_index_row_t *row = &f->index.row[i];
-        char *path = file_join(trace_file_path(trace), row->file), shown[SHOWN_TEXT];
+        char *path = file_join(f->folder, row->file), shown[SHOWN_TEXT];
         const npy_header_t *header = &f->files[i].header;
         f->row[trace_file_count(trace)] = i;
         if (read_header(&f->files[i], path, start, err) != 0)
@@ -127,16 +129,39 @@ static int add_files(folder_t *f, trace_file_t *trace, err_t *err) {
     return status;
 }
 
-trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err) {
+static folder_t *folder_new(const trace_file_t *trace, char *folder) {
     folder_t *f = xcalloc(1, sizeof *f);
     f->source = (trace_source_t){read_folder, close_folder};
     f->trace = trace;
+    f->folder = folder;
     f->piece = xmalloc(PIECE);
-    int status = trace_index_read(&f->index, trace_file_path(trace), err);
+    return f;
+}
+
+/* Of the files in the index. */
+static trace_source_t *open_files(folder_t *f, trace_file_t *trace, int status, err_t *err) {
     f->files = xcalloc(f->index.rows + 1, sizeof *f->files);
     f->row = xcalloc(f->index.rows + 1, sizeof *f->row);
     if (status == 0) status = add_files(f, trace, err);
     if (status == 0) return &f->source;
     close_folder(&f->source);
     return NULL;
+}
+
+trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err) {
+    folder_t *f = folder_new(trace, xstrdup(trace_file_path(trace)));
+    int status = trace_index_read(&f->index, f->folder, err);
+    return open_files(f, trace, status, err);
+}
+
+trace_source_t *trace_open_npy(trace_file_t *trace, err_t *err) {
+    const char *path = trace_file_path(trace), *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+    folder_t *f = folder_new(trace, xasprintf("%.*s", (int)(name - path), path));
+    f->index.path = xstrdup(path);
+    f->index.row = xcalloc(1, sizeof *f->index.row);
+    f->index.rows = 1;
+    int stem = (int)strlen(name) - (text_ends(name, ".npy") ? 4 : 0);
+    f->index.row[0] = (trace_index_row_t){xasprintf("%.*s", stem, name), xstrdup(name)};
+    return open_files(f, trace, 0, err);
 }

@@ -208,7 +208,8 @@ def page(rows, clean):
         cells = [mark(named(r, "f64")) + ", " + mark(named(r, "f32")), cause]
         cells += ["alarm" if alarm else "passes" for alarm in r["gates"]]
         about = f"{r['about']}{thread}"
-        lines.append(f"| `{r['name']}` | {about} | " + " | ".join(cells).replace("\n", " ") + " |")
+        cells = [cell.replace("\n", " ").replace("|", "\\|") for cell in [about, *cells]]
+        lines.append(f"| `{r['name']}` | " + " | ".join(cells) + " |")
     lines += ["", "The first culprit of each mutant, as the comparator names it:", ""]
     lines += [f"* `{r['name']}`: `{r['f64']['culprit']}`" for r in rows]
     return "\n".join(lines) + "\n"
