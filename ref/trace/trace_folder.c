@@ -129,7 +129,7 @@ static int add_files(folder_t *f, trace_file_t *trace, err_t *err) {
 
 trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err) {
     folder_t *f = xcalloc(1, sizeof *f);
-    f->source = (trace_source_t){read_folder, close_folder};
+    f->source = (trace_source_t){read_folder, close_folder, NULL};
     f->trace = trace;
     f->piece = xmalloc(PIECE);
     int status = trace_index_read(&f->index, trace_file_path(trace), err);
