@@ -27,6 +27,8 @@ int cli_synth(int argc, char **argv);
 
 /* mole inspect --ranges: of a trace; returns the exit code. */
 int cli_inspect_ranges(const char *path, bool as_json);
+/* mole inspect --statistics: of a trace, to stdout where output is NULL; returns the exit code. */
+int cli_inspect_statistics(const char *path, const char *output, bool csv);
 
 /* The value, whose reference is taken over, to a file. Returns 0, or -1 and err. */
 struct json_t;
@@ -57,6 +59,7 @@ typedef enum {
     CLI_XML,
     CLI_HTML,
     CLI_MAP,
+    CLI_TABLE,
     CLI_FOLDER,
     CLI_INPUT /* a file that is read: no output may be the same one */
 } cli_format_t;

@@ -13,14 +13,21 @@ static const char command[] = "inspect";
 
 static void print_help(void) {
     printf("usage: mole inspect --model FOLDER [OPTIONS]\n       mole inspect FILE.safetensors\n"
-           "       mole inspect --ranges TRACE\n\n"
+           "       mole inspect --ranges TRACE\n"
+           "       mole inspect --statistics TRACE [-o FILE]\n\n"
            "Print the resolved configuration, the parameters of each component, the layers that "
            "experts\n"
            "wrap with ranks and scales, and tensors that nothing uses; or list a file's tensors.\n"
            "With --ranges, print how large and how small the numbers of each tap of a trace are, "
            "and what\n"
-           "would overflow or vanish in f16 and bf16.\n\n%s"
+           "would overflow or vanish in f16 and bf16.\n"
+           "With --statistics, write of each tap mean, deviation, min, max, norm and up to 32 "
+           "values, which\n"
+           "mole compare takes in place of a trace.\n\n%s"
            "  --ranges             TRACE: a .safetensors, a folder of .npy, or a .npz\n"
+           "  --statistics         of such a TRACE, as JSON, or as CSV where -o ends in .csv\n"
+           "  --csv                of --statistics: CSV whatever -o ends in\n"
+           "  -o, --output FILE    of --statistics: a file in place of stdout\n"
            "  --json               the same as JSON\n\n"
            "example:\n  mole inspect --model golden/models/sd15-tiny \\\n"
            "      --face golden/models/sd15-tiny-mole/face.safetensors \\\n"
@@ -319,46 +326,77 @@ static int inspect_file(const char *path, bool as_json) {
     return 0;
 }
 
-int cli_inspect(int argc, char **argv) {
-    enum { OPT_JSON = OPT_OWN, OPT_RANGES };
-    static const struct option table[] = {CLI_MODEL_OPTIONS,
-                                          {"json", no_argument, NULL, OPT_JSON},
-                                          {"ranges", no_argument, NULL, OPT_RANGES},
-                                          CLI_HELP_OPTION};
-    cli_common_t common = CLI_COMMON_DEFAULTS;
-    bool as_json = false, ranges = false;
-    int option, status = 0;
-    while (!status && (option = cli_next_option(command, argc, argv, ":h", table)) != -1) {
-        if (option == OPT_HELP) return print_help(), 0;
-        if (option == '?') return EXIT_USAGE;
-        if (option == OPT_JSON)
-            as_json = true;
-        else if (option == OPT_RANGES)
-            ranges = true;
-        else
-            status = cli_common_option(&common, command, option, optarg);
-    }
-    if (status) return status;
-    if (ranges && (common.files.folder || optind + 1 != argc))
-        return cli_usage_error(command, "--ranges takes one trace, and no model");
-    if (ranges) return cli_inspect_ranges(argv[optind], as_json);
-    if (!common.files.folder && optind + 1 == argc) return inspect_file(argv[optind], as_json);
-    if (optind < argc) return cli_usage_error(command, "unexpected word '%s'", argv[optind]);
-    if ((status = cli_check_experts(&common, command))) return status;
-
+static int inspect_model(cli_common_t *common, bool as_json) {
     err_t err;
     pipeline_t pipeline;
     notes_t notes = {0};
-    common.files.notes = &notes;
-    status = pipeline_open(&pipeline, &common.files, &err);
+    common->files.notes = &notes;
+    int status = pipeline_open(&pipeline, &common->files, &err);
     cli_print_notes(command, &notes, 0);
     if (status) {
         status = cli_input_error(command, &err);
     } else {
-        cli_warn_scheduler(command, common.files.folder, &pipeline.scheduler);
-        print_all(collect_model(&pipeline, &common), as_json);
+        cli_warn_scheduler(command, common->files.folder, &pipeline.scheduler);
+        print_all(collect_model(&pipeline, common), as_json);
         pipeline_close(&pipeline);
     }
     notes_free(&notes);
     return status;
+}
+
+typedef struct {
+    cli_common_t common;
+    const char *output;
+    bool as_json, ranges, statistics, csv;
+} options_t;
+
+/* Of a trace. */
+static int inspect_trace(const options_t *o, const char *path) {
+    const cli_output_t outputs[] = {{"-o", o->output, CLI_TABLE}, {"TRACE", path, CLI_INPUT}};
+    if (o->ranges) return cli_inspect_ranges(path, o->as_json);
+    int status = cli_check_outputs(command, outputs, 2);
+    bool csv = o->csv || (o->output && text_ends(o->output, ".csv"));
+    return status ? status : cli_inspect_statistics(path, o->output, csv);
+}
+
+static int check_words(const options_t *o, int words) {
+    const char *only = o->ranges ? "--ranges" : "--statistics";
+    if (o->ranges && o->statistics)
+        return cli_usage_error(command, "--ranges and --statistics are two reports: give one");
+    if ((o->ranges || o->statistics) && (o->common.files.folder || words != 1))
+        return cli_usage_error(command, "%s takes one trace, and no model", only);
+    if (!o->statistics && (o->output || o->csv))
+        return cli_usage_error(command, "%s is for --statistics", o->csv ? "--csv" : "-o");
+    return 0;
+}
+
+int cli_inspect(int argc, char **argv) {
+    enum { OPT_JSON = OPT_OWN, OPT_RANGES, OPT_STATISTICS, OPT_CSV };
+    static const struct option table[] = {CLI_MODEL_OPTIONS,
+                                          {"json", no_argument, NULL, OPT_JSON},
+                                          {"ranges", no_argument, NULL, OPT_RANGES},
+                                          {"statistics", no_argument, NULL, OPT_STATISTICS},
+                                          {"csv", no_argument, NULL, OPT_CSV},
+                                          {"output", required_argument, NULL, 'o'},
+                                          CLI_HELP_OPTION};
+    options_t o = {.common = CLI_COMMON_DEFAULTS};
+    int option, status = 0;
+    while (!status && (option = cli_next_option(command, argc, argv, ":ho:", table)) != -1) {
+        switch (option) {
+        case OPT_HELP: return print_help(), 0;
+        case '?': return EXIT_USAGE;
+        case OPT_JSON: o.as_json = true; break;
+        case OPT_RANGES: o.ranges = true; break;
+        case OPT_STATISTICS: o.statistics = true; break;
+        case OPT_CSV: o.csv = true; break;
+        case 'o': o.output = optarg; break;
+        default: status = cli_common_option(&o.common, command, option, optarg);
+        }
+    }
+    if (status || (status = check_words(&o, argc - optind))) return status;
+    if (o.ranges || o.statistics) return inspect_trace(&o, argv[optind]);
+    if (!o.common.files.folder && optind + 1 == argc) return inspect_file(argv[optind], o.as_json);
+    if (optind < argc) return cli_usage_error(command, "unexpected word '%s'", argv[optind]);
+    if ((status = cli_check_experts(&o.common, command))) return status;
+    return inspect_model(&o.common, o.as_json);
 }

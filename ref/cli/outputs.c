@@ -15,11 +15,15 @@
 /* Of each format its name for people and its endings, the one to write first. */
 static const struct {
     const char *what, *endings;
-} formats[] = {
-    [CLI_PICTURE] = {"a PNG", " png "},  [CLI_TENSORS] = {"safetensors", " safetensors "},
-    [CLI_JSON] = {"JSON", " json "},     [CLI_XML] = {"XML", " xml "},
-    [CLI_HTML] = {"HTML", " html htm "}, [CLI_MAP] = {"a map", " map txt "},
-    [CLI_FOLDER] = {"a folder", " "},    [CLI_INPUT] = {"", " "}};
+} formats[] = {[CLI_PICTURE] = {"a PNG", " png "},
+               [CLI_TENSORS] = {"safetensors", " safetensors "},
+               [CLI_JSON] = {"JSON", " json "},
+               [CLI_XML] = {"XML", " xml "},
+               [CLI_HTML] = {"HTML", " html htm "},
+               [CLI_MAP] = {"a map", " map txt "},
+               [CLI_TABLE] = {"JSON or CSV", " json csv "},
+               [CLI_FOLDER] = {"a folder", " "},
+               [CLI_INPUT] = {"", " "}};
 enum { FORMATS = sizeof formats / sizeof *formats };
 
 /* Formats that nothing here writes. Other endings name no format ("v1.5") and are taken as they are. */

@@ -16,6 +16,8 @@
  *
  * unit is the rms error of a careful computation in the candidate's type: of the module, of the stretch,
  * or of all that leads to the tap. docs/numbers.md, "The theory of the verdict", says how each is found.
+ * A candidate of which only statistics were kept has no numbers to run on: nothing is isolated, and the
+ * statistics say what the error is at least (weigh_statistics.c).
  * For linear maps whose input was dumped the provable bound gamma(K+1) (|W||x| + |b|) is checked as well,
  * element by element. */
 #ifndef MOLE_COMPARE_COMPARE_H
@@ -51,8 +53,10 @@ typedef struct {
     shape_t shape, candidate_shape;
     dtype_t candidate_dtype;
     row_verdict_t verdict;
-    bool is_input; /* NAME.in, what goes into a module: only rows that the candidate dumped */
-    bool one_row;  /* of axis 0 the candidate has `batch_row` alone, and is judged by that */
+    const char *statistic; /* the one that shows most, static; NULL: whole tensors were compared */
+    bool rearranged; /* of statistics: another shape of as many numbers, so values have no places */
+    bool is_input;   /* NAME.in, what goes into a module: only rows that the candidate dumped */
+    bool one_row;    /* of axis 0 the candidate has `batch_row` alone, and is judged by that */
     size_t batch_row;
     budget_t budget; /* the result's, or a coarser one on whose grid the candidate's numbers lie */
 
@@ -109,6 +113,7 @@ typedef struct {
     compare_meant_t *meant; /* (extras) */
     char **note; /* (notes), owned: what the two look like as wholes, see compare_notes.c */
     size_t notes;
+    bool statistics;   /* the candidate holds no tensors: trace/statistics.h */
     bool complete;     /* missing taps were a failure */
     budget_t budget;   /* resolved: never AUTO */
     budget_t computed; /* what the candidate computes in, to all appearance */

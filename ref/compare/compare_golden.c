@@ -95,17 +95,11 @@ static bool has_inputs(trace_file_t *candidate, const name_map_t *map) {
     return false;
 }
 
-static int open_model(comparison_t *c) {
-    if (golden_open_model(c->golden, &c->pipeline, c->err)) return -1;
-    c->opened = true;
-    return 0;
-}
-
 static int make_rows(comparison_t *c, const compare_options_t *options) {
     observation_t o = {.inputs = options->isolate && !c->golden->is_calls &&
                                  has_inputs(c->candidate, options->map)};
     if (options->isolate || c->golden->fingerprint)
-        if (open_model(c)) return -1;
+        if (pass_open(c)) return -1;
     if (!o.inputs && !c->golden->fingerprint) return rows_of_case(c), 0;
     if (spool_open(&c->spool, c->err) || pass_run(c, observe, &o, o.inputs)) return -1;
     pass_index_rows(c);
@@ -134,6 +128,16 @@ static double rms_of_truth(comparison_t *c, size_t row) {
     return count ? sqrt(sum / (double)count) : 0;
 }
 
+static int weigh_row(comparison_t *c, compare_row_t *row, const row_meta_t *m,
+                     const truth_t *truth) {
+    if (c->result->statistics)
+        return compare_statistics(row, trace_file_statistics(c->candidate, m->source), truth,
+                                  m->tap ? m->tap->peer_rms : NAN, m->tap ? m->tap->peer_max : NAN,
+                                  c->err);
+    return compare_tensors(row, c->candidate, m->source, truth, budget_unit(c->result->budget),
+                           c->err);
+}
+
 static int weigh_in_order(comparison_t *c) {
     for (size_t i = 0; i < c->result->rows; i++) {
         compare_row_t *row = &c->result->row[i];
@@ -143,11 +147,9 @@ static int weigh_in_order(comparison_t *c) {
             continue;
         }
         truth_t truth = {read_truth, c, i};
-        if (compare_tensors(row, c->candidate, m->source, &truth, budget_unit(c->result->budget),
-                            c->err))
-            return -1;
+        if (weigh_row(c, row, m, &truth)) return -1;
         m->truth_rms = row->cumulative.truth_rms;
-        m->forced = is_finite(&row->cumulative);
+        m->forced = !c->result->statistics && is_finite(&row->cumulative);
     }
     return 0;
 }
@@ -181,7 +183,8 @@ static int agrees_with(comparison_t *c, budget_t budget, double limit, bool *agr
     compare_result_t *r = c->result;
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = budget;
     r->budget = r->hidden = budget;
-    if (verdicts_of_isolated(c, limit)) return -1;
+    if (r->statistics ? verdicts_of_statistics(c, limit) : verdicts_of_isolated(c, limit))
+        return -1;
     *agrees = !compare_differs(r);
     return 0;
 }
@@ -205,7 +208,8 @@ static int note_coarser(comparison_t *c, double limit) {
     compare_result_t *r = c->result;
     budget_t given = r->budget, hidden = r->hidden;
     const compare_row_t *row = &r->row[r->culprit];
-    double error = row->isolated.rms / row->isolated.truth_rms;
+    const diff_t *diff = r->statistics ? &row->cumulative : &row->isolated;
+    double error = diff->rms / diff->truth_rms;
     compare_row_t *rows = xcalloc(r->rows, sizeof *rows);
     bool agrees = false;
     int status = 0;
@@ -289,6 +293,18 @@ static int isolate(comparison_t *c, const compare_options_t *options, double lim
     return explain_culprit(c, limit, options);
 }
 
+/* Nothing to isolate, nothing to explain: a tap that is off, and what would excuse it. */
+static int of_statistics(comparison_t *c, double limit, const compare_options_t *options) {
+    units_of_case(c);
+    if (verdicts_of_statistics(c, limit)) return -1;
+    find_culprit(c->result, options->filter);
+    bool off =
+        c->result->culprit != SIZE_MAX && c->result->row[c->result->culprit].verdict == ROW_DIFFERS;
+    if (off && options->budget == BUDGET_AUTO && note_coarser(c, limit)) return -1;
+    find_culprit(c->result, options->filter);
+    return 0;
+}
+
 static int without_isolation(comparison_t *c, double limit) {
     units_of_case(c);
     return verdicts_of_cumulative(c, limit);
@@ -317,6 +333,7 @@ static int match_rows(comparison_t *c, const compare_options_t *options) {
     truths_t truths = {read_truth, c, c->identity};
     int status = compare_match(c->result, c->candidate, options, &truths, source, c->err);
     for (size_t i = 0; !status && i < c->result->rows; i++) c->meta[i].source = source[i];
+    if (!status && c->result->statistics) compare_note_statistics(c->result, c->candidate, source);
     if (!status) compare_detect(c->result, c->candidate, source, &truths, options->budget);
     free(source);
     return status;
@@ -327,7 +344,10 @@ static int judge_rows(comparison_t *c, const compare_options_t *options, double 
     if (match_rows(c, options)) return -1;
     pass_drop_inputs(c);
     if (weigh_rows(c)) return -1;
-    if (options->isolate ? isolate(c, options, limit) : without_isolation(c, limit)) return -1;
+    if (c->result->statistics ? of_statistics(c, limit, options)
+        : options->isolate    ? isolate(c, options, limit)
+                              : without_isolation(c, limit))
+        return -1;
     keep_asked(c->result, options->filter);
     if (c->result->rows == 0)
         return err_set(c->err, "%s: no tap matches --filter", c->golden->folder);
@@ -361,7 +381,9 @@ static int finish(comparison_t *c, int status, const compare_options_t *options)
 int compare_golden(const run_t *run, const golden_case_t *golden, trace_file_t *candidate,
                    const compare_options_t *options, compare_result_t *r, err_t *err) {
     comparison_t c = begin(run, golden, candidate, r, err);
-    int status = make_rows(&c, options) || judge_rows(&c, options, options->limit) ? -1 : 0;
+    compare_options_t o = *options;
+    if (compare_by_statistics(candidate)) o.isolate = false; /* nothing to run on */
+    int status = make_rows(&c, &o) || judge_rows(&c, &o, o.limit) ? -1 : 0;
     return finish(&c, status, options);
 }
 

@@ -6,6 +6,13 @@
 #include "compare/match.h"
 #include "trace/names_plan.h"
 
+/* The shape of statistics: the row's where none is stated, or where they are of as many numbers. */
+static void take_shape(compare_row_t *row, const statistics_t *s) {
+    if (s->has_count && shape_count(row->candidate_shape) != shape_count(row->shape)) return;
+    row->rearranged = s->has_shape && !shape_equal(row->candidate_shape, row->shape);
+    row->candidate_shape = row->shape;
+}
+
 /* What was found goes to the rows and, as aliases, to the trace. */
 static void fill_rows(const match_t *m) {
     compare_result_t *r = m->r;
@@ -15,6 +22,8 @@ static void fill_rows(const match_t *m) {
         trace_file_set_alias(m->candidate, m->source[i], r->row[i].name);
         r->row[i].candidate_name = entry->name;
         r->row[i].candidate_shape = entry->shape;
+        if (r->statistics)
+            take_shape(&r->row[i], trace_file_statistics(m->candidate, m->source[i]));
         r->row[i].candidate_dtype = entry->dtype;
         r->compared++;
     }
@@ -71,9 +80,10 @@ int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_op
                  xcalloc(entries, sizeof *m.row),
                  xcalloc(entries, sizeof *m.asked),
                  xcalloc(entries, sizeof *m.settled)};
+    r->statistics = compare_by_statistics(candidate);
     int status = match_names(&m, err);
     if (!status) {
-        match_layouts(&m);
+        if (!r->statistics) match_layouts(&m);
         fill_rows(&m);
         list_extras(&m);
         if (r->compared == 0) status = nothing_in_common(r, candidate, err);

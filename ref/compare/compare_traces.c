@@ -77,7 +77,9 @@ static int weigh_traces(compare_result_t *r, trace_file_t *reference, trace_file
         compare_row_t *row = &r->row[i];
         if (!row->candidate_name || !shape_equal(row->shape, row->candidate_shape)) continue;
         truth_t truth = {read_trace, reference, index[i]};
-        if (compare_tensors(row, candidate, source[i], &truth, unit, err) ||
+        const statistics_t *s = trace_file_statistics(candidate, source[i]);
+        if ((s ? compare_statistics(row, s, &truth, NAN, NAN, err)
+               : compare_tensors(row, candidate, source[i], &truth, unit, err)) ||
             peer_error(peer, reference, index[i], row->name, row->shape, &row->peer_rms, err))
             return -1;
         if (isnan(row->peer_rms)) {
@@ -104,6 +106,7 @@ int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_
                                    options->filter ? " (--filter)" : ": the trace is empty");
     truths_t truths = {read_trace, reference, index};
     if (!status) status = compare_match(r, candidate, options, &truths, source, err);
+    if (!status && r->statistics) compare_note_statistics(r, candidate, source);
     if (!status) compare_detect(r, candidate, source, &truths, options->budget);
     if (!status)
         status =

@@ -96,9 +96,10 @@ void compare_resolution(compare_result_t *r) {
     r->unresolved = 0;
     for (size_t i = 0; i < r->rows; i++) {
         const compare_row_t *row = &r->row[i];
-        double size = row->isolated.truth_rms;
-        if (!row->has_isolated || !(size > 0)) continue;
-        seen[count] = row->limit * row->unit / size;
+        bool own = row->has_isolated;
+        double size = own ? row->isolated.truth_rms : row->cumulative.truth_rms;
+        if ((!own && !r->statistics) || !(size > 0)) continue;
+        seen[count] = row->limit * (own ? row->unit : row->cumulative_unit) / size;
         if (count == 0 || seen[count] > r->seen_worst)
             r->seen_worst = seen[count], r->seen_worst_name = row->name;
         r->unresolved += seen[count] >= 1;

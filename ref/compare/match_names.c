@@ -17,6 +17,8 @@ static const char input[] = ".in";
 static int equal_numbers(trace_file_t *t, size_t a, size_t b, err_t *err) {
     enum { CHUNK = 1 << 16 };
     size_t count = trace_file_at(t, a)->count;
+    const statistics_t *s = trace_file_statistics(t, a), *other = trace_file_statistics(t, b);
+    if (s) return memcmp(s->value, other->value, sizeof s->value) == 0;
     if (trace_file_at(t, b)->count != count) return 0;
     double *x = xmalloc(CHUNK * sizeof *x), *y = xmalloc(CHUNK * sizeof *y);
     int equal = 1;

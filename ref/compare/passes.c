@@ -93,6 +93,13 @@ void pass_drop_inputs(comparison_t *c) {
     pass_index_rows(c);
 }
 
+int pass_open(comparison_t *c) {
+    if (c->opened) return 0;
+    if (golden_open_model(c->golden, &c->pipeline, c->err)) return -1;
+    c->opened = true;
+    return 0;
+}
+
 void pass_close(comparison_t *c) {
     if (c->opened) pipeline_close(&c->pipeline);
     spool_close(c->spool);

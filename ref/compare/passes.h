@@ -62,6 +62,9 @@ typedef struct {
 typedef int visit_t(comparison_t *c, void *who, size_t at, const char *name, real_t *x,
                     view_t view);
 
+/* The case's model, once. 0, or -1 and c->err. */
+int pass_open(comparison_t *c);
+
 /* One run. inputs: NAME.in are visited too. Returns 0, or -1 and c->err. */
 int pass_run(comparison_t *c, visit_t *visit, void *who, bool inputs);
 

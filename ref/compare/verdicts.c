@@ -72,6 +72,26 @@ int verdicts_of_isolated(comparison_t *c, double limit) {
     return 0;
 }
 
+static bool off_by_statistics(const compare_result_t *r, double limit) {
+    for (size_t i = 0; i < r->rows; i++)
+        if (r->row[i].candidate_name && !(r->row[i].ratio <= compare_limit(&r->row[i], limit)))
+            return true;
+    return false;
+}
+
+int verdicts_of_statistics(comparison_t *c, double limit) {
+    bool low = c->own;
+    for (size_t i = 0; i < c->result->rows; i++) low |= budget_is_low(c->result->row[i].budget);
+    if (low && (pass_open(c) || units_own(c) || units_cumulative(c))) return -1;
+    set_ratios(c, low);
+    if (!low && off_by_statistics(c->result, limit)) {
+        if (pass_open(c) || units_own(c) || units_cumulative(c)) return -1;
+        set_ratios(c, true);
+    }
+    compare_judge(c->result, limit);
+    return 0;
+}
+
 int verdicts_of_cumulative(comparison_t *c, double limit) {
     if (units_own(c) || (c->own && units_cumulative(c))) return -1;
     set_ratios(c, c->own);

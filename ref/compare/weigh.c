@@ -54,13 +54,15 @@ enum { SAMPLE = MATCH_HEAD, TELLING = 8 };
 static precision_t grid_of(const compare_row_t *row, trace_file_t *candidate, size_t source,
                            const truths_t *truths, size_t index, bool *tells) {
     double mine[SAMPLE], true_numbers[SAMPLE];
-    size_t count = shape_count(row->shape), telling, ignored;
+    const statistics_t *s = trace_file_statistics(candidate, source);
+    size_t count = shape_count(row->shape), known, telling, ignored;
     *tells = false;
     if (count > SAMPLE) count = SAMPLE;
-    if (trace_file_read(candidate, source, 0, count, mine, NULL) ||
+    known = s ? statistics_elements(s, mine) : count;
+    if ((!s && trace_file_read(candidate, source, 0, count, mine, NULL)) ||
         truths->read(truths->who, truths->index[index], 0, count, true_numbers, NULL))
         return PRECISION_F64;
-    precision_t grid = precision_of(mine, count, &telling);
+    precision_t grid = precision_of(mine, known, &telling);
     *tells = telling >= TELLING &&
              (grid == PRECISION_F64 || precision_of(true_numbers, count, &ignored) > grid);
     return grid;

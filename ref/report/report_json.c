@@ -95,6 +95,7 @@ static json_t *row_value(const compare_row_t *row, size_t index) {
     json_object_set_new(o, "peer_rms", known(measured && !isnan(row->ratio), row->peer_rms));
     json_object_set_new(o, "budget", json_string(budget_name(row->budget)));
     json_object_set_new(o, "ulp_p99", known(measured, row->ulp_p99));
+    json_object_set_new(o, "statistic", row->statistic ? json_string(row->statistic) : json_null());
     json_object_set_new(o, "isolated", own ? diff_value(&row->isolated, row->shape) : json_null());
     json_object_set_new(o, "isolated_ratio", known(own, row->isolated_ratio));
     json_object_set_new(o, "inputs_known", own ? json_boolean(row->inputs_known) : json_null());
@@ -178,6 +179,7 @@ json_t *report_json_value(const compare_result_t *result) {
     json_object_set_new(o, "budget", budget);
     json_object_set_new(o, "differs", json_boolean(compare_differs(result)));
     json_object_set_new(o, "undecided", size(compare_undecided(result)));
+    json_object_set_new(o, "statistics", json_boolean(result->statistics));
     json_object_set_new(o, "complete", json_boolean(result->complete));
     json_object_set_new(o, "compared", size(result->compared));
     json_object_set_new(o, "counts", counts_value(result));

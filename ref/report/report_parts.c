@@ -184,6 +184,15 @@ char *report_diff_text(const diff_t *diff, shape_t shape) {
                      diff->candidate_at, diff->truth_at, report_relative_rms(diff), diff->cosine);
 }
 
+char *report_statistic_text(const compare_row_t *row) {
+    const diff_t *d = &row->cumulative;
+    char at[SHAPE_TEXT];
+    if (strcmp(row->statistic, "values") != 0)
+        return xasprintf("the %s is %.9g for %.9g", row->statistic, d->candidate_at, d->truth_at);
+    return xasprintf("of the values the worst is %.9g for %.9g at %s", d->candidate_at, d->truth_at,
+                     shape_index_text(at, row->shape, d->worst));
+}
+
 static char *reason_of_shape(const compare_row_t *row) {
     char expected[SHAPE_TEXT], found[SHAPE_TEXT];
     return xasprintf("shape is %s, expected %s", shape_text(found, row->candidate_shape),
@@ -199,6 +208,14 @@ static char *reason_of_ratio(const compare_row_t *row) {
     const char *whose = !own                ? ""
                         : row->inputs_known ? ", for its own inputs"
                                             : ", for the candidate's taps before it";
+    if (row->statistic) {
+        char *shown = report_statistic_text(row);
+        char *text = xasprintf("by its statistics the rms error is at least %s the rounding error "
+                               "expected here: %s; limit %.3g",
+                               report_ratio(ratio, value), shown, row->limit);
+        free(shown);
+        return text;
+    }
     if (isnan(value))
         return xasprintf("worst error is %.2g of the tensor's largest number%s; limit %.3g",
                          relative, whose, row->limit);

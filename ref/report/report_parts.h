@@ -49,6 +49,8 @@ char *report_dump_text(const compare_result_t *result);
  * the tensor's largest number, for its own inputs; limit 16". */
 char *report_reason(const compare_row_t *row);
 /* One diff_t in words: "max 1.2e-03 at [0,3] (1.5 for 1.498), rel rms 3.1e-05". */
+/* "the deviation is 1.25 for 1.5": of a row that was compared by statistics. */
+char *report_statistic_text(const compare_row_t *row);
 char *report_diff_text(const diff_t *diff, shape_t shape);
 
 /* ---- numbers as people read them; each returns text ------------------------------------------ */

@@ -102,7 +102,8 @@ static void measured_cells(char cell[COLUMNS][CELL], const compare_row_t *row) {
     shape_index_text(cell[C_AT], row->shape, d->worst);
     snprintf(cell[C_MAX], CELL, "%.1e", d->max_abs);
     snprintf(cell[C_REL], CELL, "%.1e", report_relative_rms(d));
-    cosine_text(cell[C_COSINE], d->cosine);
+    if (!isnan(d->cosine)) cosine_text(cell[C_COSINE], d->cosine);
+    if (row->statistic) snprintf(cell[C_AT], CELL, "%s", row->statistic);
     if (!isnan(row->ulp_p99))
         snprintf(cell[C_ULP], CELL, row->ulp_p99 < 1e5 ? "%.1f" : "%.1e", row->ulp_p99);
     report_ratio(cell[C_RATIO], row->ratio);
@@ -192,9 +193,10 @@ static char *verdict_text(const compare_result_t *result) {
     report_count(result, n);
     return xasprintf(
         "%s: %zu of %zu taps compared; %zu differ, %zu not finite, %zu of another shape; "
-        "%zu inherited, %zu suspicious, %zu agree; judged as %s",
+        "%zu inherited, %zu suspicious, %zu agree; judged as %s%s",
         verdict, result->compared, result->rows, n[ROW_DIFFERS], n[ROW_NOT_FINITE], n[ROW_SHAPE],
-        n[ROW_INHERITED], n[ROW_SUSPICIOUS], n[ROW_AGREES], budget_name(result->budget));
+        n[ROW_INHERITED], n[ROW_SUSPICIOUS], n[ROW_AGREES], budget_name(result->budget),
+        result->statistics ? ", by statistics alone" : "");
 }
 
 /* "bf16-acc32: bfloat16, float32 sums, as the candidate's numbers show (stored as F32)" */
@@ -219,8 +221,9 @@ static void put_precision(FILE *to, const compare_result_t *result) {
 static void put_resolution(FILE *to, const compare_result_t *result) {
     if (isnan(result->seen_median)) return;
     char *name = report_clean(result->seen_worst_name, CLEAN_SHOWN);
-    fprintf(to, "%-11san error shows from %.1e of a tensor's rms on (median), %.1e at %s\n",
-            "resolution", result->seen_median, result->seen_worst, name);
+    fprintf(to, "%-11s%s shows from %.1e of a tensor's rms on (median), %.1e at %s\n", "resolution",
+            result->statistics ? "what a statistic is off" : "an error", result->seen_median,
+            result->seen_worst, name);
     free(name);
     if (result->unresolved)
         fprintf(to, "%-11s%zu taps not at all: their rounding alone may be as large as they are\n",
@@ -266,8 +269,13 @@ static void put_culprit(FILE *to, const compare_result_t *result) {
     if (row->has_isolated && report_measured(row))
         put_error(to, "  isolated", &row->isolated, row->isolated_ratio, row->shape);
     else
-        put_line(to, "  isolated", "not known: the module's inputs were not seen");
-    if (report_measured(row)) put_error(to, "  cumul.", &row->cumulative, row->ratio, row->shape);
+        put_line(to, "  isolated",
+                 result->statistics ? "not known: statistics hold no numbers to compute from"
+                                    : "not known: the module's inputs were not seen");
+    if (report_measured(row) && row->statistic)
+        put_owned(to, "  statistic", report_statistic_text(row));
+    else if (report_measured(row))
+        put_error(to, "  cumul.", &row->cumulative, row->ratio, row->shape);
     if (row->has_bound)
         put_owned(to, "  bound",
                   xasprintf("worst error is %s of the provable bound, %s of the typical one",

@@ -1,4 +1,4 @@
-/* trace_file.c - see trace_file.h: what the three formats have in common, and safetensors. */
+/* trace_file.c - see trace_file.h: what the formats have in common, and safetensors. */
 #include "trace/trace_file.h"
 
 #include <stdbool.h>
@@ -18,7 +18,7 @@ typedef struct {
     bool set;
     trace_layout_t layout;
     shape_t stored;
-} layout_t;
+} laid_out_t;
 
 struct trace_file {
     char *path;
@@ -27,8 +27,8 @@ struct trace_file {
     trace_entry_t *entries; /* (names.count), each with the name of its number */
     trace_skip_t *skipped;  /* (skips) */
     size_t skips;
-    bool rounds;      /* trace_file_round */
-    layout_t *layout; /* (names.count), or NULL: every entry is read as it is stored */
+    bool rounds;        /* trace_file_round */
+    laid_out_t *layout; /* (names.count), or NULL: every entry is read as it is stored */
     trace_band_t band;
 };
 
@@ -190,7 +190,7 @@ trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err) {
         }
     }
     safetensors_t *s = xcalloc(1, sizeof *s);
-    s->source = (trace_source_t){read_safetensors, close_safetensors};
+    s->source = (trace_source_t){read_safetensors, close_safetensors, NULL};
     s->file = file;
     s->trace = trace;
     return &s->source;
@@ -218,6 +218,8 @@ static trace_source_t *open_source(trace_file_t *trace, bool single, err_t *err)
         return NULL;
     }
     if (text_ends(trace->path, ".npz")) return trace_open_npz(trace, err);
+    if (text_ends(trace->path, ".json") || text_ends(trace->path, ".csv"))
+        return trace_open_statistics(trace, err);
     return trace_open_safetensors(trace, err);
 }
 
@@ -298,6 +300,12 @@ const trace_skip_t *trace_file_skipped(const trace_file_t *trace, size_t index) 
     return &trace->skipped[index];
 }
 
+const statistics_t *trace_file_statistics(const trace_file_t *trace, size_t index) {
+    REQUIRE(index < trace->names.count, "trace_file_statistics: %s has %zu tensors, not %zu",
+            trace->path, trace->names.count, index);
+    return trace->source->statistics ? trace->source->statistics(trace->source, index) : NULL;
+}
+
 void trace_file_round(trace_file_t *trace) {
     trace->rounds = true;
 }
@@ -311,7 +319,7 @@ void trace_file_set_layout(trace_file_t *trace, size_t index, const trace_layout
     shape_t stored = trace_file_stored_shape(trace, index);
     trace_entry_t *entry = &trace->entries[index];
     if (!trace->layout) trace->layout = xcalloc(trace->names.count, sizeof *trace->layout);
-    trace->layout[index] = (layout_t){.stored = stored, .set = layout != NULL};
+    trace->layout[index] = (laid_out_t){.stored = stored, .set = layout != NULL};
     trace->band.count = 0;
     entry->shape = layout ? layout->shape : stored;
     entry->count = shape_count(entry->shape);

@@ -6,6 +6,7 @@
  *                        every .npy of the folder and its subfolders, the name being the file's path without
  *                        ".npy", in the byte order of names
  *   FILE.npz             arrays in the order of the archive
+ *   FILE.json, FILE.csv  no tensors: statistics of them (trace_file_statistics)
  *
  * docs/trace-format.md says exactly what is read. An entry that holds no numbers, or numbers of a type that
  * is not read, is skipped: it is no entry of the trace, and listed with its reason. The file is hostile
@@ -22,6 +23,7 @@
 #include "core/dtype.h"
 #include "core/err.h"
 #include "core/shape.h"
+#include "trace/statistics.h"
 #include "trace/trace_layout.h"
 
 typedef struct {
@@ -71,6 +73,10 @@ char *trace_file_skipped_text(const trace_file_t *trace);
  * thread at a time. */
 int trace_file_read(trace_file_t *trace, size_t index, size_t first, size_t count, double *out,
                     err_t *err);
+
+/* Of a trace that holds no numbers, what it holds of an entry; NULL of any other trace. Its entries cannot be
+ * read, and have the shape (N), or (0), where none is stated (has_shape, has_count). */
+const statistics_t *trace_file_statistics(const trace_file_t *trace, size_t index);
 
 /* From now on an integer beyond 2^53 is rounded to a double and no error: for whoever asks how large numbers
  * are, not which. */

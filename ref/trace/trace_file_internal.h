@@ -18,6 +18,8 @@ struct trace_source {
     int (*read)(trace_source_t *self, size_t index, size_t first, size_t count, double *out,
                 err_t *err);
     void (*close)(trace_source_t *self); /* frees self */
+    /* NULL where the numbers are there */
+    const statistics_t *(*statistics)(const trace_source_t *self, size_t index);
 };
 
 /* The next entry. 0, or -1 and err: a name that is empty, too long, not UTF-8, with control
@@ -33,6 +35,7 @@ trace_source_t *trace_open_safetensors(trace_file_t *trace, err_t *err);
 trace_source_t *trace_open_folder(trace_file_t *trace, err_t *err);
 trace_source_t *trace_open_npy(trace_file_t *trace, err_t *err); /* one array */
 trace_source_t *trace_open_npz(trace_file_t *trace, err_t *err);
+trace_source_t *trace_open_statistics(trace_file_t *trace, err_t *err);
 
 /* out = `count` numbers of entry `index` as they are in the file, widened; -1 and err ("PATH: 'NAME':
  * ...") for an I64 or U64 beyond 2^53. */

@@ -131,7 +131,7 @@ static int add_files(folder_t *f, trace_file_t *trace, err_t *err) {
 
 static folder_t *folder_new(const trace_file_t *trace, char *folder) {
     folder_t *f = xcalloc(1, sizeof *f);
-    f->source = (trace_source_t){read_folder, close_folder};
+    f->source = (trace_source_t){read_folder, close_folder, NULL};
     f->trace = trace;
     f->folder = folder;
     f->piece = xmalloc(PIECE);

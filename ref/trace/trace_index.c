@@ -11,8 +11,7 @@
 
 #include "io/file.h"
 #include "io/json.h"
-
-static const size_t index_limit = (size_t)64 << 20;
+#include "trace/csv.h"
 
 /* Every component is plain: the path cannot leave the folder. */
 static bool path_is_below(const char *path) {
@@ -75,95 +74,26 @@ static int read_json(trace_index_t *index, err_t *err) {
 
 /* ---- index.csv ------------------------------------------------------------------------------- */
 
-enum { COLUMNS = 64 };
-
-typedef struct {
-    char *at;    /* what follows; ends with a NUL */
-    size_t line; /* of it, from 1 */
-    char *field[COLUMNS];
-    size_t fields;
-} csv_t;
-
-/* One field, unescaped in place; *end is what ended it: ',', '\n' or NUL. NULL, or what is wrong. */
-static const char *read_field(csv_t *csv, char *end) {
-    char *in = csv->at, *out = csv->at;
-    if (csv->fields == COLUMNS) return "more than 64 columns";
-    csv->field[csv->fields++] = out;
-    if (*in == '"') {
-        for (in++; *in && (*in != '"' || in[1] == '"'); in++) {
-            if (*in == '\n') csv->line++;
-            if (*in == '"') in++;
-            *out++ = *in;
-        }
-        if (!*in) return "a quote is not closed";
-        in++;
-    } else {
-        while (*in && *in != ',' && *in != '\n' && !(*in == '\r' && in[1] == '\n')) *out++ = *in++;
-    }
-    if (*in == '\r') in++;
-    *end = *in;
-    if (*end && *end != ',' && *end != '\n') return "text follows a closing quote";
-    csv->at = in + (*end != '\0');
-    *out = '\0';
-    if (*end == '\n') csv->line++;
-    return NULL;
-}
-
-/* The fields of one record; *line is where it starts. */
-static const char *read_record(csv_t *csv, size_t *line) {
-    const char *defect = NULL;
-    char end = ',';
-    *line = csv->line;
-    csv->fields = 0;
-    while (!defect && end == ',') defect = read_field(csv, &end);
-    return defect;
-}
-
-/* The place of a column, COLUMNS when it is not there exactly once. */
-static size_t column(const csv_t *csv, const char *name) {
-    size_t found = COLUMNS;
-    for (size_t i = 0; i < csv->fields; i++)
-        if (strcmp(csv->field[i], name) == 0) {
-            if (found != COLUMNS) return COLUMNS;
-            found = i;
-        }
-    return found;
-}
-
 static int read_rows(trace_index_t *index, csv_t *csv, err_t *err) {
-    size_t line, columns;
-    const char *defect = read_record(csv, &line);
-    if (defect) return err_set(err, "%s:%zu: %s", index->path, line, defect);
-    size_t name = column(csv, "name"), file = column(csv, "file");
-    columns = csv->fields;
-    if (name == COLUMNS || file == COLUMNS)
+    size_t name = csv_column(csv, "name"), file = csv_column(csv, "file");
+    int more;
+    if (name == CSV_COLUMNS || file == CSV_COLUMNS)
         return err_set(err,
                        "%s:1: the header line should have the columns name and file, once each",
                        index->path);
-    while (*csv->at) {
+    while ((more = csv_next(csv, err)) > 0) {
         char where[32];
-        defect = read_record(csv, &line);
-        if (defect) return err_set(err, "%s:%zu: %s", index->path, line, defect);
-        if (csv->fields == 1 && !*csv->field[0]) continue;
-        if (csv->fields != columns)
-            return err_set(err, "%s:%zu: %zu fields, the header line has %zu", index->path, line,
-                           csv->fields, columns);
-        snprintf(where, sizeof where, ":%zu", line);
+        snprintf(where, sizeof where, ":%zu", csv->line);
         if (add_checked(index, where, csv->field[name], csv->field[file], err) != 0) return -1;
     }
-    return 0;
+    return more;
 }
 
 static int read_csv(trace_index_t *index, err_t *err) {
-    char *text;
-    size_t bytes;
-    if (file_read(index->path, index_limit, &text, &bytes, err) != 0) return -1;
-    csv_t csv = {.at = text, .line = 1};
-    if (strncmp(csv.at, "\xef\xbb\xbf", 3) == 0) csv.at += 3;
-    int status = strlen(text) == bytes
-                     ? read_rows(index, &csv, err)
-                     : err_set(err, "%s: holds a NUL, text was expected", index->path);
-    free(text);
+    csv_t csv;
+    int status = csv_open(&csv, index->path, err);
+    if (!status) status = read_rows(index, &csv, err);
+    csv_close(&csv);
     return status;
 }
 

@@ -110,7 +110,7 @@ trace_source_t *trace_open_npz(trace_file_t *trace, err_t *err) {
     npz_t *npz;
     if (npz_open(&npz, trace_file_path(trace), err) != 0) return NULL;
     npz_source_t *s = xcalloc(1, sizeof *s);
-    s->source = (trace_source_t){read_npz, close_npz};
+    s->source = (trace_source_t){read_npz, close_npz, NULL};
     s->npz = npz;
     s->trace = trace;
     s->piece = xmalloc(PIECE);

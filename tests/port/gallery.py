@@ -73,7 +73,7 @@ def port(trace, case, dtype, *options):
 
 def compare(mole, case, trace):
     """The JSON report, the exit code with it."""
-    report = trace.with_suffix(".json")
+    report = trace.with_suffix(".report.json")
     command = [mole, "compare", f"golden/runs/{case}", str(trace), "--json", str(report)]
     code, _, err = run(command)
     if code not in (0, 1):
