@@ -43,26 +43,19 @@ static int load_latents(job_t *job, err_t *err) {
     if (!path) return 0;
     const prompt_settings_t *set = &job->options->list.prompt[0].set;
     if (check_one_size(job, "--latents", err)) return -1;
-    tensor_file_t tensor = {0};
-    if (tensor_file_read(&tensor, path, NULL, err)) return -1;
     size_t C = vae_config(job->pipeline.vae)->latent_channels,
            unit = pipeline_size_unit(&job->pipeline);
     shape_t expected = SHAPE4(1, C, set->height / unit, set->width / unit);
-    char want[SHAPE_TEXT], have[SHAPE_TEXT];
+    tensor_file_t tensor = {0};
+    if (tensor_file_read_shape(&tensor, path, NULL, &expected, err)) return -1;
     int status = 0;
-    if (shape_equal(tensor.shape, expected)) {
-        size_t n = shape_count(expected);
-        job->latents = xmalloc(n * sizeof *job->latents);
-        for (size_t j = 0; j < n && !status; j++) {
-            job->latents[j] = (real_t)tensor.data[j];
-            if (!isfinite(job->latents[j]))
-                status = err_set(err, "%s: number %zu of the latents is %g, expected finite ones",
-                                 path, j, tensor.data[j]);
-        }
-    } else {
-        status = err_set(err, "%s: expected latents %s for %zu x %zu pixels, found %s", path,
-                         shape_text(want, expected), set->width, set->height,
-                         shape_text(have, tensor.shape));
+    size_t n = shape_count(expected);
+    job->latents = xmalloc(n * sizeof *job->latents);
+    for (size_t j = 0; j < n && !status; j++) {
+        job->latents[j] = (real_t)tensor.data[j];
+        if (!isfinite(job->latents[j]))
+            status = err_set(err, "%s: number %zu of the latents is %g, expected finite ones", path,
+                             j, tensor.data[j]);
     }
     tensor_file_free(&tensor);
     return status;

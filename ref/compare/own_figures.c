@@ -51,6 +51,7 @@ static void name_taps(comparison_t *c) {
         *tap = (golden_tap_t){.name = pool_printf(&g->names, "%s", r->row[i].name),
                               .shape = r->row[i].shape,
                               .in_rms = NAN};
+        name_id(&g->ids, tap->name);
         c->meta[i].tap = tap;
     }
 }

@@ -157,9 +157,12 @@ static int read_run(golden_case_t *g, err_t *err) {
     g->derived = json_node_has(g->root, "f32_figures");
     if (json_get_length(g->root, "taps", &g->taps, err)) return -1;
     g->tap = xcalloc(g->taps + 1, sizeof *g->tap);
-    for (size_t i = 0; i < g->taps; i++)
+    for (size_t i = 0; i < g->taps; i++) {
         if (json_get_item(g->root, "taps", i, &node, err) || read_tap(g, &g->tap[i], node, err))
             return -1;
+        if (name_id(&g->ids, g->tap[i].name) != i)
+            return json_node_error(node, "name", err, "'%s' stands for two taps", g->tap[i].name);
+    }
     return 0;
 }
 
@@ -177,7 +180,7 @@ static int read_outputs(golden_case_t *g, json_node_t call, err_t *err) {
         *t = (golden_tap_t){0};
         if (json_get_item(call, "outputs", i, &node, err) || read_tap(g, t, node, err)) return -1;
         t->name = pool_printf(&g->names, "%s.%s", id, t->name);
-        if (golden_case_find(g, t->name))
+        if (name_id(&g->ids, t->name) != g->taps)
             return json_node_error(call, "id", err, "'%s' stands for two outputs", t->name);
         g->taps++;
     }
@@ -282,15 +285,15 @@ void golden_case_close(golden_case_t *g) {
     if (g->manifest) json_file_close(g->manifest);
     json_decref(g->made);
     pool_free(&g->names);
+    name_ids_free(&g->ids);
     free(g->tap);
     free(g->folder);
     *g = (golden_case_t){0};
 }
 
 const golden_tap_t *golden_case_find(const golden_case_t *g, const char *name) {
-    for (size_t i = 0; i < g->taps; i++)
-        if (strcmp(g->tap[i].name, name) == 0) return &g->tap[i];
-    return NULL;
+    size_t index = name_id_of(&g->ids, name);
+    return index < g->taps ? &g->tap[index] : NULL;
 }
 
 char *golden_case_path(const golden_case_t *g, json_node_t node, const char *key) {

@@ -10,6 +10,7 @@
 
 #include "core/deviations.h"
 #include "core/err.h"
+#include "core/name_ids.h"
 #include "core/pool.h"
 #include "core/shape.h"
 #include "io/json.h"
@@ -43,6 +44,7 @@ typedef struct {
     golden_tap_t *tap;            /* in execution order; of calls: ID.NAME */
     size_t taps;
     pool_t names;            /* of the taps of calls */
+    name_ids_t ids;          /* of every tap: the number of each is its place in tap */
     deviations_t deviations; /* of settings, the authors' (core/deviations.h) */
     bool derived;            /* what it states of float32 was derived, no program was measured */
     size_t only_steps;       /* of an own run: no further than so many steps, no picture; 0: all */

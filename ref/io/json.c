@@ -13,10 +13,40 @@ struct json_file {
     json_t *root;
 };
 
+/* What jansson 2.14 and glibc take for the value or the pair that a character begins, measured and rounded up;
+ * the text of strings is counted by its bytes. */
+static size_t memory_of(char c) {
+    switch (c) {
+    case '{': return 240;
+    case '[': return 160;
+    case ':': return 100;
+    case ',': return 48;
+    default: return 0;
+    }
+}
+
+int json_check_memory(const char *path, const char *text, size_t bytes, err_t *err) {
+    size_t memory = bytes;
+    bool in_string = false;
+    for (size_t i = 0; i < bytes; i++) {
+        if (text[i] == '"') in_string = !in_string;
+        if (in_string)
+            i += text[i] == '\\';
+        else
+            memory += memory_of(text[i]);
+    }
+    if (memory <= JSON_MEMORY_MAX) return 0;
+    return err_set(err,
+                   "%s: its JSON would take about %zu MiB in memory, at most %d are given to it",
+                   path, memory >> 20, JSON_MEMORY_MAX >> 20);
+}
+
 int json_parse(json_t **value, const char *path, const char *text, size_t bytes, size_t flags,
                err_t *err) {
     json_error_t where;
     char shown[SHOWN_TEXT];
+    *value = NULL;
+    if (json_check_memory(path, text, bytes, err)) return -1;
     *value = json_loadb(text, bytes, JSON_REJECT_DUPLICATES | flags, &where);
     if (*value) return 0;
     return err_set(err, "%s:%d:%d: not JSON: %s", path, where.line, where.column,

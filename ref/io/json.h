@@ -29,6 +29,11 @@ typedef struct {
     char where[JSON_WHERE]; /* "" for the root, else "a.b[2]." */
 } json_node_t;
 
+/* What a text would take as a tree of jansson's is estimated from its characters, before it is parsed: a file
+ * of {},{},... takes a hundred times its bytes. 0, or -1 and err for more than JSON_MEMORY_MAX bytes. */
+enum { JSON_MEMORY_MAX = 512 << 20 };
+int json_check_memory(const char *path, const char *text, size_t bytes, err_t *err);
+
 /* Parse a text, of which messages say `path`; no duplicate keys; flags are jansson's. *value is a new
  * reference. Errors are "PATH:LINE:COLUMN: not JSON: ...". */
 int json_parse(json_t **value, const char *path, const char *text, size_t bytes, size_t flags,

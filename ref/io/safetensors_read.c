@@ -17,6 +17,7 @@
 
 #include "core/name_ids.h"
 #include "io/file.h"
+#include "io/json.h"
 #include "io/safetensors.h"
 
 enum { LENGTH_BYTES = 8 };
@@ -121,8 +122,9 @@ static int refuse_padding(const st_file_t *file, size_t header_bytes, err_t *err
 
 static int parse_json(st_file_t *file, size_t header_bytes, err_t *err) {
     json_error_t where;
-    file->header = json_loadb((const char *)file->map + LENGTH_BYTES, header_bytes,
-                              JSON_REJECT_DUPLICATES, &where);
+    const char *header = (const char *)file->map + LENGTH_BYTES;
+    if (json_check_memory(file->path, header, header_bytes, err)) return -1;
+    file->header = json_loadb(header, header_bytes, JSON_REJECT_DUPLICATES, &where);
     char shown[SHOWN_TEXT];
     if (!file->header && refuse_padding(file, header_bytes, err) != 0) return -1;
     if (!file->header)

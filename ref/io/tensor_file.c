@@ -22,6 +22,14 @@ static int widen(tensor_file_t *tensor, dtype_t dtype, shape_t shape, const void
     return 0;
 }
 
+/* wanted: NULL for any. */
+static int check_shape(shape_t found, const shape_t *wanted, const char *path, err_t *err) {
+    char want[SHAPE_TEXT], have[SHAPE_TEXT];
+    if (!wanted || shape_equal(found, *wanted)) return 0;
+    return err_set(err, "%s: expected a tensor of shape %s, found %s", path,
+                   shape_text(want, *wanted), shape_text(have, found));
+}
+
 /* Which of `count` names is meant; names come from name_at(file, i). */
 typedef const char *name_at_t(const void *file, size_t index);
 
@@ -54,34 +62,54 @@ static const char *npz_name_at(const void *file, size_t index) {
     return npz_name(file, index);
 }
 
-static int read_safetensors(tensor_file_t *tensor, const char *path, const char *name, err_t *err) {
+static int read_safetensors(tensor_file_t *tensor, const char *path, const char *name,
+                            const shape_t *wanted, err_t *err) {
     st_file_t *file;
     const char *chosen = NULL;
     if (st_open(&file, path, err) != 0) return -1;
     int status = choose(file, st_name_at, st_count(file), name, path, &chosen, err);
     if (status == 0) {
         const st_tensor_t *found = st_find(file, chosen);
-        status = widen(tensor, found->dtype, found->shape, found->data, path, err);
+        status = check_shape(found->shape, wanted, path, err);
+        if (status == 0) status = widen(tensor, found->dtype, found->shape, found->data, path, err);
     }
     st_close(file);
     return status;
 }
 
-static int read_npy(tensor_file_t *tensor, const char *path, const char *name, err_t *err) {
+static int read_npy(tensor_file_t *tensor, const char *path, const char *name,
+                    const shape_t *wanted, err_t *err) {
     npy_t array;
     if (name) return err_set(err, "%s: a .npy file has no tensor names ('%s')", path, name);
     if (npy_read(&array, path, err) != 0) return -1;
-    int status = widen(tensor, array.dtype, array.shape, array.data, path, err);
+    int status = check_shape(array.shape, wanted, path, err);
+    if (status == 0) status = widen(tensor, array.dtype, array.shape, array.data, path, err);
     npy_free(&array);
     return status;
 }
 
-static int read_npz(tensor_file_t *tensor, const char *path, const char *name, err_t *err) {
+/* The shape of an array of an archive, from its first bytes. */
+static int npz_shape(npz_t *npz, const char *name, shape_t *shape, err_t *err) {
+    npz_stream_t *stream;
+    npy_header_t header;
+    size_t index = 0;
+    while (strcmp(npz_name(npz, index), name) != 0) index++;
+    if (npz_stream_open(&stream, npz, index, &header, err) != 0) return -1;
+    *shape = header.shape;
+    npz_stream_close(stream);
+    return 0;
+}
+
+static int read_npz(tensor_file_t *tensor, const char *path, const char *name,
+                    const shape_t *wanted, err_t *err) {
     npz_t *npz;
     npy_t array = {0};
     const char *chosen = NULL;
     if (npz_open(&npz, path, err) != 0) return -1;
     int status = choose(npz, npz_name_at, npz_count(npz), name, path, &chosen, err);
+    shape_t shape = {0};
+    if (status == 0 && wanted) status = npz_shape(npz, chosen, &shape, err);
+    if (status == 0 && wanted) status = check_shape(shape, wanted, path, err);
     if (status == 0) status = npz_read(npz, chosen, &array, err);
     if (status == 0) status = widen(tensor, array.dtype, array.shape, array.data, path, err);
     npy_free(&array);
@@ -89,7 +117,8 @@ static int read_npz(tensor_file_t *tensor, const char *path, const char *name, e
     return status;
 }
 
-int tensor_file_read(tensor_file_t *tensor, const char *path, const char *name, err_t *err) {
+int tensor_file_read_shape(tensor_file_t *tensor, const char *path, const char *name,
+                           const shape_t *wanted, err_t *err) {
     *tensor = (tensor_file_t){0};
     size_t bytes;
     char magic[6] = {0};
@@ -98,12 +127,16 @@ int tensor_file_read(tensor_file_t *tensor, const char *path, const char *name, 
     ssize_t got = read(fd, magic, sizeof magic);
     close(fd);
     if (got == (ssize_t)sizeof magic && memcmp(magic, "\x93NUMPY", 6) == 0)
-        return read_npy(tensor, path, name, err);
+        return read_npy(tensor, path, name, wanted, err);
     /* A pickled .pt is a zip too: its entries are not .npy, and st_open explains what it is. */
     size_t length = strlen(path);
     if (memcmp(magic, "PK", 2) == 0 && length > 4 && strcmp(path + length - 4, ".npz") == 0)
-        return read_npz(tensor, path, name, err);
-    return read_safetensors(tensor, path, name, err);
+        return read_npz(tensor, path, name, wanted, err);
+    return read_safetensors(tensor, path, name, wanted, err);
+}
+
+int tensor_file_read(tensor_file_t *tensor, const char *path, const char *name, err_t *err) {
+    return tensor_file_read_shape(tensor, path, name, NULL, err);
 }
 
 void tensor_file_free(tensor_file_t *tensor) {

@@ -18,12 +18,15 @@
 static const size_t map_limit = (size_t)64 << 20;
 
 /* What a map may ask of a matcher; names of taps need a hundredth. A glob takes a level of the stack for each
- * wildcard; regcomp takes memory for the product of all repeats, and a level for each parenthesis. */
+ * wildcard; regcomp takes memory for the bytes times the product of all repeats, and a level for each parenthesis;
+ * regexec's time grows with a power of the repeats that stand in one another, as in ((a*)+)*. */
 enum {
     PATTERN_BYTES = 1000,
     GLOB_WILDCARDS = 64,
     REGEX_DEPTH = 16,
     REGEX_REPEATS = 1000,
+    REGEX_WRITTEN_OUT = 2000,
+    REGEX_INSIDE = 2,
     PATTERNS = 1000
 };
 
@@ -131,22 +134,48 @@ static const char *after_bracket(const char *p) {
     return *p ? p : p - 1;
 }
 
+/* Of a part of a regular expression: how many repeats stand in one another, and how long it is when its {repeats}
+ * are written out. */
+typedef struct {
+    size_t inside, written;
+} cost_t;
+
+/* Of an atom with the repeats that follow it at p; {1} is one too. */
+static cost_t with_repeats(cost_t atom, const char *p) {
+    for (; *p && strchr("*+?{", *p); p++) {
+        atom.inside += *p != '?';
+        if (*p != '{') continue;
+        atom.written *= repeats(p);
+        p += strcspn(p, "}") - (strchr(p, '}') == NULL);
+    }
+    return atom;
+}
+
 /* Why the C library is not asked about a regular expression, or NULL. */
 static const char *regex_defect(const char *pattern) {
     size_t depth = 0, product = 1;
+    cost_t group[REGEX_DEPTH + 1] = {{0, 0}};
     for (const char *p = pattern; *p; p++) {
-        if (*p == '\\' && p[1]) {
-            if (is_piece(*++p)) return "has a back-reference";
-        } else if (*p == '[')
-            p = after_bracket(p);
-        else if (*p == '(' && ++depth > REGEX_DEPTH)
-            return "nests parentheses more than 16 deep";
-        else if (*p == ')' && depth > 0)
-            depth--;
-        else if (*p == '{' && (product *= repeats(p)) > REGEX_REPEATS)
+        cost_t atom = {0, 1};
+        bool escaped = *p == '\\' && p[1];
+        if (escaped && is_piece(*++p)) return "has a back-reference";
+        if (!escaped && *p == '{' && (product *= repeats(p)) > REGEX_REPEATS)
             return "has {repeats} that multiply to more than 1000";
+        if (!escaped && *p == '(') {
+            if (++depth > REGEX_DEPTH) return "nests parentheses more than 16 deep";
+            group[depth] = (cost_t){0, 0};
+            continue;
+        }
+        if (!escaped && *p == '[') p = after_bracket(p);
+        if (!escaped && *p == ')' && depth > 0) atom = group[depth--];
+        atom = with_repeats(atom, p + 1);
+        if (atom.inside > REGEX_INSIDE) return "has repeats in repeats in repeats";
+        if (atom.inside > group[depth].inside) group[depth].inside = atom.inside;
+        group[depth].written += atom.written;
     }
-    return NULL;
+    return group[0].written > REGEX_WRITTEN_OUT
+               ? "is longer than 2000 characters when its {repeats} are written out"
+               : NULL;
 }
 
 static const char *pattern_defect(const rule_t *rule, const char *pattern) {

@@ -126,6 +126,9 @@ static void hostile_manifests(void **state) {
          "name: 'x?agrees' holds a control character"},
         {"\"name\": \"a\"", "\"name\": \"\\u202ea\"", "direction of text"},
         {"\"component\": \"unet\"", "\"component\": \"\\u001b[2J\"", "control character"},
+        {"\"taps\": [",
+         "\"taps\": [{\"name\": \"a\", \"shape\": [2], \"f32_error\": {\"max_abs\": 0, \"rms\": 0}}, ",
+         "'a' stands for two taps"},
     };
     assert_int_equal(mkfifo(scratch_path("pipe"), 0600), 0);
     scratch_text("other", "secret");

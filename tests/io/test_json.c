@@ -218,6 +218,33 @@ static void root_of_another_type(void **state) {
     json_file_close(NULL);
 }
 
+/* Many small values take far more memory than their text; in a string they are text. */
+static void memory_before_parsing(void **state) {
+    (void)state;
+    static const struct {
+        const char *start, *unit, *end;
+        size_t count;
+        bool refused;
+    } cases[] = {
+        {"[", "{},", "{}]", 3000000, true},        {"[", "{},", "{}]", 100000, false},
+        {"[", "[],", "[]]", 3000000, true},        {"[\"", "{},", "\"]", 3000000, false},
+        {"[\"", "\\\"{},", "\"]", 1000000, false}, {"[", "\"\\\\\",{},", "1]", 3000000, true},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        size_t unit = strlen(cases[i].unit), used = strlen(cases[i].start);
+        char *text = malloc(unit * cases[i].count + 16);
+        strcpy(text, cases[i].start);
+        for (size_t k = 0; k < cases[i].count; k++, used += unit)
+            memcpy(text + used, cases[i].unit, unit);
+        strcpy(text + used, cases[i].end);
+        err_t err;
+        int status = json_check_memory("x.json", text, strlen(text), &err);
+        if (status != (cases[i].refused ? -1 : 0)) fail_msg("case %zu: %d", i, status);
+        if (status) assert_message(&err, "x.json: its JSON would take about", "at most 512", NULL);
+        free(text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(syntax),
@@ -226,6 +253,7 @@ int main(void) {
         cmocka_unit_test(lists_and_objects),
         cmocka_unit_test(one_of_several_words),
         cmocka_unit_test(root_of_another_type),
+        cmocka_unit_test(memory_before_parsing),
     };
     return cmocka_run_group_tests_name("json", tests, scratch_setup, scratch_teardown);
 }

@@ -105,11 +105,43 @@ static void refused(void **state) {
     assert_null(tensor.data);
 }
 
+/* A shape that is known is asked for before any number is unpacked: of an archive whose array claims to be
+ * huge, the shape is what is wrong with it. */
+static void of_a_known_shape(void **state) {
+    (void)state;
+    err_t err;
+    tensor_file_t tensor;
+    shape_t right = SHAPE2(2, 3), wrong = SHAPE2(3, 2);
+    const char *const paths[] = {make_npy("x.npy"), make_npz("x.npz", 1),
+                                 make_safetensors("x.safetensors", 1)};
+    for (int i = 0; i < 3; i++) {
+        if (tensor_file_read_shape(&tensor, paths[i], NULL, &right, &err)) fail_msg("%s", err.text);
+        assert_true(tensor.data[5] == (double)numbers[5]);
+        tensor_file_free(&tensor);
+        assert_int_equal(tensor_file_read_shape(&tensor, paths[i], NULL, &wrong, &err), -1);
+        assert_message(&err, paths[i], "shape (3, 2), found (2, 3)", NULL);
+    }
+    size_t bytes = 80 << 20;
+    char *zeros = calloc(1, bytes + 128);
+    memcpy(zeros, "\x93NUMPY\x01\0\x76\0", 10);
+    memset(zeros + 10, ' ', 117);
+    memcpy(zeros + 10, "{'descr': '|u1', 'fortran_order': False, 'shape': (83886080,), }", 64);
+    zeros[127] = '\n';
+    const fixture_entry_t entry = {"latents.npy", zeros, bytes + 128};
+    const char *bomb = fixture_zip("bomb.npz", ZIP_DEFLATED, &entry, 1);
+    free(zeros);
+    assert_int_equal(tensor_file_read_shape(&tensor, bomb, NULL, &right, &err), -1);
+    assert_message(&err, "bomb.npz", "found (83886080)", NULL);
+    assert_int_equal(tensor_file_read(&tensor, bomb, NULL, &err), -1);
+    assert_message(&err, "bomb.npz", "more than 10 times as many", NULL);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_kind),
         cmocka_unit_test(of_others),
         cmocka_unit_test(refused),
+        cmocka_unit_test(of_a_known_shape),
     };
     return cmocka_run_group_tests_name("tensor_file", tests, scratch_setup, scratch_teardown);
 }

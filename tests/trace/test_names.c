@@ -176,6 +176,10 @@ static void wrong_rules(void **state) {
         {"regex (x{1,40}){1,40} -> b\n", "line 1:", "multiply to more than 1000"},
         {"regex (x{33}){,33} -> b\n", "line 1:", "multiply to more than 1000"},
         {"regex ((((((((((((((((((a)))))))))))))))))) -> b\n", "line 1:", "16 deep"},
+        {"regex ((a*)+)* -> b\n", "line 1:", "repeats in repeats in repeats"},
+        {"regex a*** -> b\n", "line 1:", "repeats in repeats in repeats"},
+        {"regex ((a{2})?b){3}{2} -> b\n", "line 1:", "repeats in repeats in repeats"},
+        {"regex (aaaaaaaa){300} -> b\n", "line 1:", "longer than 2000 characters"},
         {"glob a -> b\nglob \xff -> b\n", "line 2:", "not UTF-8"},
         {"glob a\x01 -> b\n", "line 1:", "control"},
         {"glob a\rb -> b\n", "line 1:", "control"},
@@ -190,6 +194,9 @@ static void wrong_rules(void **state) {
     }
     err_t err = {""};
     name_map_t *map;
+    static const char fair[] = "regex ((a+\\))*\\[+)?([^)*]+.)*\\{* -> b\n";
+    if (name_map_open(&map, scratch_text("fair.map", fair), &err)) fail_msg("%s", err.text);
+    name_map_free(map);
     assert_int_equal(name_map_open(&map, repeated("glob ", "*a", 65, " -> x\n"), &err), -1);
     assert_message(&err, "bad.map: line 1:", "more than 64 wildcards", NULL);
     assert_int_equal(name_map_open(&map, repeated("glob ", "a", 1001, " -> x\n"), &err), -1);
