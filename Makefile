@@ -248,12 +248,12 @@ run-tests:
 
 # A browser is large and not everywhere to be had; without one the test is skipped, and says so.
 .PHONY: test-html
-test-html: ## the HTML report in a real browser (installs Chromium)
+test-html: ## the HTML report and the X-ray page in a real browser (installs Chromium)
 	@CC='$(CC)' scripts/setup.sh --html || { \
-	    echo "SKIP the HTML report in a browser: Chromium with chromedriver cannot be had here"; \
+	    echo "SKIP the pages in a browser: Chromium with chromedriver cannot be had here"; \
 	    echo "0 passed, 0 failed, 1 skipped"; exit 0; }; \
-	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/report/test_report_html && \
-	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/report/test_report_html $(OUT)/html
+	$(MAKE) $(PARALLEL) $(PROGRAMS) $(OUT)/f32/tests/report/test_report_html && \
+	    python3 tests/html/run.py $(OUT)/mole $(OUT)/f32/tests/report/test_report_html $(OUT)/html
 
 # Full-size Stable Diffusion v1.5 with rank-256 experts, made by formula: nothing is downloaded.
 .PHONY: test-full

@@ -93,10 +93,10 @@ static const kind_t kinds[KINDS] = {
               "out = conv_out(silu(conv_norm_out(up(mid(down(conv_in(latents)))))))"},
     [GUIDANCE] = {"guidance", "guidance",
                   "out = u + scale (c - u)        u: for the negative prompt, c: for the prompt"},
-    [SAMPLER] =
-        {"sampler", "the step",
-         "x0 = (x - sqrt(1 - a) noise) / sqrt(a)        a: the level of the timestep\n"
-         "out = sqrt(a') x0 + sqrt(1 - a') noise        a': of the next; DDIM, eta 0, epsilon"},
+    [SAMPLER] = {"sampler", "the step",
+                 "x0 = (x - sqrt(1 - a) noise) / sqrt(a)        a: the level of the timestep\n"
+                 "out = sqrt(a') x0 + sqrt(1 - a') noise        a': of the next; DDIM, eta 0\n"
+                 "v-prediction: x0 = sqrt(a) x - sqrt(1 - a) v, noise = sqrt(a) v + sqrt(1 - a) x"},
     [OTHER] = {"other", "a value of the run", ""},
 };
 

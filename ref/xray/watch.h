@@ -20,7 +20,7 @@
 #include "xray/words.h"
 
 enum { WATCH_STEPS = 50, WATCH_KEPT = 8, WATCH_CHANNELS = 4, WATCH_LEVELS = 8 };
-enum { WATCH_TILES = 5 << 19 }; /* 2.5 MiB */
+enum { WATCH_TILES = 6 << 20 }; /* 6 MiB */
 
 /* `pictures` of rows x columns cells in each kept step, from low to high; each array as long as there are kept
  * steps, cells[i] NULL where there was nothing to see. */

@@ -45,13 +45,21 @@ static void take(words_t *words, char *text, size_t first, size_t count) {
         words->word[words->count++] = (word_t){xstrdup(shown), first, count};
 }
 
-/* The words of one row of ids (T), of which the first is position `at`. */
+/* The words of one row of ids (T), of which the first is position `at`. Padding, which may be a token of text,
+ * stands behind an end token. */
 static void read_row(words_t *words, const tokenizer_t *tokenizer, const int32_t *ids, size_t T,
                      size_t at) {
-    int32_t eos = tokenizer_info(tokenizer)->eos;
+    const tokenizer_info_t *info = tokenizer_info(tokenizer);
     char *text = NULL;
-    size_t first = 1, end = strlen(word_end), i;
-    for (i = 1; i < T && ids[i] != eos; i++) {
+    size_t first = 1, end = strlen(word_end);
+    bool ended = false;
+    for (size_t i = 1; i < T; i++) {
+        if (ids[i] == info->eos || (ended && ids[i] == info->pad)) {
+            if (text) take(words, text, at + first, i - first);
+            text = NULL;
+            ended = true;
+            continue;
+        }
         const char *piece = tokenizer_piece(tokenizer, ids[i]);
         size_t length = piece ? strlen(piece) : 0;
         bool ends = length > end && text_ends(piece, word_end);
@@ -61,7 +69,7 @@ static void read_row(words_t *words, const tokenizer_t *tokenizer, const int32_t
         take(words, text, at + first, i + 1 - first);
         text = NULL;
     }
-    if (text) take(words, text, at + first, i - first);
+    if (text) take(words, text, at + first, T - first);
 }
 
 int words_find(words_t *words, const tokenizer_t *tokenizer, const char *prompt,

@@ -41,7 +41,7 @@ const stepName = (k) => `step ${data.step[k] + 1} of ${data.steps}`;
 
 // ---- what is chosen ----------------------------------------------------------------------------------------
 
-let step = 0, chosen = 0;
+let step = 0, chosen = 0, addressing = 0;
 
 // The last step with tiles that is not after k, as a place in the lists of tiles.
 function keptAt(k) {
@@ -96,7 +96,8 @@ function drawU() {
   $("u").append(row(0, blockButton("conv_in"), make("span", {}), blockButton("out")));
   downs.forEach((down, i) => {
     const up = ups[ups.length - 1 - i], n = [...skipOf.keys()].filter((r) => r.startsWith(`unet.${up}.`)).length;
-    $("u").append(row(i + 1, blockButton(down, "↓ " + down), make("span", {class: "skips"}, `${n} skips ⇢`), blockButton(up, "↑ " + up)));
+    $("u").append(row(i + 1, blockButton(down, "↓ " + down), make("span", {class: "skips"}, `${n} skips ⇢`),
+        blockButton(up, "↑ " + up)));
   });
   $("u").append(row(downs.length + 2, blockButton("mid_block")));
   $("u").append(row(0, blockButton("sampler", "guidance and the step")));
@@ -130,7 +131,10 @@ function choose(index, focus) {
   bring(button);
   if (focus) button.focus({preventScroll: true});
   drawModule();
-  try { history.replaceState(null, "", "#" + encodeURIComponent(modules[index].name)); } catch { /* a page without an address */ }
+  clearTimeout(addressing); // browsers allow so many changes of an address, fewer than an arrow key that is held down
+  addressing = setTimeout(() => {
+    try { history.replaceState(null, "", "#" + encodeURIComponent(modules[chosen].name)); } catch { /* a page without an address */ }
+  }, 300);
 }
 
 // ---- tiles as pictures ------------------------------------------------------------------------------------------
@@ -165,7 +169,8 @@ function cellCanvas(t, i, p, label, kind) {
   };
   canvas.addEventListener("pointermove", (event) => {
     const box = canvas.getBoundingClientRect();
-    const x = Math.floor((event.clientX - box.left) / box.width * t.columns), y = Math.floor((event.clientY - box.top) / box.height * t.rows);
+    const x = Math.floor((event.clientX - box.left) / box.width * t.columns);
+    const y = Math.floor((event.clientY - box.top) / box.height * t.rows);
     if (x >= 0 && y >= 0 && x < t.columns && y < t.rows) read(y * t.columns + x);
   });
   canvas.addEventListener("keydown", (event) => {
@@ -194,8 +199,8 @@ function overCanvas(t, i, p, label, kind = "over") {
   context.putImageData(image, 0, 0);
   return canvas;
 }
-const scaleOf = (low, high) => make("p", {class: "hint scale-text"}, `dark ${number(low)} `, make("span", {class: "scale", "aria-hidden": "true"}),
-    ` bright ${number(high)}; 64 levels, evenly between`);
+const scaleOf = (low, high) => make("p", {class: "hint scale-text"}, `dark ${number(low)} `,
+    make("span", {class: "scale", "aria-hidden": "true"}), ` bright ${number(high)}; 64 levels, evenly between`);
 
 function drawTiles(m) {
   const i = keptAt(step), t = m.tiles, box = make("div", {class: "pictures", id: "tiles"});
@@ -235,7 +240,8 @@ function curves(lines, label, band, low, high) {
   picture.append(svg("path", {class: "axis", d: `M${left},${top}V${H - bottom}H${W - right}`}));
   for (const v of [least, most]) picture.append(svg("text", {x: left - 6, y: y(v) + 4, "text-anchor": "end"}, number(v)));
   if (band && band.low.every((v) => v !== null) && count > 1)
-    picture.append(svg("path", {class: "band", d: runs(band.high) + [...band.low.keys()].reverse().map((k) => `L${x(k)},${y(band.low[k])}`).join("") + "Z"}));
+    picture.append(svg("path", {class: "band", d: runs(band.high) +
+        [...band.low.keys()].reverse().map((k) => `L${x(k).toFixed(1)},${y(band.low[k]).toFixed(1)}`).join("") + "Z"}));
   picture.append(svg("line", {class: "now", x1: x(step), x2: x(step), y1: top, y2: H - bottom}));
   picture.append(svg("text", {x: x(step), y: H - 6, "text-anchor": "middle"}, stepName(step)));
   const ends = lines.map((l, i) => ({i, at: y([...l.values].reverse().find((v) => v !== null) ?? least)})).sort((a, b) => a.at - b.at);
@@ -244,88 +250,99 @@ function curves(lines, label, band, low, high) {
   for (const {i, at} of ends) {
     const l = lines[i];
     picture.append(svg("path", {class: "curve", d: runs(l.values), "stroke-dasharray": l.dash || ""}));
-    if (count === 1) l.values.forEach((v, k) => { if (v !== null) picture.append(svg("circle", {cx: x(k), cy: y(v), r: 3})); });
-    picture.append(svg("line", {class: "curve", x1: W - right + 4, x2: W - right + 26, y1: at - over, y2: at - over, "stroke-dasharray": l.dash || ""}));
+    if (count === 1 && l.values[0] !== null) picture.append(svg("circle", {cx: x(0), cy: y(l.values[0]), r: 3}));
+    picture.append(svg("line", {class: "curve", x1: W - right + 4, x2: W - right + 26, y1: at - over, y2: at - over,
+        "stroke-dasharray": l.dash || ""}));
     picture.append(svg("text", {x: W - right + 30, y: at - over + 4}, l.label));
   }
   return picture;
 }
+const headOf = (head) => make("thead", {}, make("tr", {}, ...head.map((h) => make("th", {scope: "col"}, h))));
 // Every value of the curves, for who does not see them.
 function table(head, rows, caption) {
-  return make("details", {}, make("summary", {}, caption), make("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": caption},
-    make("table", {}, make("thead", {}, make("tr", {}, ...head.map((h) => make("th", {scope: "col"}, h)))),
-      make("tbody", {}, ...rows.map((r) => make("tr", {}, make("th", {scope: "row"}, r[0]), ...r.slice(1).map((v) => make("td", {}, number(v)))))))));
+  const line = (r) => make("tr", {}, make("th", {scope: "row"}, r[0]), ...r.slice(1).map((v) => make("td", {}, number(v))));
+  return make("details", {}, make("summary", {}, caption),
+    make("div", {class: "scroll", tabindex: "0", role: "region", "aria-label": caption},
+      make("table", {}, headOf(head), make("tbody", {}, ...rows.map(line)))));
 }
+// The three curves of something that has a mean, a least and a most in each step.
+const rangeOf = (of) => [{label: "most", values: of.most, dash: DASHES[1]}, {label: "mean", values: of.mean, dash: DASHES[0]},
+  {label: "least", values: of.least, dash: DASHES[2]}];
 function drawFigures(m) {
-  const value = (key) => make("td", {"data-field": key, title: m[key][step] === null ? null : String(m[key][step])}, number(m[key][step]));
-  const low = m.mean.map((v, k) => (v === null ? null : v - m.deviation[k])), high = m.mean.map((v, k) => (v === null ? null : v + m.deviation[k]));
-  const lines = [{label: "most", values: m.most, dash: DASHES[1]}, {label: "mean", values: m.mean, dash: DASHES[0]}, {label: "least", values: m.least, dash: DASHES[2]}];
+  const keys = ["mean", "deviation", "least", "most"];
+  const band = (sign) => m.mean.map((v, k) => (v === null ? null : v + sign * m.deviation[k]));
+  const now = keys.map((key) => make("td", {"data-field": key, title: m[key][step]}, number(m[key][step])));
   return make("div", {},
-    make("table", {id: "figures"}, make("thead", {}, make("tr", {}, ...["", "mean", "deviation", "least", "most"].map((h) => make("th", {scope: "col"}, h)))),
-      make("tbody", {}, make("tr", {}, make("th", {scope: "row"}, stepName(step)), value("mean"), value("deviation"), value("least"), value("most")))),
-    curves(lines, "mean, least and most over the steps", {low, high}),
+    make("table", {id: "figures"}, headOf(["", ...keys]), make("tbody", {}, make("tr", {}, make("th", {scope: "row"}, stepName(step)), ...now))),
+    curves(rangeOf(m), "mean, least and most over the steps", {low: band(-1), high: band(1)}),
     make("p", {class: "hint"}, "The band is the mean, more or less one deviation."),
-    table(["step", "mean", "deviation", "least", "most"], data.step.map((s, k) => [String(s + 1), m.mean[k], m.deviation[k], m.least[k], m.most[k]]), "all steps as a table"));
+    table(["step", ...keys], data.step.map((s, k) => [String(s + 1), ...keys.map((key) => m[key][k])]), "all steps as a table"));
 }
 
 // ---- gates and words ---------------------------------------------------------------------------------------------------
 
+function drawGlobal(m) {
+  const lines = m.gates.map((g, e) => ({label: data.experts[e], values: g.global, dash: DASHES[e % DASHES.length]}));
+  const now = m.gates.map((g, e) => make("span", {"data-field": `global-${e}`}, `${data.experts[e]} ${number(g.global[step])}   `));
+  return make("div", {}, make("h3", {}, "Global gates: one number per step"), curves(lines, "global gates over the steps", null, 0, 1),
+    make("p", {}, ...now),
+    table(["step", ...data.experts], data.step.map((s, k) => [String(s + 1), ...m.gates.map((g) => g.global[k])]), "global gates as a table"));
+}
+// One expert's local gate: over the picture and as it is, small ones of all steps that are kept, and as curves.
+function drawLocal(g, expert, e) {
+  const i = keptAt(step), t = g.local, text = `${expert}: mean ${number(g.mean[step])}, from ${number(g.least[step])} to ${number(g.most[step])}`;
+  const figure = make("figure", {}), caption = make("figcaption", {}, make("span", {"data-field": `local-${e}`}, text), make("br"));
+  if (!t.cells[i]) {
+    caption.append("Computed in the first step alone.");
+  } else if (t.rows > 1) {
+    const {canvas, readout} = cellCanvas(t, i, 0, `${expert}: local gate`, "tile");
+    const small = (k) => make("figure", {}, overCanvas(t, k, 0, `${expert}, ${keptName(k)}`, "small"),
+        make("figcaption", {}, `${data.step[data.kept[k]] + 1}`));
+    caption.append(readout);
+    figure.append(make("div", {class: "pictures"}, overCanvas(t, i, 0, `${text}; over the picture`), canvas),
+      make("div", {class: "pictures"}, ...data.kept.map((_, k) => (t.cells[k] ? small(k) : ""))));
+  } else {
+    const {canvas, readout} = cellCanvas(t, i, 0, `${expert}: local gate per token of the text`, "wide");
+    caption.append(readout);
+    figure.append(canvas);
+  }
+  figure.append(caption, curves(rangeOf(g), `${expert}: local gate over the steps`, null, 0, 1));
+  return figure;
+}
 function drawGates(m) {
-  const i = keptAt(step), box = make("div", {id: "gates"}, make("h3", {}, "Global gates: one number per step"),
-    curves(m.gates.map((g, e) => ({label: data.experts[e], values: g.global, dash: DASHES[e % DASHES.length]})), "global gates over the steps", null, 0, 1),
-    make("p", {}, ...m.gates.map((g, e) => make("span", {"data-field": `global-${e}`, "data-value": g.global[step]}, `${data.experts[e]} ${number(g.global[step])}   `))),
-    table(["step", ...data.experts], data.step.map((s, k) => [String(s + 1), ...m.gates.map((g) => g.global[k])]), "global gates as a table"),
-    make("h3", {}, "Local gates: where"));
-  const pictures = make("div", {class: "pictures"});
-  m.gates.forEach((g, e) => {
-    const t = g.local, text = `${data.experts[e]}: mean ${number(g.mean[step])}, from ${number(g.least[step])} to ${number(g.most[step])}`;
-    const figure = make("figure", {"data-field": `local-${e}`}), caption = make("figcaption", {}, text);
-    if (t.cells[i] && t.rows > 1) {
-      const {canvas, readout} = cellCanvas(t, i, 0, `${data.experts[e]}: local gate`, "tile");
-      figure.append(make("div", {class: "pictures"}, overCanvas(t, i, 0, `${text}; over the picture`), canvas));
-      caption.append(make("br"), readout);
-      const kept = data.kept.map((_, k) => (t.cells[k] ? make("figure", {}, overCanvas(t, k, 0, `${data.experts[e]}, ${keptName(k)}`, "small"), make("figcaption", {}, `${data.step[data.kept[k]] + 1}`)) : ""));
-      figure.append(make("div", {class: "pictures"}, ...kept));
-    } else if (t.cells[i]) {
-      const {canvas, readout} = cellCanvas(t, i, 0, `${data.experts[e]}: local gate per token of the text`, "wide");
-      figure.append(canvas);
-      caption.append(make("br"), readout);
-    } else {
-      caption.append(make("br"), "Computed in the first step alone.");
-    }
-    figure.append(caption, curves([{label: "most", values: g.most, dash: DASHES[1]}, {label: "mean", values: g.mean, dash: ""}, {label: "least", values: g.least, dash: DASHES[2]}],
-        `${data.experts[e]}: local gate over the steps`, null, 0, 1));
-    pictures.append(figure);
-  });
-  box.append(pictures, scaleOf(0, 1), make("p", {class: "hint"}, `Maps of ${keptName(i)}, and small ones of each step that has them.`));
-  return box;
+  return make("div", {id: "gates"}, drawGlobal(m), make("h3", {}, "Local gates: where"),
+    make("div", {class: "pictures"}, ...m.gates.map((g, e) => drawLocal(g, data.experts[e], e))), scaleOf(0, 1),
+    make("p", {class: "hint"}, `Maps of ${keptName(keptAt(step))}, and small ones of each step that has them.`));
 }
 function drawWords(m) {
-  const i = keptAt(step), t = m.words.tiles, share = m.words.share[step], list = make("div", {class: "pictures", id: "words"});
+  const i = keptAt(step), t = m.words.tiles, share = m.words.share[step], longest = Math.max(...share.slice(0, -1));
   if (!t.cells[i]) return make("p", {class: "hint"}, "Nothing of it in this step.");
   const rest = data.words_left_out ? `start, end, padding and ${data.words_left_out} further words` : "start, end and padding";
-  const names = [...data.words, rest], longest = Math.max(...share.slice(0, -1));
-  names.forEach((word, w) => {
-    const text = make("span", {"data-word": w, "data-value": share[w]}, w < data.words.length ? nameOf(word) : word, ` ${percent(share[w])}`);
-    list.append(make("figure", {}, overCanvas(t, i, w, `${shown(word)}: ${percent(share[w])} of the attention`),
-        make("figcaption", {}, text, make("span", {class: "share", "aria-hidden": "true", style: `width: ${longest > 0 ? Math.min(9, 9 * share[w] / longest) : 0}rem`}))));
-  });
-  return make("div", {}, make("h3", {}, "Words: where each is looked for"), list, scaleOf(0, t.high[i]),
-      make("p", {class: "hint"}, `Maps of ${keptName(i)}, mean over the heads; bright is the most that a word gets. Percent: of the attention of all places, in ${stepName(step)}.`));
+  const one = (word, w) => {
+    const width = longest > 0 ? Math.min(9, 9 * share[w] / longest) : 0, name = w < data.words.length ? nameOf(word) : word;
+    return make("figure", {}, overCanvas(t, i, w, `${shown(word)}: ${percent(share[w])} of the attention`),
+      make("figcaption", {}, make("span", {"data-word": w, "data-value": share[w]}, name, ` ${percent(share[w])}`),
+        make("span", {class: "share", "aria-hidden": "true", style: `width: ${width}rem`})));
+  };
+  return make("div", {}, make("h3", {}, "Words: where each is looked for"),
+    make("div", {class: "pictures", id: "words"}, ...[...data.words, rest].map(one)), scaleOf(0, t.high[i]),
+    make("p", {class: "hint"}, `Maps of ${keptName(i)}, mean over the heads; bright is the most that a word gets. `,
+      `Percent: of the attention of all places, in ${stepName(step)}.`));
 }
 
 // ---- one module ------------------------------------------------------------------------------------------------------------
 
 function drawCode(kind) {
   return make("div", {id: "code"}, ...kind.code.map((c, i) => make("details", i ? {} : {open: ""},
-      make("summary", {}, nameOf(c.file), " ", make("b", {}, c.function)), make("pre", {tabindex: "0", "aria-label": `the code of ${c.function}`}, make("code", {}, c.text)))));
+    make("summary", {}, nameOf(c.file), " ", make("b", {}, c.function)),
+    make("pre", {tabindex: "0", "aria-label": `the code of ${c.function}`}, make("code", {}, c.text)))));
 }
 function skipLine(m) {
   const resnet = m.name.replace(/\.norm1$/, ""), skip = skipOf.get(resnet);
   if (!skip) return "";
   const to = modules.findIndex((x) => x.name === skip), channels = modules[to].shape[1];
-  return make("p", {id: "skip"}, "Gets [h | skip]. The skip: ", make("button", {type: "button", class: "link", onclick: () => choose(to)}, nameOf(short(skip))),
-      `, ${channels} channels.`);
+  return make("p", {id: "skip"}, "Gets [h | skip]. The skip: ",
+    make("button", {type: "button", class: "link", onclick: () => choose(to)}, nameOf(short(skip))), `, ${channels} channels.`);
 }
 function drawModule() {
   const m = modules[chosen], kind = kindOf(m);
@@ -357,7 +374,8 @@ function setStep(to) {
   $("step").setAttribute("aria-valuetext", text);
   $("step-text").textContent = text;
   $("latents").src = data.latents[step];
-  $("latents").alt = $("latents-text").textContent = `what the network gets in ${stepName(step)}: latents, three channels as red, green, blue from -3 to 3`;
+  $("latents").alt = $("latents-text").textContent = `what the network gets in ${stepName(step)}: latents, ` +
+      "three channels as red, green, blue from -3 to 3";
   $("clean").src = data.clean[step];
   $("clean").alt = $("clean-text").textContent = `what it takes for the picture in ${stepName(step)}: x0, decoded`;
   drawModule();
@@ -375,7 +393,8 @@ function play(on) {
 function pressed(event) {
   if (event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (event.target.matches("input, .scroll, pre")) return; // these have arrows of their own
-  const side = {ArrowLeft: -1, ArrowRight: 1}[event.key], inU = $("u").contains(event.target), inList = $("modules").contains(event.target);
+  const inU = $("u").contains(event.target), inList = $("modules").contains(event.target);
+  const side = {ArrowLeft: -1, ArrowRight: 1}[event.key];
   const along = {ArrowUp: -1, ArrowDown: 1}[event.key];
   if (side) {
     setStep(step + side);
