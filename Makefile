@@ -103,12 +103,19 @@ $(TEST_SRC:%.c=$(OUT)/$(1)/%): $(OUT)/$(1)/%: $(OUT)/$(1)/%.o \
 	$$(Q)$$(CC) $$(FLAGS) -o $$@ $$(filter %.o %.a,$$^) $$(LIBS) \
 	    $$(shell pkg-config --libs $$(TEST_PKGS))
 endef
-# The page of the HTML report, as C strings.
-PAGE := ref/report/page
-$(OUT)/include/report_page.inc: scripts/embed_page.awk $(wildcard $(PAGE)/*)
+# The pages of the HTML report and of --xray, as C strings; and the code that the latter shows.
+$(OUT)/include/%_page.inc: scripts/embed_page.awk ref/%/page
 	@mkdir -p $(@D)
-	$(Q)awk -f scripts/embed_page.awk $(PAGE)/page.html >$@
-$(OUT)/f32/ref/report/report_html.o $(OUT)/f64/ref/report/report_html.o: $(OUT)/include/report_page.inc
+	$(Q)awk -f scripts/embed_page.awk ref/$*/page/page.html >$@
+$(OUT)/include/report_page.inc: $(wildcard ref/report/page/*)
+$(OUT)/include/xray_page.inc: $(wildcard ref/xray/page/*)
+CODE := ref/xray/page/code.txt
+$(OUT)/include/xray_code.inc: scripts/embed_code.sh scripts/fragment.awk $(CODE) $(shell sed '/^\#/d; s/^[^ ]* //; s/ .*//' $(CODE))
+	@mkdir -p $(@D)
+	$(Q)scripts/embed_code.sh $(CODE) >$@
+$(foreach type,f32 f64,$(OUT)/$(type)/ref/report/report_html.o): $(OUT)/include/report_page.inc
+$(foreach type,f32 f64,$(OUT)/$(type)/ref/xray/xray.o): $(OUT)/include/xray_page.inc
+$(foreach type,f32 f64,$(OUT)/$(type)/ref/xray/kinds.o): $(OUT)/include/xray_code.inc
 
 $(eval $(call precision,f32))
 $(eval $(call precision,f64))
@@ -243,12 +250,12 @@ run-tests:
 
 # A browser is large and not everywhere to be had; without one the test is skipped, and says so.
 .PHONY: test-html
-test-html: ## the HTML report in a real browser (installs Chromium)
+test-html: ## the HTML report and the X-ray page in a real browser (installs Chromium)
 	@CC='$(CC)' scripts/setup.sh --html || { \
-	    echo "SKIP the HTML report in a browser: Chromium with chromedriver cannot be had here"; \
+	    echo "SKIP the pages in a browser: Chromium with chromedriver cannot be had here"; \
 	    echo "0 passed, 0 failed, 1 skipped"; exit 0; }; \
-	$(MAKE) $(PARALLEL) $(OUT)/f32/tests/report/test_report_html && \
-	    python3 tests/html/test_report_html.py $(OUT)/f32/tests/report/test_report_html $(OUT)/html
+	$(MAKE) $(PARALLEL) $(PROGRAMS) $(OUT)/f32/tests/report/test_report_html && \
+	    python3 tests/html/run.py $(OUT)/mole $(OUT)/f32/tests/report/test_report_html $(OUT)/html
 
 # Static pages from docs/, with MkDocs; nothing of it is committed. The search needs a server, as
 # `python3 -m http.server -d build/site` is.

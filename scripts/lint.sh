@@ -57,7 +57,7 @@ shellcheck scripts/*.sh tests/*/*.sh docs/course/*.sh .ci/run || fail "shellchec
 
 # The rooms, top to bottom, of which each may include itself and those after it.
 # shellcheck disable=SC2086
-awk -v order="cli bench report compare causes golden trace api sheet pipeline sampler model prompt mole ops io core" '
+awk -v order="cli bench report compare causes golden trace api xray sheet pipeline sampler model prompt mole ops io core" '
     BEGIN { n = split(order, room, " "); for (i = 1; i <= n; i++) rank[room[i]] = i }
     FILENAME !~ /^ref\// { next }
     match($0, /^#include "[a-z]+\//) {

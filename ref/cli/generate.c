@@ -7,6 +7,7 @@
 #include "cli/generate_job.h"
 #include "cli/generate_note.h"
 #include "cli/generate_sheet.h"
+#include "cli/generate_xray.h"
 #include "cli/profile.h"
 #include "io/png.h"
 
@@ -123,6 +124,8 @@ static int make_image(job_t *job, const run_t *run, pipeline_text_t *text,
         fflush(stdout);
         if (job->sheet)
             status = generate_sheet_finish(job, run, text, picture, &settings, image, err);
+        if (!status && job->xray)
+            status = generate_xray_finish(job, run, picture, &settings, image, err);
     }
     arena_release(run->arena, mark);
     return status;
@@ -216,7 +219,7 @@ static void announce(const job_t *job) {
     fflush(stdout);
 }
 
-/* The sinks of a run: a profile, a sheet, maps of the gates, then the trace. */
+/* The sinks of a run: a profile, an X-ray page, a sheet, maps of the gates, then the trace. */
 static int open_sinks(job_t *job, run_t *run, err_t *err) {
     const generate_options_t *o = job->options;
     if (o->trace && trace_open(&job->trace, o->trace, o->trace_inputs, err)) return -1;
@@ -235,6 +238,7 @@ static int open_sinks(job_t *job, run_t *run, err_t *err) {
     picture_job_t first;
     pipeline_image_t settings = settings_of(job, picture_of(&first, job, 1));
     if (generate_sheet_open(job, run, &settings, err)) return -1;
+    if (generate_xray_open(job, run, &settings, err)) return -1;
     if (o->profile || o->profile_json) {
         pipeline_component_t component[PIPELINE_COMPONENTS];
         modules_t sets[PIPELINE_COMPONENTS];
@@ -259,6 +263,7 @@ static int close_sinks(job_t *job, int status, err_t *err) {
     }
     gate_maps_free(job->maps);
     sheet_close(job->sheet);
+    xray_close(job->xray);
     if (!status && o->profile) cli_print_profile(&job->profile);
     if (!status && o->profile_json) status = cli_write_profile(&job->profile, o->profile_json, err);
     profile_free(&job->profile);

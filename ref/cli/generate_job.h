@@ -7,6 +7,7 @@
 #include "io/trace.h"
 #include "pipeline/gate_maps.h"
 #include "sheet/sheet.h"
+#include "xray/xray.h"
 
 /* Everything a run of the command holds; freed in one place. */
 typedef struct {
@@ -24,6 +25,7 @@ typedef struct {
     trace_t *trace;
     gate_maps_t *maps;
     sheet_t *sheet;    /* NULL: none is wanted */
+    xray_t *xray;      /* likewise */
     profile_t profile; /* with --profile; started when its sink is set */
 } job_t;
 

@@ -78,6 +78,8 @@ static void print_help(void) {
         "  --gates-png FILE|FOLDER  FILE.png: of that the gates alone; a folder: maps of each "
         "expert's\n"
         "                       strength, over all pictures of a list\n"
+        "  --xray FILE          a page (HTML) to look inside: the steps, the UNet, what each module "
+        "does\n"
         "  -o, --output FILE    the picture; with several: FILE-0001.png, FILE-0002.png, ...\n"
         "  --overwrite          make every picture of a list anew. Without it, a picture that is "
         "there and\n"
@@ -132,6 +134,7 @@ enum {
     OPT_SHEET,
     OPT_SHEET_WORD,
     OPT_STEPS_PNG,
+    OPT_XRAY,
     OPT_EXPERT_STRENGTH,
     OPT_GATE
 };
@@ -170,6 +173,7 @@ static const struct option long_options[] = {
     {"sheet", required_argument, NULL, OPT_SHEET},
     {"sheet-word", required_argument, NULL, OPT_SHEET_WORD},
     {"steps-png", required_argument, NULL, OPT_STEPS_PNG},
+    {"xray", required_argument, NULL, OPT_XRAY},
     {"expert-strength", required_argument, NULL, OPT_EXPERT_STRENGTH},
     {"gate", required_argument, NULL, OPT_GATE},
     {"output", required_argument, NULL, 'o'},
@@ -292,6 +296,7 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     case OPT_SHEET: o->sheet = value; return 0;
     case OPT_SHEET_WORD: o->sheet_word = value; return 0;
     case OPT_STEPS_PNG: o->steps_png = value; return 0;
+    case OPT_XRAY: o->xray = value; return 0;
     case OPT_EXPERT_STRENGTH: what_if_keep(&o->what_if, false, value); return 0;
     case OPT_GATE: what_if_keep(&o->what_if, true, value); return 0;
     case OPT_PROFILE: o->profile = true; return 0;
@@ -324,10 +329,11 @@ static int check_seeds(const generate_options_t *o) {
     return 0;
 }
 
-/* The first option that asks for a sheet or a part of one. */
+/* The first option that asks for a sheet, a part of one, or an X-ray page. */
 static const char *sheet_option(const generate_options_t *o) {
     if (o->sheet) return "--sheet";
-    return o->steps_png ? "--steps-png" : "--gates-png FILE.png";
+    if (o->steps_png) return "--steps-png";
+    return generate_gates_file(o) ? "--gates-png FILE.png" : "--xray";
 }
 
 static int check_sheet(const generate_options_t *o) {
@@ -352,7 +358,7 @@ static int check_shard(const generate_options_t *o) {
 
 /* Of several pictures the first of this shard is tried, unless it is there, where it may be kept. */
 static int check_outputs(const generate_options_t *o) {
-    enum { OUTPUTS = 8 };
+    enum { OUTPUTS = 9 };
     cli_output_t outputs[] = {
         {"-o", o->output, CLI_PICTURE},
         {"--trace", o->trace, CLI_TENSORS},
@@ -360,6 +366,7 @@ static int check_outputs(const generate_options_t *o) {
         {"--sheet", o->sheet, CLI_PICTURE},
         {"--steps-png", o->steps_png, CLI_PICTURE},
         {"--gates-png", o->gates_png, generate_gates_file(o) ? CLI_PICTURE : CLI_FOLDER},
+        {"--xray", o->xray, CLI_HTML},
         {"--latents", o->latents, CLI_INPUT},
         {"--from-file", o->from_file, CLI_INPUT},
         [OUTPUTS + CLI_EXPERT_INPUTS - 1] = {NULL, NULL, CLI_INPUT}};
@@ -441,7 +448,7 @@ const char *generate_gates_file(const generate_options_t *o) {
 }
 
 bool generate_has_sheet(const generate_options_t *o) {
-    return o->sheet || o->steps_png || generate_gates_file(o);
+    return o->sheet || o->steps_png || generate_gates_file(o) || o->xray;
 }
 
 bool generate_is_list(const generate_options_t *o) {

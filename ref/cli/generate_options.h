@@ -15,7 +15,7 @@ typedef struct {
     size_t shard, shards;  /* --shard shard/shards, from 1 */
     double eta;
     const char *scheduler, *latents, *trace, *gates_png, *profile_json, *output;
-    const char *sheet, *sheet_word, *steps_png;
+    const char *sheet, *sheet_word, *steps_png, *xray;
     noise_source_t noise;
     prompt_syntax_t syntax;
     size_t max_chunks;
@@ -39,7 +39,7 @@ bool generate_is_ours(const generate_options_t *options, size_t number);
 bool generate_is_list(const generate_options_t *options);
 
 /* --gates-png names a folder, for maps over all pictures of a list, or FILE.png, for one labelled picture:
- * that file, or NULL. Is there a sheet to be made, or a part of one? */
+ * that file, or NULL. Is there a sheet to be made, a part of one, or an X-ray page? */
 const char *generate_gates_file(const generate_options_t *options);
 bool generate_has_sheet(const generate_options_t *options);
 

@@ -386,3 +386,20 @@ int json_get_length(json_node_t node, const char *key, size_t *length, err_t *er
     *length = json_array_size(list);
     return 0;
 }
+
+/* ---- writing ------------------------------------------------------------------------------------------ */
+
+static int put_html(const char *buffer, size_t bytes, void *stream) {
+    for (size_t i = 0; i < bytes; i++) {
+        char c = buffer[i];
+        if (c == '<' || c == '>' || c == '&')
+            fprintf(stream, "\\u%04x", (unsigned)c);
+        else
+            fputc(c, stream);
+    }
+    return 0;
+}
+
+void json_write_html(const json_t *value, size_t flags, FILE *to) {
+    json_dump_callback(value, put_html, to, JSON_COMPACT | JSON_ENSURE_ASCII | flags);
+}

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 
 #include <jansson.h>
 
@@ -105,5 +106,11 @@ int json_get_choices(json_node_t node, const char *key, const char *const *words
 int json_get_object(json_node_t node, const char *key, json_node_t *out, err_t *err);
 int json_get_item(json_node_t node, const char *key, size_t index, json_node_t *out, err_t *err);
 int json_get_length(json_node_t node, const char *key, size_t *length, err_t *err);
+
+/* ---- writing ------------------------------------------------------------------------------------------ */
+
+/* The value in a line of ASCII that may stand in a script element of HTML: '<', '>' and '&', which stand in
+ * strings only, are JSON escapes. flags are jansson's. What the stream says is the caller's to look at. */
+void json_write_html(const json_t *value, size_t flags, FILE *to);
 
 #endif

@@ -178,6 +178,20 @@ int picture_write(const char *path, const uint8_t *pixels, size_t width, size_t 
     return status;
 }
 
+uint8_t *picture_bytes(size_t *bytes, const uint8_t *pixels, size_t width, size_t height,
+                       size_t channels) {
+    png_image image = {.version = PNG_IMAGE_VERSION,
+                       .width = (png_uint_32)width,
+                       .height = (png_uint_32)height,
+                       .format = channels == 3 ? PNG_FORMAT_RGB : PNG_FORMAT_GRAY};
+    png_alloc_size_t room = PNG_IMAGE_PNG_SIZE_MAX(image);
+    uint8_t *out = xmalloc(room);
+    REQUIRE(png_image_write_to_memory(&image, out, &room, 0, pixels, 0, NULL),
+            "picture_bytes: %zu x %zu: %s", width, height, image.message);
+    *bytes = room;
+    return out;
+}
+
 /* ---- reading --------------------------------------------------------------------------------- */
 
 static void read_bytes(png_structp png, png_bytep out, size_t bytes) {

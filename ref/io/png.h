@@ -19,6 +19,10 @@ typedef struct {
 int picture_write(const char *path, const uint8_t *pixels, size_t width, size_t height,
                   size_t channels, const picture_text_t *texts, size_t text_count, err_t *err);
 
+/* The bytes of such a PNG, without texts, in fresh memory. Sizes from 1 to 65535. */
+uint8_t *picture_bytes(size_t *bytes, const uint8_t *pixels, size_t width, size_t height,
+                       size_t channels);
+
 /* A picture with its texts, in the file's order. */
 typedef struct {
     size_t width, height, channels;

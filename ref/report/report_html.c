@@ -6,22 +6,11 @@
  * HTML; no '<' is left there, so no name can end it. The page itself shows every name as text. */
 #include <string.h>
 
+#include "io/json.h"
 #include "report/report.h"
 #include "report/report_parts.h"
 #include "report/report_pictures.h"
 #include "report_page.inc"
-
-/* jansson's output to the stream, with '<', '>' and '&' as JSON escapes: they stand in strings only. */
-static int put_json(const char *buffer, size_t bytes, void *stream) {
-    for (size_t i = 0; i < bytes; i++) {
-        char c = buffer[i];
-        if (c == '<' || c == '>' || c == '&')
-            fprintf(stream, "\\u%04x", (unsigned)c);
-        else
-            fputc(c, stream);
-    }
-    return 0;
-}
 
 int report_html(const compare_result_t *result, const golden_case_t *golden,
                 trace_file_t *reference, trace_file_t *candidate, const char *path, err_t *err) {
@@ -35,7 +24,7 @@ int report_html(const compare_result_t *result, const golden_case_t *golden,
     json_t *value = report_json_value(result);
     json_object_set_new(value, "pictures", pictures);
     fputs(page_before, file.to);
-    json_dump_callback(value, put_json, file.to, JSON_COMPACT | JSON_ENSURE_ASCII);
+    json_write_html(value, 0, file.to);
     fputs(page_after, file.to);
     json_decref(value);
     return report_file_close(&file, 0, err);

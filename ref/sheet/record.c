@@ -29,8 +29,8 @@ void record_mean(double *out, const record_map_t *map) {
 
 /* ---- steps -------------------------------------------------------------------------------------------- */
 
-size_t record_shown(size_t steps, size_t step[RECORD_STEPS]) {
-    size_t n = steps < RECORD_STEPS ? steps : RECORD_STEPS;
+size_t record_spread(size_t steps, size_t most, size_t *step) {
+    size_t n = steps < most ? steps : most;
     for (size_t i = 0; i < n; i++) step[i] = n > 1 ? (i * (steps - 1) + (n - 1) / 2) / (n - 1) : 0;
     return n;
 }
@@ -198,7 +198,7 @@ int record_open(record_t *r, const record_what_t *what, tap_sink_t *next, err_t 
     if (sampler_plan(&r->sampler, image->sampler, &image->scheduler, r->steps, image->eta, err))
         return -1;
     size_t n = r->C * r->H * r->W;
-    r->shown = record_shown(r->steps, r->step);
+    r->shown = record_spread(r->steps, RECORD_STEPS, r->step);
     r->sample = xcalloc(n, sizeof *r->sample);
     for (size_t i = 0; i < r->shown; i++) r->latents[i] = xcalloc(n, sizeof *r->sample);
     for (size_t i = 0; i < r->shown; i++) r->clean[i] = xcalloc(n, sizeof *r->sample);

@@ -1,107 +1,14 @@
-#!/usr/bin/env python3
-"""test_report_html.py - the HTML report in a real browser: opened, clicked, read.
+"""test_report_html.py - the HTML report in a real browser: opened, clicked, read. run.py runs it.
 
-    python3 tests/html/test_report_html.py PROGRAM [FOLDER]
-
-PROGRAM is the test program tests/report/test_report_html: it writes the pages, and their JSON reports,
-which say what the pages must show. FOLDER keeps them, with screenshots (default: a temporary folder).
-The browser is Chromium without a window, spoken to through chromedriver's WebDriver interface; only
-Python's own library is used. The last line is "N passed, N failed, N skipped"."""
-import base64
-import http.client
+The pages, and their JSON reports, which say what the pages must show, are written by the test program
+tests/report/test_report_html."""
 import json
 import math
 import os
-import re
-import shutil
 import subprocess
-import sys
-import tempfile
 import time
 
-ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the WebDriver standard's key of an element
-KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014",
-        "Down": "\ue015", "Home": "\ue011", "End": "\ue010"}
-
-
-class Browser:
-    def __init__(self, chromium, chromedriver):
-        self.driver = subprocess.Popen([chromedriver, "--port=0"], stdout=subprocess.PIPE, text=True,
-                                       stderr=subprocess.DEVNULL)
-        self.port = None
-        for line in self.driver.stdout:
-            found = re.search(r"started successfully on port (\d+)", line)
-            if found:
-                self.port = int(found.group(1))
-                break
-        if not self.port:
-            raise RuntimeError("chromedriver did not start")
-        arguments = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-                     "--window-size=1400,1000", "--force-device-scale-factor=1"]
-        self.session = ""
-        answer = self.call("POST", "/session", {"capabilities": {"alwaysMatch": {
-            "browserName": "chrome", "goog:loggingPrefs": {"browser": "ALL"},
-            "goog:chromeOptions": {"binary": chromium, "args": arguments}}}})
-        self.session = "/session/" + answer["sessionId"]
-
-    def call(self, method, path, body=None):
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
-        connection.request(method, (self.session if path != "/session" else "") + path,
-                           json.dumps(body if body is not None else {}) if method == "POST" else None)
-        answer = json.loads(connection.getresponse().read())["value"]
-        connection.close()
-        if isinstance(answer, dict) and "error" in answer:
-            raise RuntimeError(f"{path}: {answer['error']}: {answer['message'].splitlines()[0]}")
-        return answer
-
-    def open(self, path, part=""):
-        self.call("POST", "/url", {"url": "about:blank"})
-        self.call("POST", "/url", {"url": "file://" + path + part})
-
-    def run(self, script, *arguments):
-        return self.call("POST", "/execute/sync", {"script": script, "args": list(arguments)})
-
-    def find(self, css):
-        return self.call("POST", "/element", {"using": "css selector", "value": css})[ELEMENT]
-
-    def click(self, css):
-        self.call("POST", f"/element/{self.find(css)}/click")
-
-    def text(self, css):
-        return self.call("GET", f"/element/{self.find(css)}/text")
-
-    def type(self, css, text):
-        self.call("POST", f"/element/{self.find(css)}/value", {"text": text})
-
-    def press(self, *keys):
-        actions = [{"type": kind, "value": KEYS[key]} for key in keys for kind in ("keyDown", "keyUp")]
-        self.call("POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]})
-
-    def point(self, css, x, y, click=False):
-        """The mouse to (x, y) from the element's middle."""
-        moves = [{"type": "pointerMove", "duration": 0, "x": x, "y": y, "origin": {ELEMENT: self.find(css)}}]
-        if click:
-            moves += [{"type": "pointerDown", "button": 0}, {"type": "pointerUp", "button": 0}]
-        self.call("POST", "/actions", {"actions": [{"type": "pointer", "id": "m", "actions": moves}]})
-
-    def cdp(self, command, **params):
-        return self.call("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
-
-    def complaints(self):
-        return [entry["message"] for entry in self.call("POST", "/se/log", {"type": "browser"})]
-
-    def screenshot(self, path):
-        with open(path, "wb") as file:
-            file.write(base64.b64decode(self.call("GET", "/screenshot")))
-
-    def close(self):
-        try:
-            if self.session:
-                self.call("DELETE", "")
-        finally:
-            self.driver.terminate()
-            self.driver.wait(10)
-            self.driver.stdout.close()
+from browser import check
 
 
 # ---- what the page should show, from the JSON report --------------------------------------------------
@@ -137,11 +44,6 @@ def same_ratio(shown, value):
 def shown_name(name):
     invisible = "\u202e\u2066\x1b\x07\x01\x7f\x9b"
     return "".join(f"‹U+{ord(c):04X}›" if c in invisible else c for c in name)
-
-
-def check(condition, *said):
-    if not condition:
-        raise AssertionError(" ".join(str(s) for s in said))
 
 
 FIELDS = """
@@ -198,8 +100,11 @@ return [...document.querySelectorAll(".layer")].map((b) => Number(b.dataset.row)
 
 
 class Tests:
-    def __init__(self, browser, folder):
+    def __init__(self, browser, folder, programs):
+        """Makes the pages."""
         self.browser, self.folder = browser, folder
+        made = subprocess.run([programs["report"]], env={**os.environ, "MOLE_REPORT_DIR": folder}, capture_output=True, text=True)
+        check(made.returncode == 0, made.stdout + made.stderr)
         self.report = None
         self.drawn = {}
 
@@ -445,43 +350,3 @@ class Tests:
             check(wide[0] <= wide[1] == 360, name, "sideways", wide)
             check(size >= 12, "font", size)
         self.quiet()
-
-
-def main():
-    if len(sys.argv) not in (2, 3):
-        sys.exit(__doc__)
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-    chromedriver = shutil.which("chromedriver")
-    if not chromium or not chromedriver:
-        print("SKIP the HTML report in a browser: no chromium with chromedriver (scripts/setup.sh --html)")
-        print("0 passed, 0 failed, 1 skipped")
-        return 0
-    temporary = None if len(sys.argv) == 3 else tempfile.TemporaryDirectory()
-    folder = os.path.abspath(sys.argv[2] if len(sys.argv) == 3 else temporary.name)
-    os.makedirs(folder, exist_ok=True)
-    made = subprocess.run([sys.argv[1]], env={**os.environ, "MOLE_REPORT_DIR": folder}, capture_output=True, text=True)
-    if made.returncode != 0:
-        print(made.stdout + made.stderr)
-        print("0 passed, 1 failed, 0 skipped")
-        return 1
-    browser = Browser(chromium, chromedriver)
-    tests, passed, failed = Tests(browser, folder), 0, 0
-    try:
-        for name in [n for n in dir(tests) if n.startswith("test_")]:
-            browser.complaints()
-            start = time.monotonic()
-            try:
-                getattr(tests, name)()
-                passed += 1
-                print(f"ok      {name[5:]} ({time.monotonic() - start:.1f} s)")
-            except (AssertionError, RuntimeError, KeyError, ValueError, StopIteration) as error:
-                failed += 1
-                print(f"FAILED  {name[5:]}: {type(error).__name__}: {error}")
-    finally:
-        browser.close()
-    print(f"{passed} passed, {failed} failed, 0 skipped")
-    return failed != 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -7,7 +7,7 @@ static record_t *record(size_t experts, size_t levels, size_t steps) {
     static const char *const names[] = {"face", "hand", "a_third_one_with_a_rather_long_nam", "x"};
     record_t *r = fixture_bytes(sizeof *r);
     *r = (record_t){.steps = steps, .levels = levels, .experts = experts};
-    r->shown = record_shown(steps, r->step);
+    r->shown = record_spread(steps, RECORD_STEPS, r->step);
     for (size_t i = 0; i < levels; i++) r->level[i].H = r->level[i].W = (size_t)64 >> i;
     for (size_t e = 0; e < experts; e++) {
         r->expert[e].name = names[e % 4];

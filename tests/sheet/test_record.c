@@ -171,7 +171,7 @@ static void global_gates(void **state) {
 static void steps_that_are_shown(void **state) {
     (void)state;
     for (size_t steps = 1; steps <= 1000; steps++) {
-        size_t step[RECORD_STEPS], n = record_shown(steps, step);
+        size_t step[RECORD_STEPS], n = record_spread(steps, RECORD_STEPS, step);
         assert_int_equal(n, steps < 8 ? steps : 8);
         assert_int_equal(step[0], 0);
         assert_int_equal(step[n - 1], steps - 1);
