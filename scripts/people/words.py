@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import networks  # noqa: F401  (it sets the path to the package golden)
 import numpy as np
 from attributes import KINDS, sample
 from captions import caption
