@@ -193,7 +193,7 @@ static int list(peek_t *p, const bool *wanted, json_t *tensors, double *piece, e
         int length = (int)strlen(trace_file_at(p->trace, i)->name);
         if (wanted[i] && length > width) width = length;
     }
-    if (!tensors) peek_print_line(NULL, width);
+    if (!tensors) peek_print_head(width);
     for (size_t i = 0; i < trace_file_count(p->trace); i++) {
         if (!wanted[i]) continue;
         p->index = i;
@@ -202,7 +202,7 @@ static int list(peek_t *p, const bool *wanted, json_t *tensors, double *piece, e
         if (tensors)
             json_array_append_new(tensors, peek_json(p, err));
         else
-            peek_print_line(p, width);
+            peek_print_line(trace_file_at(p->trace, i), &p->tally, p->digits, width);
     }
     return 0;
 }
