@@ -175,10 +175,13 @@ static int peek_one(const peek_options_t *o, peek_t *p, double *piece, err_t *er
 /* ---- many tensors ------------------------------------------------------------------------------------- */
 
 /* Marks what a word asks for. */
-static int mark(const trace_file_t *trace, const char *word, bool *wanted, err_t *err) {
+static int mark(const trace_file_t *trace, char *word, bool *wanted, err_t *err) {
     char shown[SHOWN_TEXT];
     size_t found = trace_file_find(trace, word), count = 0;
     if (found != SIZE_MAX) return wanted[found] = true, 0;
+    if (index_of(trace, word))
+        return err_set(err, "'%s': an index goes with one NAME, without globs",
+                       text_shown(shown, word));
     if (!is_glob(trace, word)) return no_tensor(trace, word, err);
     for (size_t i = 0; i < trace_file_count(trace); i++)
         if (name_matches(word, trace_file_at(trace, i)->name)) wanted[i] = true, count++;

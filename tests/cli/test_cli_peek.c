@@ -192,6 +192,8 @@ static void refused(void **state) {
     program_refuses(3, "none of 5 tensors matches 'q*'", "peek %s q*", path);
     program_refuses(3, "'ids': [3]: dimension 0 has 3 places, not a place 3; the shape is (3)",
                     "peek %s ids[3]", path);
+    program_refuses(3, "'ids[0]': an index goes with one NAME", "peek %s scale ids[0]", path);
+    program_refuses(3, "'i*[0]': an index goes with one NAME", "peek %s i*[0]", path);
     program_refuses(3, "is no index", "peek %s ids[x]", path);
     program_refuses(3, "nowhere: cannot open", "peek nowhere");
     program_refuses(2, "FILE is missing", "peek");
