@@ -9,6 +9,7 @@
 #include "cli/generate_sheet.h"
 #include "cli/generate_xray.h"
 #include "cli/profile.h"
+#include "io/file.h"
 #include "io/png.h"
 
 /* Texts are encoded ahead up to so many bytes, less than the text encoder of v1.5 takes. */
@@ -219,7 +220,8 @@ static void announce(const job_t *job) {
     fflush(stdout);
 }
 
-/* The sinks of a run: a profile, an X-ray page, a sheet, maps of the gates, then the trace. */
+/* The sinks of a run: a profile, an X-ray page, a sheet, maps of the gates, lines on the screen, then the
+ * trace. */
 static int open_sinks(job_t *job, run_t *run, err_t *err) {
     const generate_options_t *o = job->options;
     if (o->trace && trace_open(&job->trace, o->trace, o->trace_inputs, err)) return -1;
@@ -227,6 +229,10 @@ static int open_sinks(job_t *job, run_t *run, err_t *err) {
         trace_metadata(job->trace, "prompt", o->list.prompt[0].positive);
         trace_metadata(job->trace, "negative_prompt", o->list.prompt[0].negative);
         run->sink = trace_sink(job->trace);
+    }
+    if (o->peek) {
+        peek_taps_start(&job->peek, o->peek, o->peek_stop, run->sink);
+        run->sink = &job->peek.sink;
     }
     if (o->gates_png && !generate_gates_file(o)) {
         size_t unit = pipeline_size_unit(&job->pipeline);
@@ -250,12 +256,22 @@ static int open_sinks(job_t *job, run_t *run, err_t *err) {
     return 0;
 }
 
+/* A name that --peek waited for in vain. */
+static void warn_unseen(job_t *job) {
+    char shown[SHOWN_TEXT];
+    size_t said = job->notes.count;
+    notes_add(&job->notes, "warning: --peek: no tap of this run matches '%s'",
+              text_shown(shown, job->options->peek));
+    cli_print_notes("generate", &job->notes, said);
+}
+
 /* Output that belongs to the whole run; on failure nothing of it is left. */
 static int close_sinks(job_t *job, int status, err_t *err) {
     const generate_options_t *o = job->options;
     size_t taps = job->trace ? trace_count(job->trace) : 0;
     if (job->trace) status |= trace_close(job->trace, !status, err);
     if (!status && job->trace) printf("%s  %zu taps\n", o->trace, taps);
+    if (!status && o->peek && !job->peek.shown) warn_unseen(job);
     if (!status && job->maps) {
         status = gate_maps_write(job->maps, o->gates_png, err);
         if (!status)

@@ -4,6 +4,7 @@
 
 #include "bench/profile.h"
 #include "cli/generate_options.h"
+#include "cli/peek_taps.h"
 #include "io/trace.h"
 #include "pipeline/gate_maps.h"
 #include "sheet/sheet.h"
@@ -23,6 +24,7 @@ typedef struct {
     pipeline_text_t *text; /* (prompts) encoded ahead, or NULL: each when it is its turn */
     progress_list_t list;
     trace_t *trace;
+    peek_taps_t peek; /* with --peek */
     gate_maps_t *maps;
     sheet_t *sheet;    /* NULL: none is wanted */
     xray_t *xray;      /* likewise */

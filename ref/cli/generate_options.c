@@ -66,6 +66,9 @@ static void print_help(void) {
         "  --trace FILE         every intermediate tensor, safetensors (one prompt, one picture)\n"
         "  --trace-inputs       the trace also holds NAME.in, what goes into each module with "
         "weights\n"
+        "  --peek GLOB          print a line for each tap of such a name as it passes, as mole peek "
+        "does\n"
+        "  --peek-stop          end the run after the first of them: no picture is made\n"
         "  --expert-strength EXPERT=X  what that expert adds times X, -10 to 10 (1)\n"
         "  --gate EXPERT.local=X, EXPERT.global=X  X, 0 to 1, in place of what its gates say\n"
         "  --profile            where the time went, by kinds of operations, after the run\n"
@@ -107,6 +110,8 @@ enum {
     OPT_FROM_FILE,
     OPT_SHARD,
     OPT_OVERWRITE,
+    OPT_PEEK,
+    OPT_PEEK_STOP,
     OPT_NEGATIVE,
     OPT_NEGATIVE_RULE,
     OPT_ORIGINAL_SIZE,
@@ -167,6 +172,8 @@ static const struct option long_options[] = {
     {"latents", required_argument, NULL, OPT_LATENTS},
     {"trace", required_argument, NULL, OPT_TRACE},
     {"trace-inputs", no_argument, NULL, OPT_TRACE_INPUTS},
+    {"peek", required_argument, NULL, OPT_PEEK},
+    {"peek-stop", no_argument, NULL, OPT_PEEK_STOP},
     {"gates-png", required_argument, NULL, OPT_GATES_PNG},
     {"profile", no_argument, NULL, OPT_PROFILE},
     {"profile-json", required_argument, NULL, OPT_PROFILE_JSON},
@@ -292,6 +299,8 @@ static int set_option(generate_options_t *o, words_t *w, int option, const char 
     case OPT_TRACE: o->trace = value; return 0;
     case OPT_OVERWRITE: o->overwrite = true; return 0;
     case OPT_TRACE_INPUTS: o->trace_inputs = true; return 0;
+    case OPT_PEEK: o->peek = value; return 0;
+    case OPT_PEEK_STOP: o->peek_stop = true; return 0;
     case OPT_GATES_PNG: o->gates_png = value; return 0;
     case OPT_SHEET: o->sheet = value; return 0;
     case OPT_SHEET_WORD: o->sheet_word = value; return 0;
@@ -393,6 +402,7 @@ static int check(generate_options_t *o, const words_t *w) {
         return cli_usage_error(command, "--gates-png without --gates: there are no gates to draw");
     if (o->trace_inputs && !o->trace)
         return cli_usage_error(command, "--trace-inputs without --trace");
+    if (o->peek_stop && !o->peek) return cli_usage_error(command, "--peek-stop without --peek");
     if (o->latents && o->images > 1)
         return cli_usage_error(command, "--latents makes one picture: leave out --images");
     if ((status = check_shard(o)) || (status = read_prompts(o, w)) || (status = check_seeds(o)))

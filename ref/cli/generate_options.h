@@ -15,7 +15,7 @@ typedef struct {
     size_t shard, shards;  /* --shard shard/shards, from 1 */
     double eta;
     const char *scheduler, *latents, *trace, *gates_png, *profile_json, *output;
-    const char *sheet, *sheet_word, *steps_png, *xray;
+    const char *sheet, *sheet_word, *steps_png, *xray, *peek;
     noise_source_t noise;
     prompt_syntax_t syntax;
     size_t max_chunks;
@@ -24,7 +24,7 @@ typedef struct {
     size_conditioning_t size;
     bool sized; /* size was given, or a part of it */
     what_if_t what_if;
-    bool quiet, trace_inputs, overwrite, profile;
+    bool quiet, trace_inputs, overwrite, profile, peek_stop;
 } generate_options_t;
 
 /* Returns -1 and the options (generate_options_free is due), or the exit code to leave with. */

@@ -175,10 +175,13 @@ static int peek_one(const peek_options_t *o, peek_t *p, double *piece, err_t *er
 /* ---- many tensors ------------------------------------------------------------------------------------- */
 
 /* Marks what a word asks for. */
-static int mark(const trace_file_t *trace, const char *word, bool *wanted, err_t *err) {
+static int mark(const trace_file_t *trace, char *word, bool *wanted, err_t *err) {
     char shown[SHOWN_TEXT];
     size_t found = trace_file_find(trace, word), count = 0;
     if (found != SIZE_MAX) return wanted[found] = true, 0;
+    if (index_of(trace, word))
+        return err_set(err, "'%s': an index goes with one NAME, without globs",
+                       text_shown(shown, word));
     if (!is_glob(trace, word)) return no_tensor(trace, word, err);
     for (size_t i = 0; i < trace_file_count(trace); i++)
         if (name_matches(word, trace_file_at(trace, i)->name)) wanted[i] = true, count++;
@@ -193,7 +196,7 @@ static int list(peek_t *p, const bool *wanted, json_t *tensors, double *piece, e
         int length = (int)strlen(trace_file_at(p->trace, i)->name);
         if (wanted[i] && length > width) width = length;
     }
-    if (!tensors) peek_print_line(NULL, width);
+    if (!tensors) peek_print_head(width);
     for (size_t i = 0; i < trace_file_count(p->trace); i++) {
         if (!wanted[i]) continue;
         p->index = i;
@@ -202,7 +205,7 @@ static int list(peek_t *p, const bool *wanted, json_t *tensors, double *piece, e
         if (tensors)
             json_array_append_new(tensors, peek_json(p, err));
         else
-            peek_print_line(p, width);
+            peek_print_line(trace_file_at(p->trace, i), &p->tally, p->digits, width);
     }
     return 0;
 }

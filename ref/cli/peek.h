@@ -33,8 +33,9 @@ enum { PEEK_NUMBER = 64 };
 const char *peek_number(char text[PEEK_NUMBER], double x, dtype_t dtype, int digits);
 /* Statistics, histogram and numbers of one tensor or slice. 0, or -1 and err. */
 int peek_print(const peek_t *peek, err_t *err);
-/* One line; the name takes `width` columns. NULL: the head of such lines. */
-void peek_print_line(const peek_t *peek, int width);
+/* One line for a tensor, and the head of such lines; the name takes `width` columns. */
+void peek_print_line(const trace_entry_t *entry, const tally_t *tally, int digits, int width);
+void peek_print_head(int width);
 
 /* ---- JSON ---- */
 

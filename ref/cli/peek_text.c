@@ -31,23 +31,20 @@ static const trace_entry_t *entry_of(const peek_t *p) {
 
 /* ---- one line per tensor ------------------------------------------------------------------------------ */
 
-void peek_print_line(const peek_t *p, int width) {
+void peek_print_head(int width) {
     static const char *const heads[] = {"mean", "deviation", "min", "max", "norm"};
+    printf("%-*s  %-5s %-18s", width, "tensor", "type", "shape");
+    for (int i = 0; i < 5; i++) printf(" %12s", heads[i]);
+    printf(" %10s\n", "not finite");
+}
+
+void peek_print_line(const trace_entry_t *entry, const tally_t *t, int digits, int width) {
     char shape[SHAPE_TEXT], number[PEEK_NUMBER];
-    if (!p) {
-        printf("%-*s  %-5s %-18s", width, "tensor", "type", "shape");
-        for (int i = 0; i < 5; i++) printf(" %12s", heads[i]);
-        printf(" %10s\n", "not finite");
-        return;
-    }
-    const trace_entry_t *entry = entry_of(p);
-    const double figure[] = {p->tally.mean, p->tally.deviation, p->tally.min, p->tally.max,
-                             p->tally.norm};
+    const double figure[] = {t->mean, t->deviation, t->min, t->max, t->norm};
     printf("%-*s  %-5s %-18s", width, entry->name, dtype_name(entry->dtype),
            shape_text(shape, entry->shape));
-    for (int i = 0; i < 5; i++)
-        printf(" %12s", peek_number(number, figure[i], DTYPE_F64, p->digits));
-    printf(" %10zu\n", p->tally.nan + p->tally.inf);
+    for (int i = 0; i < 5; i++) printf(" %12s", peek_number(number, figure[i], DTYPE_F64, digits));
+    printf(" %10zu\n", t->nan + t->inf);
 }
 
 /* ---- statistics --------------------------------------------------------------------------------------- */

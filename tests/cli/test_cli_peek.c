@@ -192,6 +192,8 @@ static void refused(void **state) {
     program_refuses(3, "none of 5 tensors matches 'q*'", "peek %s q*", path);
     program_refuses(3, "'ids': [3]: dimension 0 has 3 places, not a place 3; the shape is (3)",
                     "peek %s ids[3]", path);
+    program_refuses(3, "'ids[0]': an index goes with one NAME", "peek %s scale ids[0]", path);
+    program_refuses(3, "'i*[0]': an index goes with one NAME", "peek %s i*[0]", path);
     program_refuses(3, "is no index", "peek %s ids[x]", path);
     program_refuses(3, "nowhere: cannot open", "peek nowhere");
     program_refuses(2, "FILE is missing", "peek");
@@ -200,11 +202,58 @@ static void refused(void **state) {
     program_refuses(2, "--json or --plain", "peek --plain --json %s ids", path);
 }
 
+/* The text with runs of blanks made one. */
+static char *squeezed(const char *text) {
+    char *out = fixture_bytes(strlen(text) + 1), *to = out;
+    for (; *text; text++)
+        if (*text != ' ' || text[1] != ' ') *to++ = *text;
+    *to = '\0';
+    return out;
+}
+
+#define RUN "generate --model golden/models/sd15-tiny --prompt x --steps 2 --width 8 --height 8 -q "
+
+/* What passes is what stands in the trace, and the trace is the same. */
+static void while_it_runs(void **state) {
+    (void)state;
+    const char *glob = "step.*/unet.*_block.**";
+    const char *png = program_file("run.png"), *with = program_file("with.safetensors"),
+               *without = program_file("without.safetensors");
+    ran_t ran = program_run(NULL, RUN "--peek %s --trace %s -o %s", glob, with, png);
+    if (ran.status || ran.err[0]) fail_msg("%d, %s", ran.status, ran.err);
+    char *lines = squeezed(ran.out), *list = squeezed(peek("peek %s step.*/unet.*_block.**", with));
+    if (strncmp(lines, list, strlen(list)) != 0) fail_msg("%s\nis not\n%s", lines, list);
+    says(list, "\nstep.001/unet.mid_block.resnets.1 ");
+    assert_int_equal(program_run(NULL, RUN "--trace %s -o %s", without, png).status, 0);
+    size_t bytes, others;
+    char *a = scratch_slurp(with, &bytes), *b = scratch_slurp(without, &others);
+    assert_true(bytes == others && memcmp(a, b, bytes) == 0);
+    free(a);
+    free(b);
+}
+
+/* One line, exit code 0, and nothing is left. */
+static void stopped(void **state) {
+    (void)state;
+    char *before = program_listing(scratch_folder());
+    ran_t ran = program_run(NULL, RUN "--peek step.*/unet.conv_in --peek-stop --trace %s -o %s",
+                            program_file("s.safetensors"), program_file("s.png"));
+    assert_int_equal(ran.status, 0);
+    says(ran.out, "not finite\nstep.000/unet.conv_in ");
+    assert_null(strstr(ran.out, "step.001"));
+    assert_string_equal(before, program_listing(scratch_folder()));
+    ran = program_run(NULL, RUN "--peek unet.conv_in --peek-stop -o %s", program_file("s.png"));
+    assert_int_equal(ran.status, 0);
+    says(ran.err, "warning: --peek: no tap of this run matches 'unet.conv_in'");
+    program_refuses(2, "--peek-stop without --peek", RUN "--peek-stop -o s.png");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(numbers), fixture_test(statistics),   fixture_test(ellipsis),
-        fixture_test(lists),   fixture_test(single_array), fixture_test(brackets),
-        fixture_test(as_json), fixture_test(pictures),     fixture_test(refused),
+        fixture_test(numbers),       fixture_test(statistics),   fixture_test(ellipsis),
+        fixture_test(lists),         fixture_test(single_array), fixture_test(brackets),
+        fixture_test(as_json),       fixture_test(pictures),     fixture_test(refused),
+        fixture_test(while_it_runs), fixture_test(stopped),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
