@@ -6,10 +6,23 @@
 #include "compare/match.h"
 #include "trace/names_plan.h"
 
+/* Of a batch, with or without its axis. */
+static bool is_row_of(shape_t shape, shape_t stored) {
+    int axis = stored.ndim == shape.ndim;
+    if (stored.ndim + !axis != shape.ndim || (axis && stored.dim[0] != 1)) return false;
+    for (int i = 1; i < shape.ndim; i++)
+        if (stored.dim[i - !axis] != shape.dim[i]) return false;
+    return true;
+}
+
 /* The shape of statistics: the row's where none is stated, or where they are of as many numbers. */
-static void take_shape(compare_row_t *row, const statistics_t *s) {
-    if (s->has_count && shape_count(row->candidate_shape) != shape_count(row->shape)) return;
-    row->rearranged = s->has_shape && !shape_equal(row->candidate_shape, row->shape);
+static void take_shape(const match_t *m, compare_row_t *row, const statistics_t *s) {
+    shape_t stored = row->candidate_shape;
+    row->one_row = s->has_count && match_is_batch_row(m, row->shape, shape_count(stored));
+    row->batch_row = m->batch_row;
+    if (!row->one_row && s->has_count && shape_count(stored) != shape_count(row->shape)) return;
+    bool same = row->one_row ? is_row_of(row->shape, stored) : shape_equal(stored, row->shape);
+    row->rearranged = s->has_shape && !same;
     row->candidate_shape = row->shape;
 }
 
@@ -23,7 +36,7 @@ static void fill_rows(const match_t *m) {
         r->row[i].candidate_name = entry->name;
         r->row[i].candidate_shape = entry->shape;
         if (r->statistics)
-            take_shape(&r->row[i], trace_file_statistics(m->candidate, m->source[i]));
+            take_shape(m, &r->row[i], trace_file_statistics(m->candidate, m->source[i]));
         r->row[i].candidate_dtype = entry->dtype;
         r->compared++;
     }
@@ -79,12 +92,15 @@ int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_op
                  source,
                  xcalloc(entries, sizeof *m.row),
                  xcalloc(entries, sizeof *m.asked),
-                 xcalloc(entries, sizeof *m.settled)};
+                 xcalloc(entries, sizeof *m.settled),
+                 NO_ROW};
     r->statistics = compare_by_statistics(candidate);
     int status = match_names(&m, err);
     if (!status) {
+        match_batch(&m);
         if (!r->statistics) match_layouts(&m);
         fill_rows(&m);
+        match_note_batch(&m);
         list_extras(&m);
         if (r->compared == 0) status = nothing_in_common(r, candidate, err);
     }

@@ -15,16 +15,26 @@ typedef struct {
     trace_file_t *candidate;
     const compare_options_t *options;
     const truths_t *truths;
-    size_t *source; /* (rows): the candidate's entry, or NO_ROW */
-    size_t *row;    /* (entries): the row, NO_ROW or REPEATED */
-    bool *asked;    /* (entries): by --filter, and no input: a stranger among them is an extra */
-    bool *settled;  /* (entries): the map had a rule for it, nobody else decides */
+    size_t *source;   /* (rows): the candidate's entry, or NO_ROW */
+    size_t *row;      /* (entries): the row, NO_ROW or REPEATED */
+    bool *asked;      /* (entries): by --filter, and no input: a stranger among them is an extra */
+    bool *settled;    /* (entries): the map had a rule for it, nobody else decides */
+    size_t batch_row; /* of axis 0 the candidate has this one alone; NO_ROW: not so */
 } match_t;
 
 /* ---- match_names.c ------------------------------------------------------------------------------------- */
 
 /* By name: row and source. -1 and err: two entries of different numbers stand for one row. */
 int match_names(match_t *m, err_t *err);
+
+/* ---- match_batch.c ------------------------------------------------------------------------------------- */
+
+/* Finds m->batch_row, of rows and their sources. */
+void match_batch(match_t *m);
+/* Whether `stored` numbers are that one row of a tensor of `shape`. */
+bool match_is_batch_row(const match_t *m, shape_t shape, size_t stored);
+/* Says of which rows of the comparison it is so. */
+void match_note_batch(const match_t *m);
 
 /* ---- match_layouts.c ----------------------------------------------------------------------------------- */
 

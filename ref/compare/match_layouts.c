@@ -52,7 +52,6 @@ typedef struct {
     tensor_t *tensor;
     kind_t *kind;
     size_t tensors, kinds;
-    size_t batch_row; /* of axis 0 the candidate has this one alone; NO_ROW: not so */
 } layouts_t;
 
 /* ---- tensors and kinds --------------------------------------------------------------------------------- */
@@ -115,67 +114,6 @@ static bool rows_equal(const match_t *m, size_t row) {
     return apart <= ldexp(most, -40);
 }
 
-/* Of axis 0 one is stored, by the count of numbers. */
-static bool has_one_row(const tensor_t *t) {
-    return t->shape.ndim > 0 && t->shape.dim[0] > 1 &&
-           shape_count(t->stored) * t->shape.dim[0] == shape_count(t->shape);
-}
-
-/* ---- the only row of a batch --------------------------------------------------------------------------- */
-
-/* What runs the rows of a batch one after the other dumps one of them: guidance in two passes. */
-enum { BATCH_MOST = 16 };
-
-/* The row whose numbers a tensor has, or NO_ROW where they fit none or more than one. */
-static size_t batch_row_of(const match_t *m, const tensor_t *t) {
-    form_t form[FORMS_MOST];
-    float score[FORMS_MOST], best[BATCH_MOST], least = NAN;
-    size_t forms = layout_forms(form, t->shape, t->stored, true), found = NO_ROW;
-    for (size_t r = 0; r < t->shape.dim[0]; r++) {
-        match_scores(m, t->entry, t->row, form, forms, r, score);
-        best[r] = NAN;
-        for (size_t f = 0; f < forms; f++)
-            if (!(best[r] <= score[f])) best[r] = score[f];
-        if (!(least <= best[r])) least = best[r], found = r;
-    }
-    if (!(least < NEAR)) return NO_ROW;
-    for (size_t r = 0; r < t->shape.dim[0]; r++)
-        if (r != found && !(best[r] > TIES * least + 1e-12F)) return NO_ROW;
-    return found;
-}
-
-/* Whether nearly all tensors of a batch are stored as one row of it: a port that has the others elsewhere has
- * left none of them out here. */
-static bool is_row_by_row(const match_t *m) {
-    size_t one = 0, whole = 0;
-    for (size_t i = 0; i < m->r->rows; i++) {
-        shape_t shape = m->r->row[i].shape;
-        if (m->source[i] == NO_ROW || shape.ndim == 0 || shape.dim[0] < 2) continue;
-        size_t stored = trace_file_at(m->candidate, m->source[i])->count;
-        one += stored * shape.dim[0] == shape_count(shape);
-        whole += stored == shape_count(shape);
-    }
-    return one > 0 && 10 * whole <= one;
-}
-
-static void elect_batch_row(layouts_t *l) {
-    size_t votes[BATCH_MOST] = {0};
-    l->batch_row = NO_ROW;
-    if (!is_row_by_row(l->m)) return;
-    for (size_t i = 0; i < l->tensors; i++) {
-        const tensor_t *t = &l->tensor[i];
-        if (!has_one_row(t) || t->shape.dim[0] > BATCH_MOST) continue;
-        size_t r = batch_row_of(l->m, t);
-        if (r != NO_ROW && ++votes[r] > (l->batch_row == NO_ROW ? 0 : votes[l->batch_row]))
-            l->batch_row = r;
-    }
-}
-
-/* Whether the elected row is the one that a tensor has, should it have one alone. */
-static bool is_of_batch_row(const layouts_t *l, const tensor_t *t) {
-    return l->batch_row != NO_ROW && has_one_row(t) && l->batch_row < t->shape.dim[0];
-}
-
 /* ---- votes --------------------------------------------------------------------------------------------- */
 
 static void look(layouts_t *l, tensor_t *t) {
@@ -183,13 +121,15 @@ static void look(layouts_t *l, tensor_t *t) {
     const match_t *m = l->m;
     if (t->looked) return;
     t->looked = true;
-    bool one = is_of_batch_row(l, t), once = one || (has_one_row(t) && rows_equal(m, t->row));
-    t->forms = layout_forms(form, t->shape, t->stored, once);
+    bool fewer = t->shape.ndim > 0 && t->shape.dim[0] > 1 &&
+                 shape_count(t->stored) * t->shape.dim[0] == shape_count(t->shape);
+    bool one = match_is_batch_row(m, t->shape, shape_count(t->stored));
+    t->forms = layout_forms(form, t->shape, t->stored, one || (fewer && rows_equal(m, t->row)));
     if (!t->forms) return;
     t->form = xmalloc(t->forms * sizeof *t->form);
     t->score = xmalloc(t->forms * sizeof *t->score);
     memcpy(t->form, form, t->forms * sizeof *form);
-    match_scores(m, t->entry, t->row, t->form, t->forms, one ? l->batch_row : NO_ROW, t->score);
+    match_scores(m, t->entry, t->row, t->form, t->forms, one ? m->batch_row : NO_ROW, t->score);
     for (size_t f = 0; f < t->forms; f++)
         if (!(t->best <= t->score[f])) t->best = t->score[f];
 }
@@ -407,9 +347,10 @@ static void choose(layouts_t *l) {
         if (!t->chosen) continue;
         trace_layout_t layout = form_layout(t->chosen, t->shape, t->stored);
         trace_file_set_layout(l->m->candidate, t->entry, &layout);
-        if (!t->chosen->once || !is_of_batch_row(l, t)) continue;
+        if (!t->chosen->once || !match_is_batch_row(l->m, t->shape, shape_count(t->stored)))
+            continue;
         l->m->r->row[t->row].one_row = true;
-        l->m->r->row[t->row].batch_row = l->batch_row;
+        l->m->r->row[t->row].batch_row = l->m->batch_row;
     }
 }
 
@@ -479,23 +420,6 @@ static bool is_plain(const form_t *form) {
     return form->label == LABEL_PLAIN && !form->heads && form_is_plain(form);
 }
 
-static void note_batch_row(const layouts_t *l) {
-    const compare_row_t *example = NULL;
-    size_t count = 0;
-    for (size_t i = 0; i < l->tensors; i++) {
-        const compare_row_t *row = &l->m->r->row[l->tensor[i].row];
-        if (!row->one_row) continue;
-        if (!count++) example = row;
-    }
-    if (count)
-        compare_note(l->m->r,
-                     xasprintf("rows: %zu tap%s one row where the reference has %zu: by "
-                               "the numbers it is row %zu, counted from 0, and %s held "
-                               "against that alone: '%.120s'",
-                               count, count == 1 ? " has" : "s have", example->shape.dim[0],
-                               example->batch_row, count == 1 ? "was" : "were", example->name));
-}
-
 static void note_changes(const layouts_t *l) {
     const match_t *m = l->m;
     change_t *change = xcalloc(l->tensors + 1, sizeof *change);
@@ -521,10 +445,8 @@ static void note_changes(const layouts_t *l) {
 void match_layouts(match_t *m) {
     layouts_t l = {.m = m};
     list_tensors(&l);
-    elect_batch_row(&l);
     hold_elections(&l);
     choose(&l);
-    note_batch_row(&l);
     note_changes(&l);
     for (size_t i = 0; i < l.tensors; i++) {
         free(l.tensor[i].form);

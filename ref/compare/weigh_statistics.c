@@ -78,19 +78,36 @@ static void weigh_values(weighing_t *w, size_t count) {
     }
     double chance = n == count ? 1 : sqrt(1 + 4 * w->tail / sqrt((double)n));
     w->row->cumulative.max_abs = most;
-    w->row->cumulative.worst = fingerprint_position(worst, count);
+    w->row->cumulative.worst =
+        fingerprint_position(worst, count) + (w->row->one_row ? w->row->batch_row * count : 0);
     weigh(w, "values", sqrt(squares / (double)n) / chance, w->mine->at[worst], w->truth->at[worst]);
+}
+
+typedef struct {
+    const truth_t *truth;
+    size_t start;
+} part_t;
+
+static int read_part(void *who, size_t index, size_t first, size_t count, double *out, err_t *err) {
+    const part_t *part = who;
+    return part->truth->read(part->truth->who, index, part->start + first, count, out, err);
+}
+
+int compare_statistics_of(statistics_t *exact, const truth_t *truth, size_t start, size_t count,
+                          err_t *err) {
+    part_t part = {truth, start};
+    return statistics_of(exact, read_part, &part, truth->index, count, err);
 }
 
 int compare_statistics(compare_row_t *row, const statistics_t *mine, const truth_t *truth,
                        double peer_rms, double peer_max, err_t *err) {
     statistics_t exact, kept = *mine;
-    size_t count = shape_count(row->shape);
+    size_t count, start = compare_part(row, &count);
     diff_t *d = &row->cumulative;
     double off[STATISTICS];
     *d = (diff_t){.count = count, .cosine = NAN};
     row->ulp_p99 = NAN;
-    if (statistics_of(&exact, truth->read, truth->who, truth->index, count, err)) return -1;
+    if (compare_statistics_of(&exact, truth, start, count, err)) return -1;
     d->nan_candidate = mine->not_finite;
     d->nan_truth = exact.not_finite;
     row->statistic = NULL;

@@ -137,6 +137,24 @@ static void other_numbers_are_no_row(void **state) {
     assert_null(strstr(output, "by the numbers it is row"));
 }
 
+/* Of statistics in place of tensors the same is said. */
+static void statistics_of_a_row(void **state) {
+    (void)state;
+    char arguments[2048], said[64];
+    for (size_t row = 0; row < 2; row++)
+        for (int wrong = 0; wrong < 2; wrong++) {
+            dump_t d = {
+                .row = row, .gain = wrong ? 1.01 : 0, .form = row ? WITHOUT_AXIS : AS_IT_IS};
+            const char *file = scratch_path("row.json");
+            assert_int_equal(mole_says("inspect --statistics %s -o %s", dump(&d), file), 0);
+            snprintf(arguments, sizeof arguments, "compare " CASE " %s", scratch_path("row.json"));
+            int found = mole_says("%s", arguments);
+            snprintf(said, sizeof said, "by the numbers it is row %zu, counted from 0", row);
+            if (found != wrong || !strstr(output, said)) fail_msg("%d:\n%s", found, output);
+            if (wrong) assert_non_null(strstr(output, " " NORM " (2,"));
+        }
+}
+
 /* ---- figures ------------------------------------------------------------------------------------------- */
 
 /* The rms error of NORM is that of its row alone: a gain's, computed here. */
@@ -167,9 +185,9 @@ static void the_error_is_that_of_the_row(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(a_right_row_agrees),           cmocka_unit_test(a_wrong_row_differs),
-        cmocka_unit_test(the_other_row_differs),        cmocka_unit_test(other_numbers_are_no_row),
-        cmocka_unit_test(the_error_is_that_of_the_row),
+        cmocka_unit_test(a_right_row_agrees),    cmocka_unit_test(a_wrong_row_differs),
+        cmocka_unit_test(the_other_row_differs), cmocka_unit_test(other_numbers_are_no_row),
+        cmocka_unit_test(statistics_of_a_row),   cmocka_unit_test(the_error_is_that_of_the_row),
     };
     return cmocka_run_group_tests(tests, open_case, close_case);
 }
