@@ -32,14 +32,18 @@ OUT       := $(BUILD)/$(VARIANT)
 WARN  := -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes \
          -Wmissing-prototypes -Wno-sign-conversion -Wno-pass-failed $(if $(call on,$(WERROR)),-Werror)
 SANITIZER := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined
+# What makes a mistake with memory end the program rather than be used. No loop is slower for it: only functions
+# with arrays on the stack have a guard. FORTIFY needs an optimising compiler, and blinds the sanitizers.
+HARDEN := -fstack-protector-strong $(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+HARDEN_LINK := -Wl,-z,relro,-z,now
 # Every object can go into the shared library; there only what ref/api/mole.h declares can be seen.
 FLAGS := $(CFLAGS) -fPIC -fvisibility=hidden -std=c11 -fopenmp \
          -fno-fast-math -ffp-contract=off -fno-trapping-math -D_POSIX_C_SOURCE=200809L \
          -D_DEFAULT_SOURCE $(CPPFLAGS) -Iref -I$(OUT)/include $(WARN) \
          $(if $(call on,$(DEBUG)),-DMOLE_DEBUG) \
-         $(if $(call on,$(SANITIZE)),$(SANITIZER)) \
+         $(if $(call on,$(SANITIZE)),$(SANITIZER),$(HARDEN)) \
          $(shell pkg-config --cflags $(PKGS) 2>/dev/null)
-LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm
+LIBS  := $(shell pkg-config --libs $(PKGS) 2>/dev/null) -lm $(HARDEN_LINK)
 
 f32_DEFS :=
 f64_DEFS := -DMOLE_F64
@@ -149,7 +153,7 @@ $(OUT)/lib/libmole-$(1).a: $(OUT)/lib/mole-$(1).o
 $(OUT)/lib/libmole-$(1).so.$(VERSION): $(OUT)/lib/mole-$(1).o
 	$$(call say,LD $$@)
 	$$(Q)$$(CC) $$(FLAGS) -shared -Wl,-soname,libmole-$(1).so.$(SOVERSION) $$(CLOSED) -Wl,-Bsymbolic,--as-needed \
-	    -o $$@ $$< $$(API_LIBS)
+	    -o $$@ $$< $$(API_LIBS) $(HARDEN_LINK)
 	@ln -sf libmole-$(1).so.$(VERSION) $(OUT)/lib/libmole-$(1).so.$(SOVERSION)
 	@ln -sf libmole-$(1).so.$(SOVERSION) $(OUT)/lib/libmole-$(1).so
 endef
