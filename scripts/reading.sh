@@ -46,6 +46,7 @@ real-ports.md|independent implementations held against this one, and what was fo
 resolution.md|how small a mistake still shows, per golden case and per computing type
 original.md|the golden data held against the authors' own code
 breaks.md|the mistakes that the tests were seen to catch
+security.md|files from strangers: what they can do, and every limit
 many-machines.md|one list of prompts on many machines, with Slurm or GNU parallel
 synth.md|weights of any size by formula, in place or as files
 performance.md|how fast, against what, and how cost grows

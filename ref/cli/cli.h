@@ -30,6 +30,11 @@ int cli_inspect_ranges(const char *path, bool as_json);
 /* mole inspect --statistics: of a trace, to stdout where output is NULL; returns the exit code. */
 int cli_inspect_statistics(const char *path, const char *output, bool csv);
 
+/* "mole ...": one line on stderr, of which no character is a control character or turns the direction of text:
+ * names of files, and what files hold, are written into it. A longer one is cut. */
+enum { CLI_SAID = 4096 };
+void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+
 /* The value, whose reference is taken over, to a file. Returns 0, or -1 and err. */
 struct json_t;
 int cli_write_json(const char *path, struct json_t *value, err_t *err);

@@ -1,4 +1,5 @@
 /* generate.c - mole generate: prompt in, PNG out. What is to be made is decided in generate_plan.c. */
+#include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -101,6 +102,19 @@ static int draw(job_t *job, const run_t *run, pipeline_text_t *text,
     return 0;
 }
 
+/* Whether all are numbers. A picture of NaN would be a black file that nobody asks about; said is which, and the
+ * run goes on: its trace tells where the first came from. */
+static bool is_picture(job_t *job, const char *path, const real_t *image, size_t count) {
+    size_t bad = 0;
+    for (size_t i = 0; i < count; i++) bad += isnan(image[i]) != 0;
+    if (!bad) return true;
+    job->black++;
+    cli_say("mole generate: %s: not written: %zu of its %zu numbers are NaN. Of a --trace, mole "
+            "inspect --ranges names the taps that have them",
+            path, bad, count);
+    return false;
+}
+
 /* One picture; `text` is shared by the pictures of a prompt. */
 static int make_image(job_t *job, const run_t *run, pipeline_text_t *text,
                       const picture_job_t *picture, const char *path, err_t *err) {
@@ -117,8 +131,9 @@ static int make_image(job_t *job, const run_t *run, pipeline_text_t *text,
                    generate_is_list(job->options) ? &job->list : NULL);
     int status = draw(job, run, text, &settings, image, err);
     progress_end(&progress);
-    if (!status) status = save(job, path, picture, image, err);
-    if (!status) {
+    bool whole = !status && is_picture(job, path, image, 3 * settings.width * settings.height);
+    if (whole) status = save(job, path, picture, image, err);
+    if (whole && !status) {
         job->list.done += job->list.now;
         printf("%s  seed %llu, %.1f s\n", path, (unsigned long long)picture->seed,
                clock_seconds() - progress.start);
@@ -338,5 +353,6 @@ int cli_generate(int argc, char **argv) {
     free(job.make);
     free(job.text);
     generate_options_free(&options);
-    return status ? cli_input_error("generate", &err) : 0;
+    if (status) return cli_input_error("generate", &err);
+    return job.black ? EXIT_INPUT : 0;
 }

@@ -20,6 +20,7 @@ typedef struct {
     sampler_choice_t sampler;
     notes_t notes;         /* what the user must know */
     uint64_t weights;      /* stands for the files, in the notes of pictures */
+    size_t black;          /* pictures not written, for they have NaN */
     bool *make;            /* (pictures) to be made; the others are there, or another shard's */
     pipeline_text_t *text; /* (prompts) encoded ahead, or NULL: each when it is its turn */
     progress_list_t list;

@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "io/file.h"
 #include "io/safetensors.h"
 
 static const char command[] = "inspect";
@@ -264,12 +265,16 @@ static json_t *collect_file(const st_file_t *file) {
 
 /* ---- printing ------------------------------------------------------------------------------------- */
 
+/* Names out of files go to a terminal. As JSON they stand as they are: json_dumpf escapes what it must. */
+static void print_text(const char *text) {
+    char *clean = text_clean(xstrdup(text));
+    fputs(clean, stdout);
+    free(clean);
+}
+
 static void print_value(const json_t *value) {
     char *text = json_dumps(value, JSON_ENCODE_ANY | JSON_COMPACT | JSON_REAL_PRECISION(9));
-    if (json_is_string(value))
-        printf("%s", json_string_value(value));
-    else
-        printf("%s", text ? text : "?");
+    print_text(json_is_string(value) ? json_string_value(value) : text ? text : "?");
     free(text);
 }
 

@@ -10,6 +10,7 @@ int cli_write_json(const char *path, struct json_t *value, err_t *err) {
     REQUIRE(value, "%s: the report is no JSON", path);
     char *text = json_dumps(value, JSON_INDENT(2) | JSON_REAL_PRECISION(6));
     json_decref(value);
+    if (!text) return err_set(err, "%s: out of memory", path);
     out_file_t out;
     int status = out_file_open(&out, path, "", err);
     if (!status) {

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <jansson.h>
+
 #include "api/mole.h"
 #include "cli/cli.h"
 #include "ops/blas.h"
@@ -65,14 +67,14 @@ static int become(const char *program, char **argv) {
     char self[PATH_MAX], other[PATH_MAX];
     ssize_t length = readlink("/proc/self/exe", self, sizeof self - 1);
     if (length < 0) {
-        fprintf(stderr, "mole: cannot find my own folder: %s\n", strerror(errno));
+        cli_say("mole: cannot find my own folder: %s", strerror(errno));
         return EXIT_INPUT;
     }
     self[length] = '\0';
     if (snprintf(other, sizeof other, "%s/%s", dirname(self), program) < (int)sizeof other)
         execv(other, argv);
-    fprintf(stderr, "mole: %s: %s. Build both programs (make) and keep them in one folder.\n",
-            other, strerror(errno));
+    cli_say("mole: %s: %s. Build both programs (make) and keep them in one folder.", other,
+            strerror(errno));
     return EXIT_INPUT;
 }
 
@@ -88,7 +90,7 @@ static int print_version(void) {
 static int run_command(int argc, char **argv) {
     for (int i = 0; i < COMMANDS; i++)
         if (strcmp(argv[0], commands[i].name) == 0) return commands[i].run(argc, argv);
-    fprintf(stderr, "mole: no command '%s' (see mole --help)\n", argv[0]);
+    cli_say("mole: no command '%s' (see mole --help)", argv[0]);
     return EXIT_USAGE;
 }
 
@@ -96,7 +98,7 @@ static int run_command(int argc, char **argv) {
 static int run_help(int argc, char **argv) {
     static char option[] = "--help";
     if (argc > 2) {
-        fprintf(stderr, "mole help: takes one COMMAND, not also '%s' (see mole --help)\n", argv[2]);
+        cli_say("mole help: takes one COMMAND, not also '%s' (see mole --help)", argv[2]);
         return EXIT_USAGE;
     }
     if (argc == 2 && !is_word(argv[1], "-h", "--help", "help")) {
@@ -131,6 +133,7 @@ static int take_closed_streams(void) {
 int main(int argc, char **argv) {
     if (take_closed_streams()) return EXIT_INPUT;
     cli_signals();
+    json_set_alloc_funcs(xmalloc, free); /* nothing that a report lacks for want of memory */
     const char *precision = wanted_precision(argc, argv);
     if (precision && strcmp(precision, REAL_NAME) != 0) {
         if (strcmp(precision, "f64") == 0) return become("mole-f64", argv);
@@ -138,7 +141,7 @@ int main(int argc, char **argv) {
     }
     int status = run(argc, argv);
     if (fflush(stdout) || ferror(stdout)) {
-        fprintf(stderr, "mole: cannot write to standard output: %s\n", strerror(errno));
+        cli_say("mole: cannot write to standard output: %s", strerror(errno));
         return EXIT_INPUT;
     }
     return status;

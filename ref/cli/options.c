@@ -8,6 +8,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "io/file.h"
 
 const char cli_model_help[] =
     "  --model FOLDER       a diffusers pipeline folder (model_index.json, unet/, vae/, ...), a\n"
@@ -39,18 +40,27 @@ const char *cli_run_help(cli_common_t defaults) {
     return defaults.form == MOLE_DIRECT ? RUN_HELP("direct") : RUN_HELP("stacked");
 }
 
+void cli_say(const char *format, ...) {
+    char text[CLI_SAID];
+    va_list args;
+    va_start(args, format);
+    vsnprintf(text, sizeof text, format, args);
+    va_end(args);
+    fprintf(stderr, "%s\n", text_clean(text));
+}
+
 int cli_input_error(const char *command, const err_t *err) {
-    fprintf(stderr, "mole %s: %s\n", command, err->text);
+    cli_say("mole %s: %s", command, err->text);
     return EXIT_INPUT;
 }
 
 int cli_usage_error(const char *command, const char *format, ...) {
+    char text[CLI_SAID];
     va_list args;
-    fprintf(stderr, "mole %s: ", command);
     va_start(args, format);
-    vfprintf(stderr, format, args);
+    vsnprintf(text, sizeof text, format, args);
     va_end(args);
-    fprintf(stderr, " (see mole %s --help)\n", command);
+    cli_say("mole %s: %s (see mole %s --help)", command, text, command);
     return EXIT_USAGE;
 }
 

@@ -29,6 +29,7 @@ static void leave_on(int signal_number) {
 }
 
 void cli_signals(void) {
+    leave_on(SIGABRT); /* out of memory, a broken contract */
     leave_on(SIGHUP);
     leave_on(SIGINT);
     leave_on(SIGPIPE);

@@ -4,8 +4,7 @@
 #include "cli/cli.h"
 
 void cli_print_notes(const char *command, const notes_t *notes, size_t from) {
-    for (size_t i = from; i < notes->count; i++)
-        fprintf(stderr, "mole %s: %s\n", command, notes->text[i]);
+    for (size_t i = from; i < notes->count; i++) cli_say("mole %s: %s", command, notes->text[i]);
 }
 
 static void print_list(const char *title, const char *list) {

@@ -103,25 +103,33 @@ const char *text_defect(const char *text) {
     return NULL;
 }
 
+char *text_clean(char *text) {
+    size_t length = strlen(text);
+    char *to = text;
+    for (size_t i = 0; i < length;) {
+        utf8proc_int32_t c;
+        utf8proc_ssize_t step = utf8proc_iterate((const utf8proc_uint8_t *)text + i,
+                                                 (utf8proc_ssize_t)(length - i), &c);
+        size_t taken = step > 0 ? (size_t)step : 1;
+        if (step <= 0 || character_defect(c))
+            *to++ = '?';
+        else
+            memmove(to, text + i, taken), to += taken;
+        i += taken;
+    }
+    *to = '\0';
+    return text;
+}
+
 const char *text_shown(char text[SHOWN_TEXT], const char *name) {
     size_t length = strlen(name), keep = length < SHOWN_TEXT ? length : SHOWN_TEXT - 4;
     /* Never cut inside a UTF-8 sequence: back to the byte that starts one. */
     if (keep < length)
         while (keep > 0 && ((unsigned char)name[keep] & 0xc0) == 0x80) keep--;
-    char *to = text;
-    for (size_t i = 0; i < keep;) {
-        utf8proc_int32_t c;
-        utf8proc_ssize_t step =
-            utf8proc_iterate((const utf8proc_uint8_t *)name + i, (utf8proc_ssize_t)(keep - i), &c);
-        size_t taken = step > 0 ? (size_t)step : 1;
-        if (step <= 0 || character_defect(c))
-            *to++ = '?';
-        else
-            memcpy(to, name + i, taken), to += taken;
-        i += taken;
-    }
-    memcpy(to, keep < length ? "..." : "", keep < length ? sizeof "..." : 1);
-    return text;
+    memcpy(text, name, keep);
+    text[keep] = '\0';
+    text_clean(text);
+    return keep < length ? strcat(text, "...") : text;
 }
 
 static int check_target(const char *path, err_t *err) {

@@ -27,6 +27,8 @@ int file_read(const char *path, size_t limit, char **data, size_t *bytes, err_t 
 /* NULL, or why a text out of a file may not reach a terminal, HTML or XML: "is not UTF-8", "holds a control
  * character" (of C0, which has line ends, or C1), "holds a character that turns the direction of text". */
 const char *text_defect(const char *text);
+/* The same characters of a text, in place: each becomes '?'. Returns text. */
+char *text_clean(char *text);
 /* A hostile name made fit for a message: what text_defect refuses becomes '?', a long one is cut with "...";
  * returns text. */
 enum { SHOWN_TEXT = 200 };

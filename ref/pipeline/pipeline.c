@@ -120,8 +120,10 @@ void pipeline_decode(const run_t *run, const pipeline_t *p, const pipeline_image
     size_t n = vae->latent_channels * H * W, pixels = 3 * settings->height * settings->width;
     for (size_t j = 0; j < n; j++) latents[j] = (real_t)((acc_t)latents[j] / vae->scaling_factor);
     vae_decode(run, p->vae, image, latents, 1, H, W);
-    for (size_t j = 0; j < pixels; j++)
-        image[j] = (real_t)fmin(fmax((acc_t)image[j] / 2 + 0.5, 0), 1);
+    for (size_t j = 0; j < pixels; j++) { /* as torch.clamp: NaN stays NaN */
+        acc_t x = (acc_t)image[j] / 2 + 0.5;
+        image[j] = (real_t)(x < 0 ? 0 : x > 1 ? 1 : x);
+    }
     view_t view = {SHAPE4(1, 3, settings->height, settings->width), LAYOUT_TORCH};
     tap(run->sink, "image", image, view);
 }
@@ -165,5 +167,6 @@ void pipeline_to_rgb8(uint8_t *pixels, const real_t *image, size_t height, size_
     size_t P = height * width;
     for (size_t p = 0; p < P; p++)
         for (size_t c = 0; c < 3; c++)
-            pixels[p * 3 + c] = (uint8_t)nearbyint(255.0 * (acc_t)image[c * P + p]);
+            pixels[p * 3 + c] =
+                isnan(image[c * P + p]) ? 0 : (uint8_t)nearbyint(255.0 * (acc_t)image[c * P + p]);
 }
