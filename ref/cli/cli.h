@@ -9,6 +9,7 @@
 #include <stdint.h>
 
 #include "core/err.h"
+#include "io/file.h"
 #include "pipeline/pipeline.h"
 
 enum { EXIT_AGREES = 0, EXIT_DIFFERS = 1, EXIT_USAGE = 2, EXIT_INPUT = 3 };
@@ -34,6 +35,8 @@ int cli_inspect_statistics(const char *path, const char *output, bool csv);
  * names of files, and what files hold, are written into it. A longer one is cut. */
 enum { CLI_SAID = 4096 };
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+/* The same on stdout: a line that names a file. */
+void cli_print(const char *format, ...) __attribute__((format(printf, 1, 2)));
 
 /* The value, whose reference is taken over, to a file. Returns 0, or -1 and err. */
 struct json_t;
@@ -186,7 +189,7 @@ typedef struct {
 typedef struct {
     bool quiet;
     double start, last;
-    const char *label;
+    char label[SHOWN_TEXT];
     const progress_list_t *list;
 } progress_t;
 

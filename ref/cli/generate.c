@@ -135,8 +135,8 @@ static int make_image(job_t *job, const run_t *run, pipeline_text_t *text,
     if (whole) status = save(job, path, picture, image, err);
     if (whole && !status) {
         job->list.done += job->list.now;
-        printf("%s  seed %llu, %.1f s\n", path, (unsigned long long)picture->seed,
-               clock_seconds() - progress.start);
+        cli_print("%s  seed %llu, %.1f s", path, (unsigned long long)picture->seed,
+                  clock_seconds() - progress.start);
         fflush(stdout);
         if (job->sheet)
             status = generate_sheet_finish(job, run, text, picture, &settings, image, err);
@@ -168,7 +168,7 @@ static int make_prompt(job_t *job, const run_t *run, size_t prompt, err_t *err) 
         if (job->make[picture.number - 1])
             status = make_image(job, run, &text, &picture, path, err);
         else
-            printf("%s  there already\n", path);
+            cli_print("%s  there already", path);
         free(path);
     }
     arena_release(run->arena, mark);
@@ -216,7 +216,7 @@ static void announce(const job_t *job) {
     const generate_options_t *o = job->options;
     const prompt_settings_t *set = &o->list.prompt[0].set;
     char experts[512];
-    printf("model      %s\n", o->common.files.folder);
+    cli_print("model      %s", o->common.files.folder);
     printf("experts    %s", cli_experts_text(&o->common, experts, sizeof experts));
     if (job->pipeline.mole_layers) printf(", %zu layers wrapped", job->pipeline.mole_layers);
     char *asked = what_if_text(&o->what_if, &o->common.files.mole);
@@ -285,12 +285,12 @@ static int close_sinks(job_t *job, int status, err_t *err) {
     const generate_options_t *o = job->options;
     size_t taps = job->trace ? trace_count(job->trace) : 0;
     if (job->trace) status |= trace_close(job->trace, !status, err);
-    if (!status && job->trace) printf("%s  %zu taps\n", o->trace, taps);
+    if (!status && job->trace) cli_print("%s  %zu taps", o->trace, taps);
     if (!status && o->peek && !job->peek.shown) warn_unseen(job);
     if (!status && job->maps) {
         status = gate_maps_write(job->maps, o->gates_png, err);
         if (!status)
-            printf("%s/  gate maps of %zu experts\n", o->gates_png, o->common.files.mole.experts);
+            cli_print("%s/  gate maps of %zu experts", o->gates_png, o->common.files.mole.experts);
     }
     gate_maps_free(job->maps);
     sheet_close(job->sheet);

@@ -92,7 +92,7 @@ static int write_files(const job_t *job, const picture_job_t *picture, err_t *er
     for (size_t i = 0; !status && i < FILES; i++) {
         if (!wanted[i].path) continue;
         status = sheet_write(job->sheet, wanted[i].parts, wanted[i].path, note, err);
-        if (!status) printf("%s  %s\n", wanted[i].path, wanted[i].what);
+        if (!status) cli_print("%s  %s", wanted[i].path, wanted[i].what);
     }
     fflush(stdout);
     free(note);

@@ -117,6 +117,7 @@ int cli_golden(int argc, char **argv) {
         arena_destroy(run.arena);
     }
     if (status) return cli_input_error(command, &err);
-    printf("%s  %zu taps%s\n", o.golden.folder, taps, o.golden.fingerprint ? ", fingerprints" : "");
+    cli_print("%s  %zu taps%s", o.golden.folder, taps,
+              o.golden.fingerprint ? ", fingerprints" : "");
     return 0;
 }

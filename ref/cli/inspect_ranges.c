@@ -111,7 +111,8 @@ static void print_beyond(const trace_file_t *trace, const ranges_t *ranges) {
 
 static void print_summary(const trace_file_t *trace, const ranges_t *ranges) {
     const range_summary_t *s = &ranges->summary;
-    printf("\n%s: %zu taps\n", trace_file_path(trace), s->taps);
+    printf("\n");
+    cli_print("%s: %zu taps", trace_file_path(trace), s->taps);
     printf("  overflow in f16 (|x| > 65504):        %zu taps%s\n", s->beyond_f16,
            s->beyond_f16 ? ", in the order of execution:" : "");
     print_beyond(trace, ranges);

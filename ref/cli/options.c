@@ -8,7 +8,6 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "io/file.h"
 
 const char cli_model_help[] =
     "  --model FOLDER       a diffusers pipeline folder (model_index.json, unet/, vae/, ...), a\n"
@@ -40,13 +39,24 @@ const char *cli_run_help(cli_common_t defaults) {
     return defaults.form == MOLE_DIRECT ? RUN_HELP("direct") : RUN_HELP("stacked");
 }
 
-void cli_say(const char *format, ...) {
+static void put_line(FILE *to, const char *format, va_list args) {
     char text[CLI_SAID];
+    vsnprintf(text, sizeof text, format, args);
+    fprintf(to, "%s\n", text_clean(text));
+}
+
+void cli_say(const char *format, ...) {
     va_list args;
     va_start(args, format);
-    vsnprintf(text, sizeof text, format, args);
+    put_line(stderr, format, args);
     va_end(args);
-    fprintf(stderr, "%s\n", text_clean(text));
+}
+
+void cli_print(const char *format, ...) {
+    va_list args;
+    va_start(args, format);
+    put_line(stdout, format, args);
+    va_end(args);
 }
 
 int cli_input_error(const char *command, const err_t *err) {

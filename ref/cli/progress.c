@@ -33,7 +33,8 @@ double clock_seconds(void) {
 }
 
 void progress_start(progress_t *p, const char *label, bool quiet, const progress_list_t *list) {
-    *p = (progress_t){.quiet = quiet, .label = label, .start = clock_seconds(), .list = list};
+    *p = (progress_t){.quiet = quiet, .start = clock_seconds(), .list = list};
+    text_shown(p->label, label);
 }
 
 /* "45 s", "12 min 05 s", "3 h 20 min" */

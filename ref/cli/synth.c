@@ -150,7 +150,7 @@ int cli_synth(int argc, char **argv) {
     o.job.who = &shown;
     progress_catch_interrupt();
     if (synth_write(&o.job, &err)) return cli_input_error(command, &err);
-    printf("%s  %s, seed %llu\n", o.job.path, o.job.model.arch, (unsigned long long)o.seed);
-    if (o.job.experts) printf("%s  face, hand, gates, rank %zu\n", o.job.experts, o.rank);
+    cli_print("%s  %s, seed %llu", o.job.path, o.job.model.arch, (unsigned long long)o.seed);
+    if (o.job.experts) cli_print("%s  face, hand, gates, rank %zu", o.job.experts, o.rank);
     return EXIT_AGREES;
 }
