@@ -31,8 +31,8 @@ int cli_inspect_ranges(const char *path, bool as_json);
 /* mole inspect --statistics: of a trace, to stdout where output is NULL; returns the exit code. */
 int cli_inspect_statistics(const char *path, const char *output, bool csv);
 
-/* "mole ...": one line on stderr, of which no character is a control character or turns the direction of text:
- * names of files, and what files hold, are written into it. A longer one is cut. */
+/* "mole ...": one line on stderr, of which no character is a control character or turns the direction of
+ * text: names of files, and what files hold, are written into it. A longer one is cut. */
 enum { CLI_SAID = 4096 };
 void cli_say(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* The same on stdout: a line that names a file. */

@@ -102,8 +102,8 @@ static int draw(job_t *job, const run_t *run, pipeline_text_t *text,
     return 0;
 }
 
-/* Whether all are numbers. A picture of NaN would be a black file that nobody asks about; said is which, and the
- * run goes on: its trace tells where the first came from. */
+/* Whether all are numbers. A picture of NaN would be a black file that nobody asks about; said is which, and
+ * the run goes on: its trace tells where the first came from. */
 static bool is_picture(job_t *job, const char *path, const real_t *image, size_t count) {
     size_t bad = 0;
     for (size_t i = 0; i < count; i++) bad += isnan(image[i]) != 0;

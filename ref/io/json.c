@@ -13,8 +13,8 @@ struct json_file {
     json_t *root;
 };
 
-/* What jansson 2.14 and glibc take for the value or the pair that a character begins, measured and rounded up;
- * the text of strings is counted by its bytes. */
+/* What jansson 2.14 and glibc take for the value or the pair that a character begins, measured and rounded
+ * up; the text of strings is counted by its bytes. */
 static size_t memory_of(char c) {
     switch (c) {
     case '{': return 240;

@@ -230,8 +230,8 @@ void npz_stream_close(npz_stream_t *stream) {
 
 /* ---- an entry as a whole --------------------------------------------------------------------- */
 
-/* Numbers of a model shrink to nine tenths; what shrinks to a tenth and is large is few numbers over and over,
- * from a file of any size: 10 MB of bytes would become 100 MB, and 800 MB as doubles. */
+/* Numbers of a model shrink to nine tenths; what shrinks to a tenth and is large is few numbers over and
+ * over, from a file of any size: 10 MB of bytes would become 100 MB, and 800 MB as doubles. */
 static int check_memory(const npz_stream_t *s, err_t *err) {
     enum { SHRINKS = 10, LARGE = 64 << 20 };
     if (s->left > entry_limit)

@@ -18,8 +18,8 @@
 static const size_t map_limit = (size_t)64 << 20;
 
 /* What a map may ask of a matcher; names of taps need a hundredth. A glob takes a level of the stack for each
- * wildcard; regcomp takes memory for the bytes times the product of all repeats, and a level for each parenthesis;
- * regexec's time grows with a power of the repeats that stand in one another, as in ((a*)+)*. */
+ * wildcard; regcomp takes memory for the bytes times the product of all repeats, and a level for each
+ * parenthesis; regexec's time grows with a power of the repeats that stand in one another, as in ((a*)+)*. */
 enum {
     PATTERN_BYTES = 1000,
     GLOB_WILDCARDS = 64,
@@ -134,8 +134,8 @@ static const char *after_bracket(const char *p) {
     return *p ? p : p - 1;
 }
 
-/* Of a part of a regular expression: how many repeats stand in one another, and how long it is when its {repeats}
- * are written out. */
+/* Of a part of a regular expression: how many repeats stand in one another, and how long it is when its
+ * {repeats} are written out. */
 typedef struct {
     size_t inside, written;
 } cost_t;
