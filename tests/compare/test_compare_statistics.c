@@ -95,6 +95,14 @@ static void put_tap(FILE *to, const kept_form_t *f, const char *name, const doub
     fprintf(to, f->csv ? "\n" : "}");
 }
 
+/* (B, C, H, W) as it lies in memory channels last. */
+static void put_channels_last(double *x, shape_t s) {
+    size_t C = s.dim[1], P = s.dim[2] * s.dim[3], n = shape_count(s);
+    double *torch = fixture_bytes(n * sizeof *torch);
+    memcpy(torch, x, n * sizeof *torch);
+    for (size_t i = 0; i < n; i++) x[(i / (C * P) * P + i % P) * C + i / P % C] = torch[i];
+}
+
 /* The truth of the case, rounded to a type. */
 static void make_statistics(kept_form_t f, unsigned seed) {
     snprintf(file, sizeof file, "%s", scratch_path(f.csv ? "candidate.csv" : "candidate.json"));
@@ -113,6 +121,7 @@ static void make_statistics(kept_form_t f, unsigned seed) {
         if (f.edit && strcmp(t->name, TAP) == 0) f.edit(x, &shape);
         for (size_t k = 0; k < n; k++) x[k] = rounded(x[k], f.type);
         if (f.at_random && rand() % 2) continue;
+        if (f.as_nhwc && shape.ndim == 4) put_channels_last(x, shape);
         if (!f.csv) fprintf(to, "%s\n", between);
         put_tap(to, &f, t->name, x, shape, fields);
         between = ",";
