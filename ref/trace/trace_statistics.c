@@ -1,7 +1,7 @@
 /* trace_statistics.c - traces of which only statistics were kept: JSON or CSV, by the file's ending.
  *
- * Three forms of JSON: ours ({"format": "mole-statistics", "taps": [...]}), a list or an object of objects, and
- * msprobe's dump.json, whose first output of each module is taken. docs/trace-format.md lists the names of
+ * Forms of JSON: ours ({"format": "mole-statistics", "taps": [...]}), a list or an object of objects,
+ * and msprobe's dump.json, whose first output of each module is taken. docs/trace-format.md lists the names of
  * fields. Whoever wants numbers of such a trace is told that there are none. */
 #include <ctype.h>
 #include <jansson.h>
@@ -287,8 +287,8 @@ static double unit_of(dtype_t dtype) {
     return unit[coarseness(dtype)];
 }
 
-/* The grid of all numbers that are the tensors' own: what is coarser than the type that is stated was computed
- * in the coarser one. A tool may round its results to the type of the tensor. */
+/* The grid of all numbers that are the tensors' own: what is coarser than the type that is stated was
+ * computed in the coarser one. A tool may round its results to the type of the tensor. */
 static void find_types(record_t *r, kept_t *k) {
     static const dtype_t types[] = {[PRECISION_F64] = DTYPE_F64,
                                     [PRECISION_F32] = DTYPE_F32,
