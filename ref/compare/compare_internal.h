@@ -35,9 +35,9 @@ void compare_detect(compare_result_t *result, trace_file_t *candidate, const siz
 int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, const truth_t *truth,
                     double unit, err_t *err);
 
-/* Fill row->cumulative and row->statistic from statistics: its rms is what the tensor's rms error is at least,
- * by the one that shows most. peer_rms, peer_max: rms and largest error of a careful computation, whose ratio
- * says how far single numbers may be off; NaN where not known. */
+/* Fill row->cumulative and row->statistic from statistics: its rms is what the tensor's rms error is at
+ * least, by the one that shows most. peer_rms, peer_max: rms and largest error of a careful computation,
+ * whose ratio says how far single numbers may be off; NaN where not known. */
 int compare_statistics(compare_row_t *row, const statistics_t *mine, const truth_t *truth,
                        double peer_rms, double peer_max, err_t *err);
 /* Whether a candidate holds statistics in place of numbers. */

@@ -1,8 +1,8 @@
 /* trace_statistics.c - traces of which only statistics were kept: JSON or CSV, by the file's ending.
  *
  * Forms of JSON: ours ({"format": "mole-statistics", "taps": [...]}), a list or an object of objects,
- * and msprobe's dump.json, whose first output of each module is taken. docs/trace-format.md lists the names of
- * fields. Whoever wants numbers of such a trace is told that there are none. */
+ * and msprobe's dump.json, whose first output of each module is taken. docs/trace-format.md lists the names
+ * of fields. Whoever wants numbers of such a trace is told that there are none. */
 #include <ctype.h>
 #include <jansson.h>
 #include <math.h>
