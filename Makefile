@@ -292,6 +292,11 @@ gallery: all ## every wrong port of tests/port: is the right layer named? (needs
 	@scripts/setup.sh --more || :
 	@scripts/with_numpy.sh tests/port/gallery.py --mole $(OUT)/mole --check docs/mutants.md --jobs $(JOBS)
 
+.PHONY: gallery-statistics
+gallery-statistics: all ## the same by statistics of their traces: what is noticed, and where (NumPy)
+	@scripts/setup.sh --more || :
+	@scripts/with_numpy.sh tests/port/gallery_statistics.py --mole $(OUT)/mole --check docs/resolution.md --jobs $(JOBS)
+
 .PHONY: properties
 properties: all ## random cuts of right and wrong traces: no false alarm, no miss (NumPy; FULL=1, ONLY=kinds)
 	@scripts/setup.sh --more || :

@@ -38,9 +38,9 @@ int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, c
 /* Statistics of the truth's numbers start .. start + count. 0, or -1 and err. */
 int compare_statistics_of(statistics_t *exact, const truth_t *truth, size_t start, size_t count,
                           err_t *err);
-/* Fill row->cumulative and row->statistic from statistics: its rms is what the tensor's rms error is at least,
- * by the one that shows most. peer_rms, peer_max: rms and largest error of a careful computation, whose ratio
- * says how far single numbers may be off; NaN where not known. */
+/* Fill row->cumulative and row->statistic from statistics: its rms is what the tensor's rms error is at
+ * least, by the one that shows most. peer_rms, peer_max: rms and largest error of a careful computation,
+ * whose ratio says how far single numbers may be off; NaN where not known. */
 int compare_statistics(compare_row_t *row, const statistics_t *mine, const truth_t *truth,
                        double peer_rms, double peer_max, err_t *err);
 /* Whether a candidate holds statistics in place of numbers. */

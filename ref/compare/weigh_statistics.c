@@ -4,8 +4,8 @@
  *
  *   |mean - true mean|, |deviation - true one|, |norm - true one| / sqrt(N)   are at most r,
  *
- * since a mean is at most an rms, and deviation and norm are seminorms. Minimum, maximum and single values are
- * off by at most the largest |e|, which is `tail` times r in a careful computation (peak). What each statistic
+ * since a mean is at most an rms, and deviation and norm are seminorms. Minimum, maximum and single values
+ * are off by at most the largest |e|, which is `tail` times r in a careful computation. What each statistic
  * is off, less what its writer may have lost, is therefore a size that r cannot be below: the largest of them
  * is taken for r, and held against the limits of whole tensors. docs/numbers.md has it in full. */
 #include <math.h>
@@ -66,7 +66,8 @@ static void weigh_sums(weighing_t *w, size_t count, const double *off) {
     }
 }
 
-/* The mean square of n places out of N is r^2 but for chance: four deviations of it are 4 tail r^2 / sqrt(n). */
+/* The mean square of n places out of N is r^2 but for chance: four deviations of it are
+ * 4 tail r^2 / sqrt(n). */
 static void weigh_values(weighing_t *w, size_t count) {
     size_t n = w->mine->places, worst = 0;
     double squares = 0, most = 0;

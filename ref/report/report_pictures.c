@@ -33,6 +33,7 @@ static bool find_whole(pair_t *pair, const compare_row_t *row, const golden_case
     if (!candidate || !row->candidate_name || pair->count == 0) return false;
     pair->candidate_index = trace_file_find(candidate, row->candidate_name);
     if (pair->candidate_index == SIZE_MAX ||
+        trace_file_statistics(candidate, pair->candidate_index) ||
         trace_file_at(candidate, pair->candidate_index)->count != pair->count)
         return false;
     if (tap) return shape_count(tap->shape) == pair->count;

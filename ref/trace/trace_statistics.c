@@ -1,8 +1,8 @@
 /* trace_statistics.c - traces of which only statistics were kept: JSON or CSV, by the file's ending.
  *
- * Three forms of JSON: ours ({"format": "mole-statistics", "taps": [...]}), a list or an object of objects, and
- * msprobe's dump.json, whose first output of each module is taken. docs/trace-format.md lists the names of
- * fields. Whoever wants numbers of such a trace is told that there are none. */
+ * Forms of JSON: ours ({"format": "mole-statistics", "taps": [...]}), a list or an object of objects,
+ * and msprobe's dump.json, whose first output of each module is taken. docs/trace-format.md lists the names
+ * of fields. Whoever wants numbers of such a trace is told that there are none. */
 #include <ctype.h>
 #include <jansson.h>
 #include <math.h>
@@ -10,12 +10,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 
 #include "io/file.h"
 #include "io/json.h"
 #include "trace/csv.h"
 #include "trace/precision.h"
+#include "trace/statistics_record.h"
 #include "trace/trace_file_internal.h"
 
 enum { TELLING = 8 }; /* so many numbers must be able to tell a grid from a finer one */
@@ -27,232 +27,59 @@ typedef struct {
     size_t taps;
 } kept_t;
 
-/* One tap as it stands in the file. */
-typedef struct {
-    char *name;
-    statistics_t s;
-    dtype_t dtype;
-    bool has_dtype;
-    shape_t shape;
-    size_t count;
-    size_t call; /* of msprobe's module */
-} record_t;
-
-typedef struct {
-    trace_file_t *trace;
-    record_t *record; /* (records) */
-    size_t records;
-    err_t *err;
-} reading_t;
-
-/* ---- names of fields ----------------------------------------------------------------------------------- */
-
-typedef enum {
-    FIELD_NAME = STATISTICS, /* below: statistics */
-    FIELD_SHAPE,
-    FIELD_COUNT,
-    FIELD_DTYPE,
-    FIELD_VALUES,
-    FIELD_NOT_FINITE,
-    FIELD_IO,
-    FIELD_SLOT,
-    FIELD_OTHER,
-    FIELD_VALUE /* and above: value number field - FIELD_VALUE */
-} field_t;
-
-/* "L2Norm Value" and "l2_norm" are one. */
-static void plain_key(char out[32], const char *key) {
-    size_t n = 0;
-    for (; *key && n < 31; key++)
-        if (!strchr(" _-", *key)) out[n++] = (char)tolower((unsigned char)*key);
-    out[n] = '\0';
-    if (n > 5 && strcmp(out + n - 5, "value") == 0) out[n - 5] = '\0';
-}
-
-static field_t field_of(const char *key) {
-    static const struct {
-        const char *key;
-        field_t field;
-    } table[] = {{"mean", (field_t)STATISTIC_MEAN},
-                 {"avg", (field_t)STATISTIC_MEAN},
-                 {"average", (field_t)STATISTIC_MEAN},
-                 {"deviation", (field_t)STATISTIC_DEVIATION},
-                 {"std", (field_t)STATISTIC_DEVIATION},
-                 {"stddev", (field_t)STATISTIC_DEVIATION},
-                 {"min", (field_t)STATISTIC_LEAST},
-                 {"minimum", (field_t)STATISTIC_LEAST},
-                 {"max", (field_t)STATISTIC_MOST},
-                 {"maximum", (field_t)STATISTIC_MOST},
-                 {"norm", (field_t)STATISTIC_NORM},
-                 {"l2norm", (field_t)STATISTIC_NORM},
-                 {"name", FIELD_NAME},
-                 {"tap", FIELD_NAME},
-                 {"opname", FIELD_NAME},
-                 {"shape", FIELD_SHAPE},
-                 {"count", FIELD_COUNT},
-                 {"numel", FIELD_COUNT},
-                 {"dtype", FIELD_DTYPE},
-                 {"datatype", FIELD_DTYPE},
-                 {"values", FIELD_VALUES},
-                 {"notfinite", FIELD_NOT_FINITE},
-                 {"io", FIELD_IO},
-                 {"slot", FIELD_SLOT}};
-    char plain[32], *end;
-    plain_key(plain, key);
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcmp(table[i].key, plain) == 0) return table[i].field;
-    if (strncmp(plain, "value.", 6) != 0 || !isdigit((unsigned char)plain[6])) return FIELD_OTHER;
-    unsigned long k = strtoul(plain + 6, &end, 10);
-    return *end || k >= FINGERPRINT_VALUES ? FIELD_OTHER : (field_t)(FIELD_VALUE + k);
-}
-
-/* "torch.float32", "BFloat16", "F16": what stands behind the last dot. */
-static void take_dtype(record_t *r, const char *text) {
-    static const struct {
-        const char *name;
-        dtype_t dtype;
-    } table[] = {{"float64", DTYPE_F64},   {"double", DTYPE_F64}, {"f64", DTYPE_F64},
-                 {"float32", DTYPE_F32},   {"float", DTYPE_F32},  {"f32", DTYPE_F32},
-                 {"float16", DTYPE_F16},   {"half", DTYPE_F16},   {"f16", DTYPE_F16},
-                 {"bfloat16", DTYPE_BF16}, {"bf16", DTYPE_BF16}};
-    const char *dot = strrchr(text, '.');
-    for (size_t i = 0; i < sizeof table / sizeof *table; i++)
-        if (strcasecmp(table[i].name, dot ? dot + 1 : text) == 0)
-            r->dtype = table[i].dtype, r->has_dtype = true;
-}
-
-/* ---- one tap ------------------------------------------------------------------------------------------- */
-
-static int refuse(const reading_t *in, const char *name, const char *what) {
-    char shown[SHOWN_TEXT];
-    return err_set(in->err, "%s: '%s': %s", trace_file_path(in->trace), text_shown(shown, name),
-                   what);
-}
-
-static int take_number(const reading_t *in, record_t *r, field_t field, double x) {
-    char text[96];
-    size_t k = (size_t)(field - FIELD_VALUE);
-    if (!isfinite(x)) {
-        snprintf(text, sizeof text, "%s is %s, which says nothing; leave the field out",
-                 field < (field_t)STATISTICS ? statistic_name((statistic_t)field) : "a value",
-                 isnan(x) ? "NaN" : "infinite");
-        return refuse(in, r->name, text);
-    }
-    if (field < (field_t)STATISTICS) {
-        r->s.has[field] = true;
-        r->s.value[field] = x;
-        return 0;
-    }
-    if (field >= FIELD_VALUE) {
-        if (k != r->s.places)
-            return refuse(in, r->name, "a value is there and one before it is not");
-        r->s.at[r->s.places++] = x;
-        return 0;
-    }
-    if (!(x >= 0 && x <= 0x1p53 && x == floor(x)))
-        return refuse(in, r->name, "count should be a whole number from 0 on");
-    if (field == FIELD_NOT_FINITE)
-        r->s.not_finite = (size_t)x;
-    else
-        r->count = (size_t)x, r->s.has_count = true;
-    return 0;
-}
-
-static int take_shape(const reading_t *in, record_t *r, const double *dim, size_t dims) {
-    if (dims > SHAPE_DIMS) return refuse(in, r->name, "the shape has more than 8 dimensions");
-    r->shape = (shape_t){.ndim = (int)dims};
-    for (size_t i = 0; i < dims; i++) {
-        if (!(dim[i] >= 0 && dim[i] <= 0x1p53 && dim[i] == floor(dim[i])))
-            return refuse(in, r->name, "the shape should be whole numbers from 0 on");
-        r->shape.dim[i] = (size_t)dim[i];
-    }
-    r->s.has_shape = true;
-    return 0;
-}
-
-/* After all its fields: what they say of each other. */
-static int check_record(const reading_t *in, record_t *r) {
-    char text[160];
-    size_t count = 0;
-    if (r->s.has_shape && !shape_count_checked(r->shape, &count))
-        return refuse(in, r->name, "its size overflows");
-    if (r->s.has_shape && r->s.has_count && count != r->count) {
-        snprintf(text, sizeof text, "count is %zu, and its shape holds %zu numbers", r->count,
-                 count);
-        return refuse(in, r->name, text);
-    }
-    if (r->s.has_shape) r->count = count, r->s.has_count = true;
-    size_t wanted = r->count < FINGERPRINT_VALUES ? r->count : FINGERPRINT_VALUES;
-    if (r->s.has_count && r->s.places && r->s.places != wanted) {
-        snprintf(text, sizeof text, "%zu values; of %zu numbers there should be %zu", r->s.places,
-                 r->count, wanted);
-        return refuse(in, r->name, text);
-    }
-    bool any = r->s.places || r->s.not_finite || (r->s.has_count && r->count == 0);
-    for (int i = 0; i < STATISTICS; i++) any |= r->s.has[i];
-    if (!any) return refuse(in, r->name, "holds none of mean, deviation, min, max, norm, values");
-    return 0;
-}
-
-static record_t *add_record(reading_t *in, const char *name) {
-    in->record = xrealloc(in->record, (in->records + 1) * sizeof *in->record);
-    in->record[in->records] = (record_t){.name = xstrdup(name), .dtype = DTYPE_F32};
-    return &in->record[in->records++];
-}
-
 /* ---- JSON ---------------------------------------------------------------------------------------------- */
 
 static int json_number(const reading_t *in, record_t *r, field_t field, const char *key,
                        const json_t *value) {
     char text[96];
     if (json_is_null(value)) return 0;
-    if (json_is_number(value)) return take_number(in, r, field, json_number_value(value));
+    if (json_is_number(value)) return record_number(in, r, field, json_number_value(value));
     snprintf(text, sizeof text, "%.32s should be a number, and is %s", key,
              json_is_string(value) ? "a text" : "none");
-    return refuse(in, r->name, text);
+    return record_refuse(in, r->name, text);
 }
 
 static int json_shape(const reading_t *in, record_t *r, const json_t *list) {
     double dim[SHAPE_DIMS + 1] = {0};
     if (json_is_null(list)) return 0;
-    if (!json_is_array(list)) return refuse(in, r->name, "the shape should be a list");
+    if (!json_is_array(list)) return record_refuse(in, r->name, "the shape should be a list");
     size_t dims = json_array_size(list);
     for (size_t i = 0; i < dims && i <= SHAPE_DIMS; i++) {
         const json_t *item = json_array_get(list, i);
         dim[i] = json_is_integer(item) ? (double)json_integer_value(item) : -1;
     }
-    return take_shape(in, r, dim, dims);
+    return record_shape(in, r, dim, dims);
 }
 
 static int json_values(const reading_t *in, record_t *r, const json_t *list) {
     if (json_is_null(list)) return 0;
     if (!json_is_array(list) || json_array_size(list) > FINGERPRINT_VALUES)
-        return refuse(in, r->name, "values should be a list of at most 32 numbers");
+        return record_refuse(in, r->name, "values should be a list of at most 32 numbers");
     for (size_t i = 0; i < json_array_size(list); i++) {
         const json_t *value = json_array_get(list, i);
         if (json_is_null(value))
-            return refuse(in, r->name, "a value should be a number, and is null");
+            return record_refuse(in, r->name, "a value should be a number, and is null");
         if (json_number(in, r, (field_t)(FIELD_VALUE + i), "a value", value)) return -1;
     }
     return 0;
 }
 
 static int json_field(const reading_t *in, record_t *r, const char *key, const json_t *value) {
-    field_t field = field_of(key);
+    field_t field = record_field(key);
     if (field == FIELD_SHAPE) return json_shape(in, r, value);
     if (field == FIELD_VALUES) return json_values(in, r, value);
-    if (field == FIELD_DTYPE && json_is_string(value)) take_dtype(r, json_string_value(value));
+    if (field == FIELD_DTYPE && json_is_string(value)) record_dtype(r, json_string_value(value));
     if (field < (field_t)STATISTICS || field == FIELD_COUNT || field == FIELD_NOT_FINITE)
         return json_number(in, r, field, key, value);
     return 0;
 }
 
 static int json_record(reading_t *in, const char *name, const json_t *object) {
-    record_t *r = add_record(in, name);
+    record_t *r = record_add(in, name);
     const char *key;
     json_t *value;
     json_object_foreach((json_t *)object, key, value) if (json_field(in, r, key, value)) return -1;
-    return check_record(in, r);
+    return record_check(in, r);
 }
 
 static int json_list(reading_t *in, const json_t *list) {
@@ -272,7 +99,7 @@ static int json_mapping(reading_t *in, const json_t *object) {
     json_t *value;
     json_object_foreach((json_t *)object, name, value) {
         if (!json_is_object(value))
-            return refuse(
+            return record_refuse(
                 in, name,
                 "expected an object of statistics (docs/trace-format.md, \"Statistics\")");
         if (json_record(in, name, value)) return -1;
@@ -366,25 +193,25 @@ static int csv_shape(const reading_t *in, record_t *r, const char *text) {
         text += strspn(text, " ()[],;x");
         if (!*text) break;
         double size = strtod(text, &end);
-        if (end == text) return refuse(in, r->name, "the shape should be whole numbers");
+        if (end == text) return record_refuse(in, r->name, "the shape should be whole numbers");
         if (dims <= SHAPE_DIMS) dim[dims] = size;
         dims++;
     }
-    return take_shape(in, r, dim, dims);
+    return record_shape(in, r, dim, dims);
 }
 
 static int csv_field(const reading_t *in, record_t *r, field_t field, const char *text) {
     char *end, what[96];
     if (!*text || field == FIELD_NAME || field == FIELD_IO || field == FIELD_SLOT) return 0;
     if (field == FIELD_SHAPE) return csv_shape(in, r, text);
-    if (field == FIELD_DTYPE) return take_dtype(r, text), 0;
+    if (field == FIELD_DTYPE) return record_dtype(r, text), 0;
     if (field == FIELD_OTHER || field == FIELD_VALUES) return 0;
     double x = strtod(text, &end);
     if (*end || end == text) {
         snprintf(what, sizeof what, "'%.32s' should be a number", text);
-        return refuse(in, r->name, what);
+        return record_refuse(in, r->name, what);
     }
-    return take_number(in, r, field, x);
+    return record_number(in, r, field, x);
 }
 
 /* Of MindSpore's table the first output of each operation. */
@@ -402,12 +229,12 @@ static int csv_record(reading_t *in, const csv_t *csv, const field_t *field, con
     size_t call = 0;
     char *module = msprobe ? module_of(name, &call) : xstrdup(name);
     if (!module) return trace_skip(in->trace, name, "no module's output"), 0;
-    record_t *r = add_record(in, module);
+    record_t *r = record_add(in, module);
     r->call = call;
     free(module);
     for (size_t i = 0; i < csv->fields; i++)
         if (csv_field(in, r, field[i], csv->field[i])) return -1;
-    return check_record(in, r);
+    return record_check(in, r);
 }
 
 /* Which column is which; *name: that of the names. */
@@ -415,7 +242,7 @@ static int csv_fields(const reading_t *in, const csv_t *csv, field_t *field, siz
     bool seen[FIELD_VALUE + FINGERPRINT_VALUES] = {false};
     *name = CSV_COLUMNS;
     for (size_t i = 0; i < csv->columns; i++) {
-        field[i] = field_of(csv->field[i]);
+        field[i] = record_field(csv->field[i]);
         if (field[i] == FIELD_NAME) *name = i;
         if (field[i] != FIELD_OTHER && seen[field[i]])
             return err_set(in->err, "%s:1: two columns mean the same, the second is '%.40s'",
@@ -460,8 +287,8 @@ static double unit_of(dtype_t dtype) {
     return unit[coarseness(dtype)];
 }
 
-/* The grid of all numbers that are the tensors' own: what is coarser than the type that is stated was computed
- * in the coarser one. A tool may round its results to the type of the tensor. */
+/* The grid of all numbers that are the tensors' own: what is coarser than the type that is stated was
+ * computed in the coarser one. A tool may round its results to the type of the tensor. */
 static void find_types(record_t *r, kept_t *k) {
     static const dtype_t types[] = {[PRECISION_F64] = DTYPE_F64,
                                     [PRECISION_F32] = DTYPE_F32,
@@ -492,7 +319,7 @@ static int add_taps(reading_t *in, const kept_t *k) {
         record_t *r = &in->record[i];
         shape_t flat = {.ndim = 1, .dim = {r->count}};
         char *defect = defect_of(r, k->tap[i]);
-        int status = defect ? refuse(in, r->name, defect) : 0;
+        int status = defect ? record_refuse(in, r->name, defect) : 0;
         free(defect);
         if (status ||
             trace_add(in->trace, r->name, r->dtype, r->s.has_shape ? r->shape : flat, in->err))

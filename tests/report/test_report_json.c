@@ -144,6 +144,7 @@ static void one_row(void **state) {
     row->typical_used = 2.6;
     row->limit = 2.7;
     row->candidate_dtype = DTYPE_BF16;
+    row->statistic = "deviation";
     json_t *o = written(&r), *found = at(o, "rows.1");
     assert_number(found, "index", 1);
     assert_text(found, "name", row->name);
@@ -159,6 +160,7 @@ static void one_row(void **state) {
     assert_number(found, "peer_rms", 2.1);
     assert_number(found, "ratio", 2.2);
     assert_number(found, "ulp_p99", 2.3);
+    assert_text(found, "statistic", "deviation");
     assert_number(found, "isolated_ratio", 2.4);
     assert_number(found, "bound_used", 2.5);
     assert_number(found, "typical_used", 2.6);
@@ -166,7 +168,7 @@ static void one_row(void **state) {
     assert_text(found, "origin", row->origin);
     assert_text(found, "cause.kind", "epsilon");
     assert_text(found, "cause.text", row->cause.text);
-    assert_int_equal(json_object_size(found), 24);
+    assert_int_equal(json_object_size(found), 25);
     assert_int_equal(json_object_size(at(found, "isolated")), 15);
     json_decref(o);
     compare_free(&r);

@@ -1,5 +1,5 @@
-/* test_statistics.c - tensors of which a few numbers were kept: what they are, which forms are read, and which
- * contradict themselves. */
+/* test_statistics.c - tensors of which a few numbers were kept: what they are, which forms are read, and
+ * which contradict themselves. */
 #include <math.h>
 #include <stdlib.h>
 
