@@ -22,7 +22,8 @@ planes_t planes_of(const real_t *x, view_t view, size_t H, size_t W, bool text);
 
 double plane_number(const planes_t *planes, size_t c, size_t y, size_t x);
 
-/* Over all numbers of all planes. deviation = sqrt(mean((x - mean)^2)), two passes; NaN where a number is. */
+/* Over all numbers of all planes: deviation = sqrt(mean((x - mean)^2)), in two passes. Where one is NaN, mean and
+ * deviation are. */
 typedef struct {
     double mean, deviation, least, most;
 } figures_t;
