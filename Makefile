@@ -211,7 +211,7 @@ clean: ## remove what was built, and the demo's picture
 	@for stamp in $(BUILD)/*/flags; do [ ! -f "$$stamp" ] || rm -rf "$${stamp%/flags}"; done
 	@rm -rf $(BUILD)/ci $(BUILD)/breaks $(BUILD)/site $(BUILD)/site-shots
 	@rmdir $(BUILD) 2>/dev/null || :
-	@rm -f out/demo.png out/demo-sheet.png out/demo.txt
+	@rm -f out/demo.png out/demo-sheet.png out/demo-xray.html out/demo.txt
 	@rm -rf out/docs
 
 # ---- the demo ------------------------------------------------------------------------------------
@@ -221,7 +221,7 @@ DEMO_MODEL   := golden/models/people
 DEMO_PROMPT  := a smiling woman with long red hair and glasses, wearing a green sweater, showing two fingers in a park
 
 .PHONY: demo
-demo: ## install what is missing, build, make a picture: out/demo.png, and how: out/demo-sheet.png
+demo: ## install what is missing, build, make a picture: out/demo.png; how: out/demo-sheet.png, out/demo-xray.html
 	@CC='$(CC)' scripts/setup.sh
 	@$(MAKE) $(PARALLEL) out/demo.png
 	@cat out/demo.txt
@@ -229,7 +229,7 @@ demo: ## install what is missing, build, make a picture: out/demo.png, and how: 
 out/demo.png: $(OUT)/mole Makefile $(wildcard $(DEMO_MODEL)/*.json $(DEMO_MODEL)/*/*)
 	@mkdir -p out
 	$(Q)$(OUT)/mole generate --model $(DEMO_MODEL) --prompt "$(DEMO_PROMPT)" --seed 1 --steps 20 --scale 4 -o $@ \
-	    --sheet out/demo-sheet.png >out/demo.txt.new
+	    --sheet out/demo-sheet.png --xray out/demo-xray.html >out/demo.txt.new
 	@mv out/demo.txt.new out/demo.txt
 
 # ---- tests and linters ---------------------------------------------------------------------------

@@ -58,11 +58,11 @@ static const kind_t kinds[KINDS] = {
         {"geglu", "GEGLU",
          "out[t,c] = a gelu(b), a = x[t,c], b = x[t,n + c]; gelu(b) = b (1 + erf(b / sqrt(2))) / 2"},
     [SELF_ATTENTION] = {"self_attention", "self attention",
-                        "A[h,t,s] = softmax over s of q[h,t] . k[h,s] / sqrt(D)\n"
+                        "A[h,t,s] = softmax over s of (q[h,t] . k[h,s] / sqrt(D))\n"
                         "out[t] = to_out(sum over s of A[h,t,s] v[h,s])    s: the other places"},
     [CROSS_ATTENTION] =
         {"cross_attention", "cross attention",
-         "A[h,t,s] = softmax over s of q[h,t] . k[h,s] / sqrt(D)\n"
+         "A[h,t,s] = softmax over s of (q[h,t] . k[h,s] / sqrt(D))\n"
          "out[t] = to_out(sum over s of A[h,t,s] v[h,s])    s: the tokens of the text"},
     [FEED_FORWARD] = {"feed_forward", "feed forward", "out = net.2(geglu(net.0.proj(x)))"},
     [TRANSFORMER_BLOCK] =

@@ -21,27 +21,23 @@ double plane_number(const planes_t *p, size_t c, size_t y, size_t x) {
     return (double)p->x[c * p->channel + (y * p->W + x) * p->place];
 }
 
-static double sum_of(const planes_t *p, double minus, bool squares) {
-    double sum = 0;
-    for (size_t c = 0; c < p->channels; c++)
-        for (size_t i = 0; i < p->H * p->W; i++) {
-            double d = (double)p->x[c * p->channel + i * p->place] - minus;
-            sum += squares ? d * d : d;
-        }
-    return sum;
-}
-
+/* The numbers of a row stand together in memory, whatever their order. */
 figures_t planes_figures(const planes_t *p) {
-    double n = (double)(p->channels * p->H * p->W);
+    size_t n = p->channels * p->H * p->W;
+    double sum = 0, squares = 0;
     figures_t f = {.least = INFINITY, .most = -INFINITY};
-    f.mean = sum_of(p, 0, false) / n;
-    f.deviation = sqrt(sum_of(p, f.mean, true) / n);
-    for (size_t c = 0; c < p->channels; c++)
-        for (size_t i = 0; i < p->H * p->W; i++) {
-            double v = (double)p->x[c * p->channel + i * p->place];
-            f.least = fmin(f.least, v);
-            f.most = fmax(f.most, v);
-        }
+    for (size_t i = 0; i < n; i++) {
+        double v = (double)p->x[i];
+        sum += v;
+        if (v < f.least) f.least = v;
+        if (v > f.most) f.most = v;
+    }
+    f.mean = sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        double d = (double)p->x[i] - f.mean;
+        squares += d * d;
+    }
+    f.deviation = sqrt(squares / (double)n);
     return f;
 }
 

@@ -1,7 +1,8 @@
 /* tiles.h - tensors as small pictures of 64 levels.
  *
- * A number is one character of the page: level v of 0 .. 63 is TILE_LEVELS[v], the alphabet of base64. Level 0 is
- * the least of a tile's numbers and 63 the most, evenly between; what the two are stands beside the tile. */
+ * A number is one character of the page: level v of 0 .. 63 is tile_alphabet[v], the alphabet of base64. Level
+ * 0 is the least of a tile's numbers and 63 the most, evenly between; what the two are stands beside the
+ * tile. */
 #ifndef MOLE_XRAY_TILES_H
 #define MOLE_XRAY_TILES_H
 
@@ -9,8 +10,8 @@
 
 extern const char tile_alphabet[]; /* 64 characters */
 
-/* One row of a batch as `channels` pictures of H x W numbers, wherever they lie in memory: number (c, p), p from
- * 0 to H W - 1, is x[c * channel + p * place]. */
+/* One row of a batch as `channels` pictures of H x W numbers, wherever they lie in memory: number (c, p), p
+ * from 0 to H W - 1, is x[c * channel + p * place]. */
 typedef struct {
     const real_t *x;
     size_t channels, H, W, channel, place;
@@ -22,7 +23,8 @@ planes_t planes_of(const real_t *x, view_t view, size_t H, size_t W, bool text);
 
 double plane_number(const planes_t *planes, size_t c, size_t y, size_t x);
 
-/* Over all numbers of all planes. deviation = sqrt(mean((x - mean)^2)), two passes; NaN where a number is. */
+/* Over all numbers of all planes: deviation = sqrt(mean((x - mean)^2)), in two passes. Where one is NaN, mean
+ * and deviation are. */
 typedef struct {
     double mean, deviation, least, most;
 } figures_t;

@@ -1,17 +1,19 @@
 /* watch.h - what an X-ray page shows of a run, collected while it goes on.
  *
- * A tap sink. Of every tap of the UNet, of "guided" and of "latents" it keeps, for the last row of the batch (the
- * prompt's, not the negative prompt's):
+ * A tap sink. Of every tap of the UNet, of "guided" and of "latents" it keeps, for the last row of the batch
+ * (the prompt's, not the negative prompt's):
  *
- *   figures    mean, deviation, least and most, in every step that the slider has (at most WATCH_STEPS, evenly
- *              spaced, the first and the last among them)
- *   tiles      four channels, evenly spaced, made smaller to at most `side` cells a side, in 64 levels; in WATCH_KEPT
- *              of those steps
+ *   figures    mean, deviation, least and most, in every step that the slider has (at most WATCH_STEPS,
+ *              evenly spaced, the first and the last among them)
+ *   tiles      four channels, evenly spaced, made smaller to at most `side` cells a side, in 64 levels; in
+ *              WATCH_KEPT of those steps
  *   gates      of a layer with experts: D as a map like a tile, and its figures; G
- *   words      of cross attention: the share of each word, mean over the heads, as maps and as means over the places
+ *   words      of cross attention: the share of each word, mean over the heads, as maps and as means over the
+ *              places
  *
  * The memory is bounded: side is the largest of 16, 8 and 4 with which the tiles of all modules take at most
- * WATCH_TILES characters; everything else grows with modules and steps, of which there are at most WATCH_STEPS. */
+ * WATCH_TILES characters; everything else grows with modules and steps, of which there are at most
+ * WATCH_STEPS. */
 #ifndef MOLE_XRAY_WATCH_H
 #define MOLE_XRAY_WATCH_H
 
@@ -22,8 +24,8 @@
 enum { WATCH_STEPS = 50, WATCH_KEPT = 8, WATCH_CHANNELS = 4, WATCH_LEVELS = 8 };
 enum { WATCH_TILES = 6 << 20 }; /* 6 MiB */
 
-/* `pictures` of rows x columns cells in each kept step, from low to high; each array as long as there are kept
- * steps, cells[i] NULL where there was nothing to see. */
+/* `pictures` of rows x columns cells in each kept step, from low to high; each array as long as there are
+ * kept steps, cells[i] NULL where there was nothing to see. */
 typedef struct {
     size_t pictures, rows, columns;
     double low[WATCH_KEPT], high[WATCH_KEPT];
@@ -78,8 +80,8 @@ typedef struct {
     size_t queries, tokens;
 } watch_t;
 
-/* The UNet stays open while taps come; of what it is told the pointers stay until watch_close. Returns 0, or -1
- * and err (settings that make no schedule); on success watch_close is due. */
+/* The UNet stays open while taps come; of what it is told the pointers stay until watch_close. Returns 0, or
+ * -1 and err (settings that make no schedule); on success watch_close is due. */
 int watch_open(watch_t *watch, const watch_what_t *what, tap_sink_t *next, err_t *err);
 void watch_close(watch_t *watch);
 

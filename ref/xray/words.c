@@ -45,8 +45,8 @@ static void take(words_t *words, char *text, size_t first, size_t count) {
         words->word[words->count++] = (word_t){xstrdup(shown), first, count};
 }
 
-/* The words of one row of ids (T), of which the first is position `at`. Padding, which may be a token of text,
- * stands behind an end token. */
+/* The words of one row of ids (T), of which the first is position `at`. Padding, which may be a token of
+ * text, stands behind an end token. */
 static void read_row(words_t *words, const tokenizer_t *tokenizer, const int32_t *ids, size_t T,
                      size_t at) {
     const tokenizer_info_t *info = tokenizer_info(tokenizer);

@@ -1,8 +1,8 @@
 /* xray.c - see xray.h.
  *
- * The page is ref/xray/page/: page.html, page.css and page.js, which make puts into xray_page.inc as two strings,
- * before and after the data. The data are a script element that the browser does not run; no '<' is left in it, so
- * that no text can end it. The page shows every text as text. */
+ * The page is ref/xray/page/: page.html, page.css and page.js, which make puts into xray_page.inc as two
+ * strings, before and after the data. The data are a script element that the browser does not run; no '<' is
+ * left in it, so that no text can end it. The page shows every text as text. */
 #include "xray/xray.h"
 
 #include <stdio.h>

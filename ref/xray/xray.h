@@ -1,6 +1,7 @@
 /* xray.h - one self-contained page of one picture being made: mole generate --xray.
  *
- *   xray_open; a run whose taps go to xray_sink; xray_picture; xray_decode of each step; xray_write; xray_close
+ *   xray_open; a run whose taps go to xray_sink; xray_picture; xray_decode of each step; xray_write;
+ *   xray_close
  *
  * Read before: watch.h, for what is kept. */
 #ifndef MOLE_XRAY_XRAY_H
@@ -33,7 +34,8 @@ void xray_picture(xray_t *xray, const uint8_t *pixels);
 size_t xray_steps(const xray_t *xray);
 void xray_decode(xray_t *xray, const run_t *run, size_t i);
 
-/* The page. `note` is what the picture says of itself: its first line the prompt. Returns 0, or -1 and err. */
+/* The page. `note` is what the picture says of itself: its first line the prompt. Returns 0, or -1 and
+ * err. */
 int xray_write(const xray_t *xray, const char *path, const char *note, err_t *err);
 
 #endif

@@ -1,5 +1,5 @@
-/* mole generate --xray: a page whose numbers are those of the trace; the picture is what it is without it; the same
- * bytes again; nothing from outside ends its data; what is refused. */
+/* mole generate --xray: a page whose numbers are those of the trace; the picture is what it is without it;
+ * the same bytes again; nothing from outside ends its data; what is refused. */
 #include <jansson.h>
 #include <math.h>
 #include <signal.h>

@@ -457,6 +457,7 @@ class Tests:
         paper = []
         self.size(1200, 1000)
         self.load("demo", WORDS)
+        self.browser.run(SET_STEP, 7)
         for scheme in ("light", "dark"):
             feature = {"name": "prefers-color-scheme", "value": scheme}
             self.browser.cdp("Emulation.setEmulatedMedia", features=[feature])
@@ -464,10 +465,10 @@ class Tests:
             colour = self.browser.run("return getComputedStyle(document.body).backgroundColor")
             paper.append([int(n) for n in re.findall(r"\d+", colour)])
             self.browser.screenshot(self.file(f"xray-{scheme}.png"))
+        self.browser.cdp("Emulation.setEmulatedMedia", features=[])
         self.load("gates", LAYER)
         self.browser.run("document.getElementById('gates').scrollIntoView()")
-        self.browser.screenshot(self.file("xray-gates.png"))
-        self.browser.cdp("Emulation.setEmulatedMedia", features=[])
+        self.browser.screenshot(self.file("xray-experts.png"))
         self.browser.cdp("Emulation.clearDeviceMetricsOverride")
         check(min(paper[0]) > 200 and max(paper[1]) < 60, "paper", paper)
         self.quiet()

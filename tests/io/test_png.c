@@ -36,6 +36,25 @@ static void round_trips(void **state) {
         }
 }
 
+/* A picture in memory, written down as it is, is a PNG of these pixels. */
+static void in_memory(void **state) {
+    (void)state;
+    for (size_t channels = 1; channels <= 3; channels += 2) {
+        err_t err;
+        picture_t picture;
+        uint8_t pixels[7 * 5 * 3];
+        size_t bytes;
+        fill(pixels, sizeof pixels);
+        uint8_t *png = picture_bytes(&bytes, pixels, 7, 5, channels);
+        must(picture_read(&picture, scratch_write("x.png", png, bytes), &err), &err);
+        assert_int_equal(picture.width * 100 + picture.height * 10 + picture.channels,
+                         750 + channels);
+        assert_memory_equal(picture.pixels, pixels, 7 * 5 * channels);
+        picture_free(&picture);
+        free(png);
+    }
+}
+
 static const uint8_t grey[4] = {0, 85, 170, 255};
 
 /* The chunk that starts with `type` and then `bytes`, anywhere in the file. */
@@ -172,6 +191,7 @@ static void bad_files(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trips),
+        cmocka_unit_test(in_memory),
         cmocka_unit_test(texts),
         cmocka_unit_test(bad_texts),
         cmocka_unit_test(same_bytes_twice),

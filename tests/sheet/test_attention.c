@@ -41,6 +41,20 @@ static void a_plain_softmax(void **state) {
     }
 }
 
+/* Each token's own share. */
+static void every_share(void **state) {
+    (void)state;
+    real_t *q = numbers(T * C, 11), *k = numbers(S * C, 12);
+    double got[T * S];
+    attention_shares(got, q, k, T, S, NH, D);
+    for (size_t t = 0; t < T; t++)
+        for (size_t s = 0; s < S; s++) {
+            double truth = 0;
+            for (size_t h = 0; h < NH; h++) truth += softmax_at(q, k, h, t, s) / NH;
+            assert_true(fabs(got[t * S + s] - truth) < 64 * UNIT64);
+        }
+}
+
 /* All tokens together have all of it; scores that exp would not hold are no trouble. */
 static void all_of_it(void **state) {
     (void)state;
@@ -115,9 +129,13 @@ static void latents_on_a_fixed_scale(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(a_plain_softmax),       fixture_test(all_of_it),
-        fixture_test(any_number_of_threads), fixture_test(heat_rises),
-        fixture_test(heat_over_a_picture),   fixture_test(latents_on_a_fixed_scale),
+        fixture_test(a_plain_softmax),
+        fixture_test(every_share),
+        fixture_test(all_of_it),
+        fixture_test(any_number_of_threads),
+        fixture_test(heat_rises),
+        fixture_test(heat_over_a_picture),
+        fixture_test(latents_on_a_fixed_scale),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -46,6 +46,7 @@ static void of_names(void **state) {
         {"guided", "guidance"},
         {"latents", "sampler"},
         {"unet.down_blocks", "other"},
+        {"unet.down_blocks.", "other"},
         {"x", "other"},
         {"", "other"},
     };

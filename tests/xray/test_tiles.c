@@ -1,5 +1,5 @@
-/* Tensors as small pictures, against plain loops in torch's order: which row and number is taken in each layout,
- * figures, means of cells, levels. */
+/* Tensors as small pictures, against plain loops in torch's order: which row and number is taken in each
+ * layout, figures, means of cells, levels. */
 #include <math.h>
 
 #include "../fixture.h"

@@ -1,5 +1,5 @@
-/* What is kept of a run, against a trace of the same run in plain loops: every tap of the UNet, its figures, its
- * tiles, gates, shares of words. And the picture is the same, watched or not. */
+/* What is kept of a run, against a trace of the same run in plain loops: every tap of the UNet, its figures,
+ * its tiles, gates, shares of words. And the picture is the same, watched or not. */
 #include <math.h>
 
 #include "../pipeline/tiny.h"
@@ -90,7 +90,7 @@ static void check_figures(const figures_t *f, const double *x, size_t n, const c
     close_to(f->most, most, scale, name, "most");
 }
 
-/* The network's own taps of a step, in order: those of the page but attn2's, which the page has in this order too. */
+/* The taps of the UNet, guided and latents, in the order in which they come. */
 static void every_tap_is_there(void **state) {
     (void)state;
     size_t at = 0;

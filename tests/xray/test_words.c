@@ -1,5 +1,6 @@
 /* The words of a prompt: their texts, and that the tokens at their places are theirs. */
 #include "../fixture.h"
+#include "../scratch.h"
 #include "xray/words.h"
 
 static tokenizer_t *tokenizer;
@@ -70,6 +71,22 @@ static void long_prompts(void **state) {
     words_are("a BREAK hand", (prompt_options_t){PROMPT_WEIGHTED, 2}, "a|hand");
 }
 
+/* Padding with a token of text, as v2.1 has it ("!"), is no word; the same token in the prompt is. */
+static void padding(void **state) {
+    (void)state;
+    tokenizer_t *kept = tokenizer;
+    token_list_t ids = {0};
+    err_t err;
+    must(tokenizer_open(&tokenizer, "golden/models/sd15-tiny/tokenizer", &err), &err);
+    must(tokenizer_encode(tokenizer, "a", 1, &ids, &err), &err);
+    tokenizer_set_pad(tokenizer, ids.id[0]);
+    words_are("a hand", PROMPT_DEFAULTS, "a|hand");
+    words_are("hand a", (prompt_options_t){PROMPT_WEIGHTED, 2}, "hand|a");
+    tokenizer_close(tokenizer);
+    token_list_free(&ids);
+    tokenizer = kept;
+}
+
 /* A character that the row cuts in two, and what turns the direction of text. */
 static void what_cannot_be_shown(void **state) {
     (void)state;
@@ -83,6 +100,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(the_words),
         fixture_test(long_prompts),
+        fixture_test(padding),
         fixture_test(what_cannot_be_shown),
     };
     return cmocka_run_group_tests(tests, open_tokenizer, close_tokenizer);

@@ -91,7 +91,7 @@ function blockButton(block, title = block) {
 function drawU() {
   const ups = [...blocks.keys()].filter((b) => b.startsWith("up_")), downs = [...blocks.keys()].filter((b) => b.startsWith("down_"));
   const row = (depth, ...children) => make("div", {class: children.length > 1 ? "level" : "level alone",
-      style: `padding: 0 ${Math.min(depth * 0.7, 4)}rem`}, ...children);
+      style: `padding: 0 ${Math.min(depth * 0.4, 3)}rem`}, ...children);
   $("u").append(row(0, blockButton("timestep", "timestep, for every ResNet")));
   $("u").append(row(0, blockButton("conv_in"), make("span", {}), blockButton("out")));
   downs.forEach((down, i) => {
