@@ -212,8 +212,8 @@ def other_unet_mole(out):
 
 def people_unet(out):
     """A trained network: activations as training leaves them, not as a formula makes them."""
-    about = "One UNet pass of the trained model that draws people, every tap."
-    unet_case(out, "people-unet", about, False, (2, 8, 16, 16), 77, 501, whole=False, model=models.PEOPLE)
+    about = "One UNet pass of the trained model that draws people, with its experts, every tap."
+    unet_case(out, "people-unet", about, True, (2, 8, 16, 16), 77, 501, whole=False, model=models.PEOPLE)
 
 
 def vae_decode(out):

@@ -269,9 +269,9 @@ PEOPLE_PROMPT = "a smiling woman with long red hair and glasses, wearing a green
 def people_run_4(out):
     """A picture that one recognises."""
     settings = {**AUTHORS, "prediction_type": "v_prediction"}
-    about = "Four steps of the trained model that draws people: v-prediction with guidance 4."
+    about = "Four steps of the trained model that draws people, with its experts: v-prediction with guidance 4."
     case(
-        out, "people-run-4", about, False, models.PEOPLE, prompt=PEOPLE_PROMPT, negative_prompt="", seed=1,
+        out, "people-run-4", about, True, models.PEOPLE, prompt=PEOPLE_PROMPT, negative_prompt="", seed=1,
         num_inference_steps=4, guidance_scale=4.0, width=128, height=128, scheduler=settings,
     )  # fmt: skip
 
