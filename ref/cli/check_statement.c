@@ -1,5 +1,5 @@
-/* check_statement.c - mole check-statement: what mole compare --statement wrote, held against the files and, run
- * again, against what is found here. */
+/* check_statement.c - mole check-statement: what mole compare --statement wrote, held against the files and
+ * against what comparing them again finds. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

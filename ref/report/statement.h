@@ -1,9 +1,9 @@
 /* statement.h - what was checked and what was found, as a small JSON that another machine can check again
  * (docs/statement.schema.json): one entry for each golden case that a port was held against.
  *
- * Paths in a statement are relative to the folder it is in. A statement that is read is hostile until checked: its
- * size, every key, every type and range, what cannot be true of any comparison; statement_open refuses the rest.
- * All texts of a statement live in its pool. */
+ * Paths in a statement are relative to the folder it is in. A statement that is read is hostile until
+ * checked: its size, every key, every type and range; statement_open refuses what no comparison gives.
+ * Texts that were read live in its pool. */
 #ifndef MOLE_REPORT_STATEMENT_H
 #define MOLE_REPORT_STATEMENT_H
 
@@ -12,7 +12,7 @@
 #include "golden/sha256.h"
 #include "report/report_parts.h"
 
-enum { STATEMENT_ENTRIES = 1000, STATEMENT_BYTES = 4 << 20 };
+enum { STATEMENT_ENTRIES = 1000, STATEMENT_BYTES = 16 << 20 };
 
 typedef struct {
     const char *path;         /* relative to the statement's folder; NULL: there is none */
@@ -49,15 +49,15 @@ typedef struct {
 
 /* Reads a statement. 0, or -1 and err. statement_free is due in both cases. */
 int statement_open(statement_t *statement, const char *path, err_t *err);
-/* The same where the file is; else a statement without entries, of this version. An entry of another version's
- * is refused: a statement is one program's word. */
+/* The same where the file is there; else a statement without entries, of this version. One of another
+ * version is refused: an entry does not say which version made it. */
 int statement_open_or_new(statement_t *statement, const char *path, err_t *err);
 void statement_free(statement_t *statement);
 /* Whole or not at all. 0, or -1 and err. */
 int statement_write(const statement_t *statement, err_t *err);
 
-/* Adds an entry, or puts it in the place of the one whose case has the same path. Texts of the entry must live in
- * the statement's pool. 0, or -1 and err: too many. */
+/* Adds an entry, or puts it in the place of the one whose case has the same path. Texts of the entry are
+ * borrowed until the statement is written or freed. 0, or -1 and err: too many. */
 int statement_put(statement_t *statement, const statement_entry_t *entry, err_t *err);
 /* Path and hash of a file, or of a folder (statement_hash), as the statement names it. 0, or -1 and err. */
 int statement_name(statement_t *statement, statement_file_t *file, const char *path, err_t *err);
@@ -66,16 +66,16 @@ char *statement_path(const statement_t *statement, const char *path);
 
 /* What a comparison found. The culprit's name goes into the pool. */
 void statement_find(statement_found_t *found, const compare_result_t *result, pool_t *pool);
-/* In one sentence the first thing in which the two are not the same; NULL: none. Figures that depend on the order
- * of float64 sums may differ by what that order does (statement_entry.c). The caller frees it. */
+/* In one sentence the first thing in which the two are not the same; NULL: none. The worst ratio may be
+ * 1 % off (statement_entry.c). The caller frees it. */
 char *statement_difference(const statement_found_t *stated, const statement_found_t *found);
-/* "mole 0.1.0: agrees with 3 of 3 cases, 2352 taps, f32, at most 12 % of a limit": for a README. The caller frees
- * it. */
+/* For a README, the caller frees it:
+ * "mole 0.1.0: agrees with 3 of 3 cases, 2352 taps, f32, at most 12 % of a limit". */
 char *statement_line(const statement_t *statement);
 
-/* SHA-256 of a file; of a folder of .npy files that of the text that sha256sum would print, in the folder, of its
- * index, where there is one, and of its files in the order of the trace. Of a golden case give its manifest.
- * 0, or -1 and err. */
+/* SHA-256 of a file; of a folder of .npy files that of the text that sha256sum would print, in the folder,
+ * of its index, where there is one, and of its files in the order of the trace. Of a golden case give its
+ * manifest. 0, or -1 and err. */
 int statement_hash(char text[SHA256_TEXT], const char *path, err_t *err);
 
 #endif
