@@ -17,6 +17,7 @@ enum { EXIT_AGREES = 0, EXIT_DIFFERS = 1, EXIT_USAGE = 2, EXIT_INPUT = 3 };
 /* Subcommands: argv[0] is the subcommand's name. They return the exit code. */
 int cli_generate(int argc, char **argv);
 int cli_compare(int argc, char **argv);
+int cli_check_statement(int argc, char **argv);
 int cli_golden(int argc, char **argv);
 int cli_replay(int argc, char **argv);
 int cli_inspect(int argc, char **argv);

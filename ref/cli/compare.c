@@ -4,10 +4,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "cli/compare_case.h"
 #include "cli/own_options.h"
 #include "cli/reports.h"
 #include "compare/compare.h"
 #include "io/file.h"
+#include "report/statement.h"
 
 static const char command[] = "compare";
 
@@ -41,7 +43,10 @@ static void print_help(void) {
         "  --peer TRACE         trace against trace: whose error is the unit (PyTorch's float32, "
         "say); without\n"
         "                       it an error of 64 to 2048 units is UNDECIDED, exit code 1\n"
-        "  --json FILE --junit FILE --html FILE  reports beside the text\n\n"
+        "  --json FILE --junit FILE --html FILE  reports beside the text\n"
+        "  --statement FILE     add to FILE what was checked and found, for mole check-statement; "
+        "a golden\n"
+        "                       case takes the place of its entry before\n\n"
         "a model of one's own in place of REFERENCE:\n%s%s"
         "  --stop-at-first      run no further than twice the steps that lead to the first "
         "culprit\n\n"
@@ -56,7 +61,7 @@ static void print_help(void) {
 typedef struct {
     compare_options_t compare;
     name_map_t *map;
-    const char *reference, *candidate, *peer, *map_path, *write_map;
+    const char *reference, *candidate, *peer, *map_path, *write_map, *statement;
     reports_t reports;
     own_options_t own;
     double start; /* of the run of a model of one's own */
@@ -73,7 +78,8 @@ enum {
     OPT_COMPLETE,
     OPT_NO_ISOLATE,
     OPT_PEER,
-    OPT_STOP_AT_FIRST
+    OPT_STOP_AT_FIRST,
+    OPT_STATEMENT
 };
 
 static int set_budget(options_t *o, const char *value) {
@@ -97,6 +103,7 @@ static int set_option(options_t *o, int option, const char *value) {
     case OPT_COMPLETE: o->compare.complete = true; return 0;
     case OPT_NO_ISOLATE: o->compare.isolate = false; return 0;
     case OPT_PEER: o->peer = value; return 0;
+    case OPT_STATEMENT: o->statement = value; return 0;
     case OPT_STOP_AT_FIRST: o->compare.stop_at_first = true; return 0;
     default: break;
     }
@@ -119,6 +126,9 @@ static int check_words(options_t *o, int count, char **word) {
     o->candidate = word[count - 1];
     if (!own && o->compare.stop_at_first)
         return cli_usage_error(command, "--stop-at-first is for --model, whose run it ends");
+    if (own && o->statement)
+        return cli_usage_error(command, "--statement is for golden cases, not for --model: mole "
+                                        "golden makes a case of a model");
     if (own && o->peer)
         return cli_usage_error(command, "--peer is for trace against trace, not for --model");
     return own ? own_options_check(&o->own, command) : 0;
@@ -137,6 +147,7 @@ static int parse(options_t *o, int argc, char **argv) {
                                           {"peer", required_argument, NULL, OPT_PEER},
                                           {"only", required_argument, NULL, OPT_FILTER},
                                           {"stop-at-first", no_argument, NULL, OPT_STOP_AT_FIRST},
+                                          {"statement", required_argument, NULL, OPT_STATEMENT},
                                           REPORTS_OPTIONS,
                                           CLI_MODEL_OPTIONS,
                                           OWN_OPTIONS,
@@ -150,11 +161,19 @@ static int parse(options_t *o, int argc, char **argv) {
     if (status) return status;
     if ((status = check_words(o, argc - optind, argv + optind))) return status;
     const cli_output_t more[] = {
-        {"--write-map", o->write_map, CLI_MAP},     {"REFERENCE", o->reference, CLI_INPUT},
-        {"CANDIDATE", o->candidate, CLI_INPUT},     {"--peer", o->peer, CLI_INPUT},
-        {"--inputs", o->own.own.inputs, CLI_INPUT}, {"--map", o->map_path, CLI_INPUT}};
+        {"--write-map", o->write_map, CLI_MAP}, {"--statement", o->statement, CLI_JSON},
+        {"REFERENCE", o->reference, CLI_INPUT}, {"CANDIDATE", o->candidate, CLI_INPUT},
+        {"--peer", o->peer, CLI_INPUT},         {"--inputs", o->own.own.inputs, CLI_INPUT},
+        {"--map", o->map_path, CLI_INPUT}};
     status = reports_check(&o->reports, more, sizeof more / sizeof *more, command);
     return status ? status : -1;
+}
+
+static bool is_golden(const char *folder) {
+    char *manifest = file_join(folder, "manifest.json");
+    bool is = file_exists(manifest);
+    free(manifest);
+    return is;
 }
 
 /* "mole compare TRACE CASE": the golden case of a case given second. */
@@ -162,11 +181,13 @@ static int check_order(const options_t *o) {
     err_t ignored;
     char reason[GOLDEN_REASON];
     if (!o->reference) return 0;
-    if (golden_case_peek(o->candidate, false, reason, &ignored)) return 0;
-    char *manifest = file_join(o->reference, "manifest.json");
-    bool both = file_exists(manifest);
-    free(manifest);
-    if (both)
+    bool golden = is_golden(o->reference);
+    if (golden_case_peek(o->candidate, false, reason, &ignored)) {
+        if (golden || !o->statement) return 0;
+        return cli_usage_error(command, "--statement is for golden cases, and %s is none",
+                               o->reference);
+    }
+    if (golden)
         return cli_usage_error(command, "CANDIDATE is a trace, and %s is a golden case, too",
                                o->candidate);
     return cli_usage_error(command, "the golden case is given first: mole compare %s %s",
@@ -197,26 +218,58 @@ static int write_reports(const options_t *o, const compare_result_t *result,
     return reports_write(&o->reports, result, golden, reference, candidate, err);
 }
 
+/* What is known before the comparison: names, hashes, options. */
+static int begin_entry(const options_t *o, statement_t *statement, statement_entry_t *entry,
+                       err_t *err) {
+    static const char *const builtin[] = {"ldm", "diffusers"};
+    const char *map = o->map_path;
+    bool built_in = map && (strcmp(map, builtin[0]) == 0 || strcmp(map, builtin[1]) == 0);
+    *entry = (statement_entry_t){.budget = o->compare.budget,
+                                 .limit = o->compare.limit,
+                                 .only = o->compare.filter,
+                                 .complete = o->compare.complete,
+                                 .isolate = o->compare.isolate};
+    if (entry->only && text_defect(entry->only))
+        return err_set(err, "--only %s, and a statement has to hold it", text_defect(entry->only));
+    if (built_in) entry->map.path = map;
+    if (statement_open_or_new(statement, o->statement, err) ||
+        statement_name(statement, &entry->golden, o->reference, err) ||
+        statement_name(statement, &entry->candidate, o->candidate, err))
+        return -1;
+    return map && !built_in ? statement_name(statement, &entry->map, map, err) : 0;
+}
+
+static int write_entry(statement_t *statement, statement_entry_t *entry,
+                       const golden_case_t *golden, const compare_result_t *result, err_t *err) {
+    entry->name = golden->name;
+    statement_find(&entry->found, result, &statement->pool);
+    if (statement_put(statement, entry, err) || statement_write(statement, err)) return -1;
+    char *line = statement_line(statement);
+    printf("%-11s%s\n", "statement", line);
+    free(line);
+    return 0;
+}
+
 /* The exit code; -1 and err for what cannot be compared. */
 static int compare_with_golden(const options_t *o, trace_file_t *candidate, err_t *err) {
     golden_case_t golden;
+    compare_result_t result;
+    statement_t statement = {0};
+    statement_entry_t entry;
     if (o->peer)
         return err_set(err,
                        "--peer is for trace against trace: a golden case brings PyTorch's error");
-    if (golden_case_open(&golden, o->reference, err)) return -1;
-    run_t run = {.matmul = MATMUL_BLAS, .conv = CONV_TILES, .form = MOLE_DIRECT};
-    compare_result_t result;
-    int status = arena_create(&run.arena, 0, err);
+    int status = o->statement ? begin_entry(o, &statement, &entry, err) : 0;
+    if (!status) status = compare_case(&golden, o->reference, candidate, &o->compare, &result, err);
     if (!status) {
-        status = compare_golden(&run, &golden, candidate, &o->compare, &result, err);
-        if (!status) {
-            status = write_reports(o, &result, &golden, NULL, candidate, err);
-            if (!status) status = compare_differs(&result) ? EXIT_DIFFERS : EXIT_AGREES;
-            compare_free(&result);
-        }
-        arena_destroy(run.arena);
+        status = write_reports(o, &result, &golden, NULL, candidate, err);
+        if (!status && o->statement)
+            status = write_entry(&statement, &entry, &golden, &result, err);
+        if (!status) status = compare_differs(&result) ? EXIT_DIFFERS : EXIT_AGREES;
+        compare_free(&result);
+        golden_case_close(&golden);
     }
-    golden_case_close(&golden);
+    statement_free(&statement);
     return status;
 }
 
@@ -271,11 +324,8 @@ static int compare_with_trace(const options_t *o, trace_file_t *candidate, err_t
 
 static int compare_candidate(options_t *o, trace_file_t *candidate, err_t *err) {
     if (!o->reference) return compare_with_own(o, candidate, err);
-    char *manifest = file_join(o->reference, "manifest.json");
-    int status = file_exists(manifest) ? compare_with_golden(o, candidate, err)
-                                       : compare_with_trace(o, candidate, err);
-    free(manifest);
-    return status;
+    return is_golden(o->reference) ? compare_with_golden(o, candidate, err)
+                                   : compare_with_trace(o, candidate, err);
 }
 
 int cli_compare(int argc, char **argv) {

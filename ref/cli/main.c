@@ -25,6 +25,8 @@ static const struct {
     {"generate", "prompt in, PNG out", cli_generate, NULL},
     {"compare", "a port's trace against the truth: which layer is wrong, and why", cli_compare,
      "f64"},
+    {"check-statement", "a statement that compare wrote: does it hold?", cli_check_statement,
+     "f64"},
     {"golden", "a golden case of one's own model", cli_golden, "f64"},
     {"replay", "one module on given inputs", cli_replay, NULL},
     {"verify", "run golden cases and say how far every tap is from the truth", cli_verify, NULL},
@@ -40,7 +42,7 @@ static void print_help(FILE *to) {
     fprintf(to, "mole: a reference implementation of MoLE (Mixture of Low-rank Experts) on Stable "
                 "Diffusion\n\nusage: mole COMMAND [OPTIONS]\n\n");
     for (int i = 0; i < COMMANDS; i++)
-        fprintf(to, "  %-10s %s\n", commands[i].name, commands[i].about);
+        fprintf(to, "  %-15s %s\n", commands[i].name, commands[i].about);
     fprintf(to,
             "\nmole COMMAND --help (or mole help COMMAND) tells more; mole --version names the\n"
             "version. Exit codes: 0 done or agrees, 1 differs, 2 usage, 3 bad or missing input.\n"

@@ -18,6 +18,7 @@
 #include "core/name_ids.h"
 #include "golden/sha256.h"
 #include "io/file.h"
+#include "io/relative.h"
 #include "ops/blas.h"
 #include "trace/fingerprint.h"
 
@@ -164,30 +165,13 @@ static int write_tensors(writing_t *w) {
 
 /* ---- the manifest ---------------------------------------------------------------------------------- */
 
-/* `to`, a path of the system, as it is named from the folder. The caller frees it. */
-static char *relative(const char *folder, const char *to) {
-    size_t common = 0, i = 0;
-    for (; folder[i] && folder[i] == to[i]; i++)
-        if (folder[i] == '/') common = i + 1;
-    if (!folder[i] && to[i] == '/') return xstrdup(to + i + 1);
-    char *out = xstrdup("");
-    for (const char *p = folder + common; p; p = strchr(p, '/') ? strchr(p, '/') + 1 : NULL) {
-        char *longer = xasprintf("../%s", out);
-        free(out);
-        out = longer;
-    }
-    char *whole = xasprintf("%s%s", out, to + common);
-    free(out);
-    return whole;
-}
-
 /* A file or folder that the user named, from the case's folder: its links are followed as far as the folder
  * it is in. A formula stays. NULL and err: there is none. */
 static char *name_from(const writing_t *w, const char *path, err_t *err) {
     char real[PATH_MAX];
     if (source_is_formula(path)) return xstrdup(path);
     if (!realpath(path, real)) return err_set(err, "%s: %s", path, strerror(errno)), NULL;
-    return relative(w->folder, real);
+    return path_relative(w->folder, real);
 }
 
 static int add_hash(json_t *hashes, const writing_t *w, const char *file, err_t *err) {

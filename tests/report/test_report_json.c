@@ -321,7 +321,7 @@ static void full_disk(void **state) {
 /* ---- the schema ------------------------------------------------------------------------------ */
 
 static int validate(const char *path) {
-    char *command = xasprintf("python3 tests/compare/validate_compare.py %s", path);
+    char *command = xasprintf("python3 tests/report/validate.py docs/compare.schema.json %s", path);
     int status = report_shell(command);
     free(command);
     return status;
