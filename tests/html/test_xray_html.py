@@ -13,7 +13,9 @@ import time
 from browser import check
 
 PROMPT = "a smiling woman with long red hair and glasses, wearing a green sweater, showing two fingers in a park"
-PEOPLE = ["--model", "golden/models/people", "--seed", "1", "--steps", "20", "--scale", "4"]
+DEMO = "golden/models/people"
+PEOPLE = ["--model", DEMO, "--face", DEMO + "-mole/face.safetensors", "--hand", DEMO + "-mole/hand.safetensors",
+          "--gates", DEMO + "-mole/gates.safetensors", "--seed", "1", "--steps", "20", "--scale", "4"]
 MOLE = "golden/models/sd15-tiny-mole/"
 TINY = ["--model", "golden/models/sd15-tiny", "--face", MOLE + "face.safetensors", "--hand", MOLE + "hand.safetensors",
         "--gates", MOLE + "gates.safetensors", "--width", "48", "--height", "64", "--steps", "10"]
@@ -90,6 +92,7 @@ class Tests:
         """Makes the pages, and a trace of the one with experts."""
         self.browser, self.folder, self.program = browser, folder, programs["mole"]
         self.make(programs, "demo", PEOPLE + ["--prompt", PROMPT])
+        self.make(programs, "plain", ["--model", DEMO, "--steps", "2", "--prompt", PROMPT])
         self.make(programs, "gates",
                   TINY + ["--prompt", "a woman waving her hand", "--trace", self.file("xray.safetensors")])
         self.make(programs, "prompt", TINY + ["--prompt", HOSTILE, "--steps", "1"])
@@ -262,7 +265,7 @@ class Tests:
             small = self.browser.run("return document.querySelectorAll('#gates canvas.small').length")
             check(small == 16, "a small map of each step that is kept", small)
             check(self.browser.run("return document.querySelectorAll('#gates svg').length") == 3, "curves")
-        self.load("demo", LAYER)
+        self.load("plain", LAYER)
         check(self.browser.run("return document.getElementById('gates')") is None, "no gates without experts")
         self.quiet()
 
