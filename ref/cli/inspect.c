@@ -346,6 +346,7 @@ static int inspect_model(cli_common_t *common, bool as_json) {
         pipeline_close(&pipeline);
     }
     notes_free(&notes);
+    common->files.notes = NULL;
     return status;
 }
 

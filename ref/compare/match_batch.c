@@ -1,5 +1,5 @@
-/* match_batch.c - a candidate that runs the rows of a batch one after the other (guidance in two passes) has one of
- * them: which it is, by the numbers of the trace as a whole. */
+/* match_batch.c - a candidate that runs the rows of a batch one after the other (guidance in two passes) has
+ * one of them: which it is, by the numbers of the trace as a whole. */
 #include <math.h>
 #include <stdlib.h>
 
@@ -15,8 +15,8 @@ static bool is_one_of(shape_t shape, size_t stored) {
     return shape.ndim > 0 && shape.dim[0] > 1 && stored * shape.dim[0] == shape_count(shape);
 }
 
-/* Nearly all tensors of a batch are stored as one row of it: a port that has the others elsewhere has left none
- * of them out here. */
+/* Nearly all tensors of a batch are stored as one row of it: a port that has the others elsewhere has left
+ * none of them out here. */
 static bool is_row_by_row(const match_t *m) {
     size_t one = 0, whole = 0;
     for (size_t i = 0; i < m->r->rows; i++) {

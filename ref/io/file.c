@@ -129,7 +129,8 @@ const char *text_shown(char text[SHOWN_TEXT], const char *name) {
     memcpy(text, name, keep);
     text[keep] = '\0';
     text_clean(text);
-    return keep < length ? strcat(text, "...") : text;
+    if (keep < length) memcpy(text + strlen(text), "...", 4);
+    return text;
 }
 
 static int check_target(const char *path, err_t *err) {

@@ -72,7 +72,8 @@ typedef struct {
     size_t queries;
 } record_t;
 
-/* Of `steps` at most `most`, evenly spaced, the first and the last among them, into step. Returns how many. */
+/* Of `steps` at most `most`, evenly spaced, the first and the last among them, into step. Returns how
+ * many. */
 size_t record_spread(size_t steps, size_t most, size_t *step);
 
 /* Returns 0, or -1 and err (settings that make no schedule); on success record_close is due. `record` stays

@@ -6,8 +6,8 @@
  *   (H,W)      one tile: tokens down, channels across
  *   (C,H,W)    a tile for each channel
  *   (B,C,H,W)  the same; a sample begins a new row of tiles
- * At the left of each row of tiles stands the index of its first. Small tiles are enlarged by whole multiples,
- * large ones shrunk, colours averaged.
+ * At the left of each row of tiles stands the index of its first. Small tiles are enlarged by whole
+ * multiples, large ones shrunk, colours averaged.
  *
  * Colours (colour_signed): blue below 0, white 0, red above; the ends are -`most` and `most`. NaN and Inf are
  * yellow. Numbers beyond the ends have the colour of the end. */

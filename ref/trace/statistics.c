@@ -124,11 +124,20 @@ static void see(printing_t *p, double x) {
     if (digits && digits - 1 - place > p->decimals) p->decimals = digits - 1 - place;
 }
 
+static double power_of_ten(int power) {
+    double x = 1;
+    for (; power > 0; power--) x *= 10;
+    for (; power < 0; power++) x /= 10;
+    return x;
+}
+
 /* Half of the last digit, whether so many digits or so many decimals were printed: the larger. */
 static double half_digit(const printing_t *p, double x) {
     if (p->digits >= FULL) return 0;
-    double by_decimals = 0.5 * pow(10, -p->decimals), by_digits = 0;
-    if (x != 0) by_digits = 0.5 * pow(10, floor(log10(fabs(x))) - p->digits + 1);
+    double by_decimals = 0.5 * power_of_ten(-p->decimals), by_digits = 0;
+    int place;
+    digits_of(x, &place);
+    if (x != 0) by_digits = 0.5 * power_of_ten(place - p->digits + 1);
     return fmax(by_decimals, by_digits);
 }
 

@@ -254,7 +254,7 @@ static int csv_fields(const reading_t *in, const csv_t *csv, field_t *field, siz
 }
 
 static int csv_records(reading_t *in, csv_t *csv) {
-    field_t field[CSV_COLUMNS];
+    field_t field[CSV_COLUMNS] = {0};
     size_t name;
     int more;
     if (csv_fields(in, csv, field, &name)) return -1;

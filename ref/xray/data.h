@@ -24,7 +24,8 @@ json_t *data_latents(const real_t *latents, size_t C, size_t H, size_t W);
  *   kinds             key: {title, equation, code: [{file, function, text}]}
  *   modules           {name, kind, shape, size: [H, W], channels: those of the tiles,
  *                      mean, deviation, least, most: of each of the slider's steps, tiles,
- *                      gates: [{local: tiles, mean, deviation, least, most, global}], one per expert; or absent
+ *                      gates: [{local: tiles, mean, deviation, least, most, global}], one per expert; or
+ *                      absent
  *                      words: {tiles, share: [step][word, last the rest]}; or absent}
  *   a tile            {pictures, rows, columns, low: [kept], high: [kept], cells: [kept] texts} */
 json_t *data_of(const watch_t *watch);
