@@ -70,8 +70,8 @@ static void check_random(trace_file_t *trace, size_t index) {
 
 static void every_format(void **state) {
     (void)state;
-    srand(16);
     for (format_t format = 0; format < TRACE_FORMATS; format++) {
+        srand(16 + (unsigned)format);
         trace_file_t *trace = trace_opened(numbered(format));
         size_t index = trace_file_find(trace, "x");
         for (int i = 0; i < 400; i++) check_random(trace, index);

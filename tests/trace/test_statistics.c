@@ -148,7 +148,7 @@ static void types_are_found(void **state) {
     } cases[] = {
         {"%.17g", DTYPE_BF16}, {"%.9g", DTYPE_BF16}, {"%.4g", DTYPE_BF16}, {"%.3g", DTYPE_F32}};
     for (size_t c = 0; c < 4; c++) {
-        char text[2000] = "name,dtype,min,max\n", line[100], low[40], high[40];
+        char text[2000] = "name,dtype,min,max\n", line[120], low[40], high[40];
         for (int i = 1; i < 9; i++) {
             snprintf(low, sizeof low, cases[c].format, -(1 + (2 * i + 1) / 128.0) * ldexp(1, -i));
             snprintf(high, sizeof high, cases[c].format,
