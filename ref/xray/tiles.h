@@ -1,8 +1,8 @@
 /* tiles.h - tensors as small pictures of 64 levels.
  *
  * A number is one character of the page: level v of 0 .. 63 is tile_alphabet[v], the alphabet of base64.
- * Level 0 is the least of a tile's numbers and 63 the most, evenly between; what the two are stands beside the
- * tile. */
+ * Level 0 is the least of a tile's numbers and 63 the most, evenly between; what the two are stands beside
+ * the tile. */
 #ifndef MOLE_XRAY_TILES_H
 #define MOLE_XRAY_TILES_H
 

@@ -48,7 +48,8 @@ static void run_example(const char *help, const char *name) {
     example = strchr(example + 1, '\n') + 1;
     if (strncmp(example, "  mole ", 7) != 0) fail_msg("%s --help: the example is no command", name);
     make_home(name);
-    run_how_t shell = {.program = "/bin/sh", .folder = program_file(name)};
+    /* All golden cases take minutes where sanitizers look on and other programs run. */
+    run_how_t shell = {.program = "/bin/sh", .folder = program_file(name), .seconds = 240};
     char *script = fixture_bytes(strlen(example) + 32);
     sprintf(script, "set -e; PATH=.:$PATH\n%s", example);
     ran_t ran = program_run(&shell, "-c %s", script);

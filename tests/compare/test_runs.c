@@ -74,8 +74,8 @@ static void every_way(const char *name, double bound) {
     each_way(name, bound, 2.0, 1.0);
 }
 
-/* The same of a run whose steps carry the errors of the first ones on: its taps are one chain, and their median is
- * one draw of how two equally careful computations compare, not many (seen: 0.67, 0.32, 1.05). */
+/* The same of a run whose steps carry the errors of the first ones on: its taps are one chain, and their
+ * median is one draw of how two equally careful computations compare, not many (seen: 0.67, 0.32, 1.05). */
 static void every_way_of_a_chain(const char *name, double bound) {
     each_way(name, bound, 2.0, 2.0);
 }
