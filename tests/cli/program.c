@@ -178,3 +178,16 @@ void program_refuses(int status, const char *expected, const char *words, ...) {
     program_check_refusal(&ran, status, expected, words);
     assert_string_equal(before, program_listing(scratch_folder()));
 }
+
+ran_t program_works(ran_t ran) {
+    if (ran.status) fail_msg("%d, %s", ran.status, ran.err);
+    return ran;
+}
+
+void program_same_file(const char *a, const char *b) {
+    size_t n, m;
+    char *x = scratch_slurp(a, &n), *y = scratch_slurp(b, &m);
+    if (n != m || memcmp(x, y, n) != 0) fail_msg("%s and %s differ", a, b);
+    free(x);
+    free(y);
+}

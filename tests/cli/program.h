@@ -55,4 +55,9 @@ void program_check_refusal(const ran_t *ran, int status, const char *expected, c
     "--face " EXPERTS "face.safetensors --hand " EXPERTS "hand.safetensors "                       \
     "--gates " EXPERTS "gates.safetensors "
 
+/* Fails unless the program ended well; returns what it said. */
+ran_t program_works(ran_t ran);
+/* Fails unless two files hold the same bytes. */
+void program_same_file(const char *a, const char *b);
+
 #endif

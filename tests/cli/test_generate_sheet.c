@@ -12,19 +12,6 @@
 #define SHORT  MODEL "--steps 3 "
 #define SHEETS "-o %s --sheet %s --steps-png %s --gates-png %s "
 
-static ran_t works(ran_t ran) {
-    if (ran.status) fail_msg("%d, %s", ran.status, ran.err);
-    return ran;
-}
-
-static void same_file(const char *a, const char *b) {
-    size_t n, m;
-    char *x = scratch_slurp(a, &n), *y = scratch_slurp(b, &m);
-    if (n != m || memcmp(x, y, n) != 0) fail_msg("%s and %s differ", a, b);
-    free(x);
-    free(y);
-}
-
 static picture_t read_picture(const char *path) {
     picture_t picture;
     err_t err;
@@ -46,7 +33,7 @@ static bool stands_at(const picture_t *large, const picture_t *small, size_t tim
 
 /* Is the picture that these words make the one of the sheet's column, two columns wide? */
 static bool shows(const char *sheet_path, size_t column, const char *words) {
-    works(program_run(NULL, words, program_file("one.png")));
+    program_works(program_run(NULL, words, program_file("one.png")));
     picture_t sheet = read_picture(sheet_path), one = read_picture(program_file("one.png"));
     size_t left = LAYOUT_MARGIN + column * (LAYOUT_CELL + LAYOUT_GAP), times = 16;
     bool found = false;
@@ -62,15 +49,15 @@ static void the_picture_is_the_same(void **state) {
     const char *with = program_file("with.png"), *without = program_file("without.png"),
                *sheet = program_file("sheet.png"), *again = program_file("again.png"),
                *steps = program_file("steps.png"), *gates = program_file("gates.png");
-    works(program_run(NULL, SHORT GATED "-o %s", without));
-    ran_t ran = works(program_run(NULL, SHORT GATED SHEETS, with, sheet, steps, gates));
+    program_works(program_run(NULL, SHORT GATED "-o %s", without));
+    ran_t ran = program_works(program_run(NULL, SHORT GATED SHEETS, with, sheet, steps, gates));
     assert_non_null(strstr(ran.out, "sheet.png  contact sheet\n"));
     assert_non_null(strstr(ran.out, "steps.png  steps\n"));
     assert_non_null(strstr(ran.out, "gates.png  gates\n"));
-    same_file(with, without);
-    works(program_run(NULL, SHORT GATED "-o %s --sheet %s", with, again));
-    same_file(with, without);
-    same_file(sheet, again); /* twice, and whatever else is written */
+    program_same_file(with, without);
+    program_works(program_run(NULL, SHORT GATED "-o %s --sheet %s", with, again));
+    program_same_file(with, without);
+    program_same_file(sheet, again); /* twice, and whatever else is written */
     picture_t picture = read_picture(sheet), part = read_picture(steps), last = read_picture(gates);
     assert_int_equal(picture.width, LAYOUT_WIDTH);
     assert_int_equal(part.width, LAYOUT_WIDTH);
@@ -88,31 +75,34 @@ static void any_number_of_threads(void **state) {
     (void)state;
     const char *one = program_file("t1.png"), *three = program_file("t3.png"),
                *out = program_file("t.png");
-    works(program_run(NULL, SHORT GATED "--matmul plain --threads 1 -o %s --sheet %s", out, one));
-    works(program_run(NULL, SHORT GATED "--matmul plain --threads 3 -o %s --sheet %s", out, three));
-    same_file(one, three);
+    program_works(
+        program_run(NULL, SHORT GATED "--matmul plain --threads 1 -o %s --sheet %s", out, one));
+    program_works(
+        program_run(NULL, SHORT GATED "--matmul plain --threads 3 -o %s --sheet %s", out, three));
+    program_same_file(one, three);
 }
 
 /* What stands beside the picture is what runs of their own make. */
 static void the_other_pictures(void **state) {
     (void)state;
     const char *sheet = program_file("others.png"), *out = program_file("o.png");
-    works(program_run(NULL, SHORT GATED "-o %s --sheet %s", out, sheet));
+    program_works(program_run(NULL, SHORT GATED "-o %s --sheet %s", out, sheet));
     assert_true(shows(sheet, 0, SHORT "-o %s"));
     assert_true(shows(sheet, 2, SHORT GATED "--expert-strength hand=0 -o %s"));
     assert_true(shows(sheet, 4, SHORT GATED "--expert-strength face=0 -o %s"));
     assert_true(shows(sheet, 6, SHORT GATED "-o %s"));
     assert_false(shows(sheet, 4, SHORT GATED "-o %s"));
     /* What was asked of the experts holds for each of them. */
-    works(program_run(NULL, SHORT GATED "--gate face.local=1 -o %s --sheet %s", out, sheet));
+    program_works(
+        program_run(NULL, SHORT GATED "--gate face.local=1 -o %s --sheet %s", out, sheet));
     assert_true(shows(sheet, 2, SHORT GATED "--gate face.local=1 --expert-strength hand=0 -o %s"));
     assert_true(shows(sheet, 6, SHORT GATED "--gate face.local=1 -o %s"));
     /* One expert: with and without it. */
 #define ONE "--face " EXPERTS "face.safetensors --plain-lora "
-    works(program_run(NULL, SHORT ONE "-o %s --sheet %s", out, sheet));
+    program_works(program_run(NULL, SHORT ONE "-o %s --sheet %s", out, sheet));
     assert_true(shows(sheet, 0, SHORT "-o %s"));
     assert_true(shows(sheet, 2, SHORT ONE "-o %s"));
-    works(program_run(NULL, SHORT "-o %s --sheet %s", out, sheet));
+    program_works(program_run(NULL, SHORT "-o %s --sheet %s", out, sheet));
     assert_true(shows(sheet, 0, SHORT "-o %s"));
 }
 
@@ -135,21 +125,21 @@ static void other_settings(void **state) {
         SHORT "--syntax weighted --max-chunks 2 --negative (x:1.2) -o %s --sheet %s",
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++)
-        works(program_run(NULL, rows[i], program_file("r.png"), program_file("s.png")));
+        program_works(program_run(NULL, rows[i], program_file("r.png"), program_file("s.png")));
     const char *one = program_file("t1.safetensors"), *two = program_file("t2.safetensors");
-    works(program_run(NULL, SHORT GATED "-o %s --trace %s", program_file("r.png"), one));
-    works(program_run(NULL, SHORT GATED "-o %s --trace %s --sheet %s", program_file("r.png"), two,
-                      program_file("s.png")));
-    same_file(one, two);
-    works(program_run(NULL,
-                      "generate --model golden/models/sd15-tiny -q --width 32 --height 24 "
-                      "--steps 1 --prompt %s -o %s --sheet %s",
-                      "\xe6\x89\x8b \xc3\xa9t\xc3\xa9", program_file("r.png"),
-                      program_file("s.png")));
-    works(program_run(NULL,
-                      "generate --model golden/models/sd15-tiny -q --width 8 --height 8 "
-                      "--steps 1 --prompt '' -o %s --sheet %s",
-                      program_file("r.png"), program_file("s.png")));
+    program_works(program_run(NULL, SHORT GATED "-o %s --trace %s", program_file("r.png"), one));
+    program_works(program_run(NULL, SHORT GATED "-o %s --trace %s --sheet %s",
+                              program_file("r.png"), two, program_file("s.png")));
+    program_same_file(one, two);
+    program_works(program_run(NULL,
+                              "generate --model golden/models/sd15-tiny -q --width 32 --height 24 "
+                              "--steps 1 --prompt %s -o %s --sheet %s",
+                              "\xe6\x89\x8b \xc3\xa9t\xc3\xa9", program_file("r.png"),
+                              program_file("s.png")));
+    program_works(program_run(NULL,
+                              "generate --model golden/models/sd15-tiny -q --width 8 --height 8 "
+                              "--steps 1 --prompt '' -o %s --sheet %s",
+                              program_file("r.png"), program_file("s.png")));
 }
 
 static void refused(void **state) {
@@ -191,10 +181,11 @@ static void long_prompts(void **state) {
     words[LONG] = word[LONG] = '\0';
     const char *const prompts[] = {words, word};
     for (size_t i = 0; i < 2; i++) {
-        works(program_run(NULL,
-                          "generate --model golden/models/sd15-tiny -q --width 8 --height 8 "
-                          "--steps 1 --prompt %s -o %s --sheet %s",
-                          prompts[i], program_file("l.png"), program_file("ls.png")));
+        program_works(
+            program_run(NULL,
+                        "generate --model golden/models/sd15-tiny -q --width 8 --height 8 "
+                        "--steps 1 --prompt %s -o %s --sheet %s",
+                        prompts[i], program_file("l.png"), program_file("ls.png")));
         picture_t sheet = read_picture(program_file("ls.png"));
         assert_in_range(sheet.height, 1000, 3000);
         picture_free(&sheet);

@@ -12,19 +12,6 @@
 #define MODEL "generate --model golden/models/sd15-tiny -q --width 32 --height 24 "
 #define SHORT MODEL "--prompt a~hand --steps 2 "
 
-static ran_t works(ran_t ran) {
-    if (ran.status) fail_msg("%d, %s", ran.status, ran.err);
-    return ran;
-}
-
-static void same_file(const char *a, const char *b) {
-    size_t n, m;
-    char *x = scratch_slurp(a, &n), *y = scratch_slurp(b, &m);
-    if (n != m || memcmp(x, y, n) != 0) fail_msg("%s and %s differ", a, b);
-    free(x);
-    free(y);
-}
-
 static size_t count_of(const char *text, const char *part) {
     size_t n = 0;
     for (; (text = strstr(text, part)); text++) n++;
@@ -93,16 +80,16 @@ static void the_numbers_of_the_trace(void **state) {
     const char *with = program_file("with.png"), *without = program_file("without.png"),
                *page = program_file("page.html"), *again = program_file("again.html"),
                *trace = program_file("t.safetensors"), *other = program_file("t2.safetensors");
-    works(program_run(NULL, SHORT GATED "-o %s --trace %s", without, trace));
-    ran_t ran =
-        works(program_run(NULL, SHORT GATED "-o %s --xray %s --trace %s", with, page, other));
+    program_works(program_run(NULL, SHORT GATED "-o %s --trace %s", without, trace));
+    ran_t ran = program_works(
+        program_run(NULL, SHORT GATED "-o %s --xray %s --trace %s", with, page, other));
     assert_non_null(strstr(ran.out, "page.html  X-ray page\n"));
-    same_file(with, without);
-    same_file(trace, other);
-    works(program_run(NULL, SHORT GATED "-o %s --xray %s --sheet %s", with, again,
-                      program_file("sheet.png")));
-    same_file(with, without);
-    same_file(page, again); /* twice, and whatever else is written */
+    program_same_file(with, without);
+    program_same_file(trace, other);
+    program_works(program_run(NULL, SHORT GATED "-o %s --xray %s --sheet %s", with, again,
+                              program_file("sheet.png")));
+    program_same_file(with, without);
+    program_same_file(page, again); /* twice, and whatever else is written */
     json_t *data = data_of(page);
     st_file_t *file;
     err_t err;
@@ -130,8 +117,8 @@ static void the_numbers_of_the_trace(void **state) {
 static void the_run(void **state) {
     (void)state;
     const char *page = program_file("run.html");
-    works(program_run(NULL, MODEL "--prompt hands,~waving --steps 60 -o %s --xray %s",
-                      program_file("r.png"), page));
+    program_works(program_run(NULL, MODEL "--prompt hands,~waving --steps 60 -o %s --xray %s",
+                              program_file("r.png"), page));
     json_t *data = data_of(page);
     assert_int_equal(json_integer_value(json_object_get(data, "steps")), 60);
     assert_int_equal(json_array_size(json_object_get(data, "step")), 50);
@@ -163,8 +150,8 @@ static void hostile_prompts(void **state) {
     };
     for (size_t i = 0; i < sizeof prompts / sizeof *prompts; i++) {
         const char *page = program_file("hostile.html");
-        works(program_run(NULL, MODEL "--steps 1 --prompt %s -o %s --xray %s",
-                          *prompts[i] ? prompts[i] : "''", program_file("h.png"), page));
+        program_works(program_run(NULL, MODEL "--steps 1 --prompt %s -o %s --xray %s",
+                                  *prompts[i] ? prompts[i] : "''", program_file("h.png"), page));
         json_t *data = data_of(page);
         const char *note = json_string_value(json_object_get(data, "note"));
         if (*prompts[i]) assert_memory_equal(note, prompts[i], strlen(prompts[i]));
@@ -191,7 +178,7 @@ static void other_settings(void **state) {
         OF("sdxl-tiny"),
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
-        works(program_run(NULL, rows[i], program_file("r.png"), program_file("o.html")));
+        program_works(program_run(NULL, rows[i], program_file("r.png"), program_file("o.html")));
         json_decref(data_of(program_file("o.html")));
     }
 }
