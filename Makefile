@@ -112,7 +112,7 @@ $(OUT)/include/%_page.inc: scripts/embed_page.awk ref/%/page
 	@mkdir -p $(@D)
 	$(Q)awk -f scripts/embed_page.awk ref/$*/page/page.html >$@
 $(OUT)/include/report_page.inc: $(wildcard ref/report/page/*)
-$(OUT)/include/xray_page.inc: $(wildcard ref/xray/page/*)
+$(OUT)/include/xray_page.inc: $(wildcard ref/xray/page/*) ref/report/page/text.js
 CODE := ref/xray/page/code.txt
 $(OUT)/include/xray_code.inc: scripts/embed_code.sh scripts/fragment.awk $(CODE) $(shell sed '/^\#/d; s/^[^ ]* //; s/ .*//' $(CODE))
 	@mkdir -p $(@D)

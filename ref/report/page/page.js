@@ -1,4 +1,3 @@
-"use strict";
 // Draws a comparison (docs/compare.schema.json, with "pictures" added). Names come from files that
 // nobody vouches for: they reach the page through textContent and attributes only, never as HTML.
 (() => {
@@ -8,24 +7,9 @@ const pictures = new Map(report.pictures.map((p) => [p.index, p]));
 const SIGNS = {"agrees": "✓", "suspicious": "?", "differs": "✗", "inherited": "↓", "missing": "–",
                "shape": "⊘", "not-finite": "∞"};
 const RANK = ["agrees", "missing", "suspicious", "inherited", "shape", "not-finite", "differs"];
-const $ = (id) => document.getElementById(id);
 
 // ---- text and numbers ---------------------------------------------------------------------------------
 
-// What cannot be seen, or turns the direction of what follows, is spelled out.
-const shown = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (c) => "‹U+" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") + "›");
-
-function make(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes || {})) {
-    if (key === "onclick") element.addEventListener("click", value);
-    else if (value !== null && value !== undefined) element.setAttribute(key, value);
-  }
-  element.append(...children);
-  return element;
-}
-const nameOf = (text) => make("bdi", {class: "name"}, shown(text));
 
 // A figure of the report: a number, "NaN", "Infinity", or null for not known.
 const known = (v) => v !== null && v !== undefined;

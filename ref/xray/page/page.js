@@ -1,4 +1,3 @@
-"use strict";
 // Draws what ref/xray/data.h describes. Texts (prompt, words, names) come from outside: they reach the page through
 // textContent and attributes only, never as HTML.
 (() => {
@@ -6,30 +5,15 @@ const data = JSON.parse(document.getElementById("data").textContent);
 const modules = data.modules, count = data.step.length;
 const ALPHABET = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"; // 64 levels of a tile
 const level = new Map([...ALPHABET].map((c, i) => [c, i]));
-const $ = (id) => document.getElementById(id);
 
 // ---- text and numbers ------------------------------------------------------------------------------------
 
-// What cannot be seen, or turns the direction of what follows, is spelled out.
-const shown = (text) => text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu,
-    (c) => "‹U+" + c.codePointAt(0).toString(16).toUpperCase().padStart(4, "0") + "›");
-
-function make(tag, attributes, ...children) {
-  const element = document.createElement(tag);
-  for (const [key, value] of Object.entries(attributes || {})) {
-    if (key === "onclick") element.addEventListener("click", value);
-    else if (value !== null && value !== undefined) element.setAttribute(key, value);
-  }
-  element.append(...children);
-  return element;
-}
 function svg(tag, attributes, ...children) {
   const element = document.createElementNS("http://www.w3.org/2000/svg", tag);
   for (const [key, value] of Object.entries(attributes)) element.setAttribute(key, value);
   element.append(...children);
   return element;
 }
-const nameOf = (text) => make("bdi", {class: "name"}, shown(text));
 function number(x) {
   if (x === null || x === undefined) return "–";
   if (x === 0 || Number.isInteger(x) && Math.abs(x) < 1e6) return String(x);
