@@ -3,6 +3,7 @@
 
     scripts/bench_torch.py --mole build/cc/mole                        all components, a table
     scripts/bench_torch.py --mole build/cc/mole --only vae_decoder     this one anew
+    scripts/bench_torch.py --only sdxl_unet_mole.b2 --width 1024 --height 1024 --rounds 2 --json xl.json
     scripts/bench_torch.py --serve unet --batch 2                      one PyTorch program by hand
 
 For each component three programs are started: mole, PyTorch with the allocator of the C library as it
@@ -12,6 +13,9 @@ component once, the order being reversed from round to round, and the yardstick 
 2048 x 2048 in mole) is taken before each of them. A round in which the yardstick was below 0.85 of the best
 round's was disturbed and does not count. Ratios are taken per round; their median, least and greatest are
 reported. Weights are random: nothing is downloaded.
+
+XL's UNet with experts takes 16 GB in each program and is measured only where --only names it, one program after
+the other.
 
 PyTorch's UNet with experts is the authors' formulation: each of the 192 linear layers and 1x1 convolutions
 in a transformer gives base(x) + sum_i D_i G_i E_i, in as many operations as stand there.
@@ -30,6 +34,7 @@ import resource
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import bench_common as common
 
@@ -38,14 +43,16 @@ TUNED = {
     "MALLOC_TRIM_THRESHOLD_": "17179869184",
     "MALLOC_TOP_PAD_": "268435456",
 }
-# Key in the JSON: what --serve is asked for, and the batch.
+# Key in the JSON: what --serve is asked for, and the batch. The last is measured only where it is named.
 COMPONENTS = {
     "text_encoder": ("text_encoder", 2),
     "unet.b1": ("unet", 1),
     "unet.b2": ("unet", 2),
     "unet_mole.b2": ("unet_mole", 2),
     "vae_decoder": ("vae_decoder", 1),
+    "sdxl_unet_mole.b2": ("sdxl_unet_mole", 2),
 }
+BY_NAME = "sdxl_unet_mole.b2"
 RANK, SCALES = 256, (0.25, 0.5)  # face, hand: alpha / rank
 CLIP = dict(
     vocab_size=49408,
@@ -76,6 +83,10 @@ VAE = dict(
     latent_channels=4,
     scaling_factor=0.18215,
 )
+
+XL_CONFIG = Path(__file__).resolve().parents[1] / "golden/names/sdxl/unet/config.json"
+# By the name of --serve: the configuration, and how many layers get experts.
+UNETS = {"unet": (UNET, 0), "unet_mole": (UNET, 192), "sdxl_unet_mole": (None, 722)}
 
 
 # ---- the PyTorch program ----------------------------------------------------------------------------
@@ -156,12 +167,14 @@ def component(torch, name, batch, width, height):
             from transformers import CLIPTextConfig, CLIPTextModel
 
             model = CLIPTextModel(CLIPTextConfig(**CLIP))
-        elif name in ("unet", "unet_mole"):
+        elif name in UNETS:
             from diffusers import UNet2DConditionModel
 
-            model = UNet2DConditionModel(**UNET)
-            if name == "unet_mole" and add_experts(torch, model) != 192:
-                raise common.Failed("the UNet of this diffusers has not 192 layers for experts")
+            config, layers = UNETS[name]
+            config = config or common.json.loads(XL_CONFIG.read_text(encoding="utf-8"))
+            model = UNet2DConditionModel.from_config(config)
+            if layers and add_experts(torch, model) != layers:
+                raise common.Failed(f"the UNet of this diffusers has not {layers} layers for experts")
         elif name == "vae_decoder":
             from diffusers import AutoencoderKL
 
@@ -171,13 +184,17 @@ def component(torch, name, batch, width, height):
             raise common.Failed(f"no component {name}")
     materialise(torch, model)
     latents = torch.randn(batch, 4, height // 8, width // 8)
-    context = torch.randn(batch, 77, 768)
     ids = torch.randint(0, CLIP["vocab_size"], (batch, 77))
     if name == "text_encoder":
         return model, lambda: model(input_ids=ids).last_hidden_state
     if name == "vae_decoder":
         return model, lambda: model.decode(latents).sample
-    return model, lambda: model(latents, 500, encoder_hidden_states=context).sample
+    context = torch.randn(batch, 77, model.config.cross_attention_dim)
+    added = None
+    if model.config.addition_embed_type:
+        sizes = torch.tensor([[height, width, 0, 0, height, width]] * batch, dtype=torch.float32)
+        added = {"text_embeds": torch.randn(batch, 1280), "time_ids": sizes}
+    return model, lambda: model(latents, 500, context, added_cond_kwargs=added).sample
 
 
 def peak_bytes():
@@ -251,20 +268,60 @@ def one_round(programs, yardstick, backwards):
     return {"programs": rows, "yardstick_gflops": common.statistics.median(marks)}
 
 
+def command_lines(o, key):
+    """(name, arguments) of mole, and PyTorch's command."""
+    name, batch = COMPONENTS[key]
+    size = ["--width", str(o.width), "--height", str(o.height), "--batch", str(batch)]
+    both = [*size, "--threads", str(o.threads)]
+    ours = [*both, "--model", "synth:sdxl" if key == BY_NAME else o.model]
+    if name.endswith("unet_mole"):
+        ours += ["--face", common.EXPERTS["face"], "--hand", common.EXPERTS["hand"]]
+        ours += ["--gates", "synth:"]
+    return (name.removeprefix("sdxl_"), *ours), [o.python, __file__, "--serve", name, *both]
+
+
+def measure_apart(o, key):
+    """One program after the other, each o.rounds times, where memory does not hold two of them."""
+    ours, theirs = command_lines(o, key)
+    starts = {
+        "mole": lambda: common.serve(o.mole, *ours),
+        "tuned": lambda: common.Child("PyTorch, tuned", theirs, **TUNED),
+    }
+    yardstick = common.serve(o.mole, "yardstick", "--threads", str(o.threads))
+    rows, weights, gflop = {}, {}, 0
+    try:
+        for program, start in starts.items():
+            child = start()
+            try:
+                child.go()
+                rows[program] = []
+                for _ in range(o.rounds):
+                    mark = max(yardstick.ask("yardstick")[0] for _ in range(2))
+                    rows[program].append({**child.go(), "yardstick_gflops": mark})
+                    common.say(f"  {key}: {program} {rows[program][-1]['seconds']:.1f} s  yardstick {mark:.0f}")
+                gflop = max(gflop, float(child.ready.split()[0]))
+                weights["mole" if program == "mole" else "torch"] = int(child.ready.split()[1])
+            finally:
+                child.close()
+    finally:
+        yardstick.close()
+    rounds = [
+        {"programs": {p: r[i] for p, r in rows.items()}, "yardstick_gflops": rows["mole"][i]["yardstick_gflops"]}
+        for i in range(o.rounds)
+    ]
+    result = {"component": COMPONENTS[key][0], "batch": COMPONENTS[key][1], "gflop": gflop, "weights_bytes": weights}
+    notes = ["one program after the other: memory does not hold both"]
+    return {**result, "notes": notes, "rounds": rounds, **figures(rounds, gflop)}
+
+
 def measure(o, key):
     """All programs of a component in turns."""
     name, batch = COMPONENTS[key]
-    size = ["--width", str(o.width), "--height", str(o.height)]
-    ours = [*size, "--batch", str(batch), "--threads", str(o.threads), "--model", o.model]
-    if name == "unet_mole":
-        ours += ["--face", common.EXPERTS["face"], "--hand", common.EXPERTS["hand"]]
-        ours += ["--gates", "synth:"]
-    theirs = [o.python, __file__, "--serve", name, *size]
-    theirs += ["--batch", str(batch), "--threads", str(o.threads)]
+    ours, theirs = command_lines(o, key)
     programs, notes = {}, []
     yardstick = common.serve(o.mole, "yardstick", "--threads", str(o.threads))
     try:
-        programs["mole"] = common.serve(o.mole, name, *ours)
+        programs["mole"] = common.serve(o.mole, *ours)
         programs["mole"].go()
         programs["tuned"] = common.Child("PyTorch, tuned", theirs, **TUNED)
         peak = programs["tuned"].go()["peak_rss_bytes"]
@@ -327,12 +384,12 @@ def compare(o):
     kept = section.get("components", {}) if section.get("settings") == settings else {}
     results = {k: v for k, v in kept.items() if k not in o.only}
     start = time.time()
-    for key in o.only or COMPONENTS:
+    for key in o.only or (key for key in COMPONENTS if key != BY_NAME):
         if key in results and results[key]["counted"] >= o.rounds and not o.again:
             common.say(f"{key}: there already (--only {key} measures it anew)")
             continue
         common.say(f"{key}: loading")
-        results[key] = measure(o, key)
+        results[key] = (measure_apart if key == BY_NAME else measure)(o, key)
         ordered = {k: results[k] for k in COMPONENTS if k in results}
         section = {"versions": versions, "settings": settings, "components": ordered}
         common.store(o.json, "torch", section)
@@ -343,9 +400,9 @@ def compare(o):
 def table(results):
     """Medians of seconds; median, least and greatest ratio of a round."""
     head = "rounds   mole s    tuned    stock  mole/tuned (from to)    mole/stock (from to)"
-    print(f"{'component':13} {head}")
+    print(f"{'component':17} {head}")
     for key, r in results.items():
-        line = f"{key:13} {r['counted']:6}"
+        line = f"{key:17} {r['counted']:6}"
         for program in ("mole", "tuned", "stock"):
             found = r["seconds"].get(program)
             line += f" {found['median']:8.3f}" if found else f" {'-':>8}"

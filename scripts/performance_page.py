@@ -23,6 +23,7 @@ NAMES = {
     "unet.b2": "UNet step, batch 2",
     "unet_mole.b2": "UNet step with experts, batch 2",
     "vae_decoder": "VAE decode",
+    "sdxl_unet_mole.b2": "XL's UNet step with experts, batch 2",
 }
 
 

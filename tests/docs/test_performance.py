@@ -314,7 +314,7 @@ class Programs(unittest.TestCase):
         said = self.run_script("bench_torch.py", *words)
         self.assertIn("unet.b2 round 2", said)
         found = self.components()
-        self.assertEqual(list(found), list(bench_torch.COMPONENTS))
+        self.assertEqual([*found, bench_torch.BY_NAME], list(bench_torch.COMPONENTS))
         ratios = found["unet.b2"]["ratio"]
         self.assertEqual([ratios[w]["median"] for w in ("tuned", "stock")], [0.75, 0.5])
         self.assertEqual(found["unet.b1"]["ratio"]["tuned"]["median"], 0.25)
@@ -331,6 +331,19 @@ class Programs(unittest.TestCase):
         self.assertIn("stock", found["unet.b1"]["ratio"])
         self.bench("--only", "page")
         self.assertIn("PyTorch 9.9", (self.at / "page.md").read_text())
+
+    def test_one_after_the_other(self):
+        """XL, of which memory does not hold two: only where it is named, and beside what is there."""
+        words = self.python(5000)
+        self.run_script("bench_torch.py", *words, "--only", "unet.b1")
+        said = self.run_script("bench_torch.py", *words, "--only", bench_torch.BY_NAME)
+        self.assertIn("tuned 2.0 s", said)
+        found = self.components()
+        self.assertEqual(list(found), ["unet.b1", bench_torch.BY_NAME])
+        self.assertEqual(found[bench_torch.BY_NAME]["counted"], 2)
+        self.assertEqual(found[bench_torch.BY_NAME]["ratio"]["tuned"]["median"], 0.75)
+        self.bench("--only", "page")
+        self.assertIn("memory does not hold both", (self.at / "page.md").read_text())
 
     def test_without_torch(self):
         (self.at / "python").write_text("#!/bin/sh\necho 'No module named torch' >&2\nexit 1\n")
