@@ -4,14 +4,15 @@
 #   scripts/test_full.sh FOLDER_OF_PROGRAMS [CASE...]
 #
 # Every case in float32; the MoLE step in both of its forms; the text encoder and the MoLE step, which has every
-# layer of the UNet, in float64 as well; those of v2.1 and XL in both. Prints what each took, and ends in "N passed, N failed, N skipped".
+# layer of the UNet, in float64 as well; those of v2.1 and XL in both, without the UNets alone, whose layers the
+# MoLE ones have (sd21-unet, sdxl-unet: by name). Prints what each took, and ends in "N passed, N failed, N skipped".
 # What the memory of this machine cannot hold is skipped, and says so.
 set -u
 programs=${1:?usage: scripts/test_full.sh FOLDER_OF_PROGRAMS [CASE...]}
 shift
 cases=("$@")
 [ $# -gt 0 ] || cases=(text-encoder vae-decode unet-step unet-step-48x80 unet-step-mole run-2-mole
-    sd21-text-encoder sdxl-text-encoder sdxl-text-encoder-2)
+    sd21-text-encoder sd21-unet-mole sdxl-text-encoder sdxl-text-encoder-2 sdxl-unet-mole)
 passed=0 failed=0 skipped=0
 
 # check GIB CASE OPTIONS...: one case, if so many GiB are free.
