@@ -134,6 +134,7 @@ $(OUT)/mole $(OUT)/mole-f64:
 
 # libmole-f32.a beside the program shows every name to the tests. From it the product takes what the room
 # api needs, as one object whose other names are made local: `linear` or `add` would clash with anybody's.
+# clang leaves the functions that choose among the clones of ref/core/vectorised.h visible: they go as well.
 VERSION   := $(shell sed -n 's/^\#define MOLE_VERSION "\(.*\)"$$/\1/p' ref/api/mole.h)
 SOVERSION := $(firstword $(subst ., ,$(VERSION)))
 API_SRC   := $(wildcard ref/api/*.c)
@@ -146,7 +147,7 @@ define library
 $(OUT)/lib/mole-$(1).o: $(API_SRC:%.c=$(OUT)/$(1)/%.o) $(OUT)/libmole-$(1).a
 	@mkdir -p $$(@D)
 	$$(Q)$$(LD) -r -o $$@ $$^
-	$$(Q)$$(OBJCOPY) --localize-hidden $$@
+	$$(Q)$$(OBJCOPY) --localize-hidden --wildcard --localize-symbol='*.resolver' $$@
 $(OUT)/lib/libmole-$(1).a: $(OUT)/lib/mole-$(1).o
 	@rm -f $$@
 	$$(Q)$$(AR) rcs $$@ $$<
@@ -333,6 +334,24 @@ HOT := $(shell scripts/check_vectors.sh -l)
 .PHONY: vectors
 vectors: $(HOT:%=$(OUT)/f32/%) ## the hot loops are packed: reads the instructions of the built objects
 	@OBJDUMP='$(OBJDUMP)' scripts/check_vectors.sh $(OUT)/f32
+
+# The program for one kind of vectors each, where the loader otherwise chooses: x86-64 only.
+VECTOR_SRC := $(shell grep -l '^VECTORISED' ref/*/*.c)
+CLONES := sse2 avx2 avx512f
+define clones
+$(OUT)/clones/$(1)/$(2)/%.o: %.c $(OUT)/flags
+	$$(call say,CC $(1) $(2) $$<)
+	@mkdir -p $$(@D)
+	$$(Q)$$(CC) $$(FLAGS) $$($(2)_DEFS) -DMOLE_VECTORS='"$(1)"' -MMD -MP -c -o $$@ $$<
+$(OUT)/clones/$(1)/mole$(3): $(VECTOR_SRC:%.c=$(OUT)/clones/$(1)/$(2)/%.o) $(CLI_SRC:%.c=$(OUT)/$(2)/%.o) $(OUT)/libmole-$(2).a
+	$$(call say,LD $$@)
+	$$(Q)$$(CC) $$(FLAGS) -o $$@ $$^ $$(LIBS)
+endef
+$(foreach kind,$(CLONES),$(eval $(call clones,$(kind),f32,))$(eval $(call clones,$(kind),f64,-f64)))
+
+.PHONY: clones
+clones: all $(if $(filter x86_64,$(shell uname -m)),$(foreach kind,$(CLONES),$(OUT)/clones/$(kind)/mole $(OUT)/clones/$(kind)/mole-f64)) ## every kind of vectors gives the same bits
+	@scripts/check_clones.sh $(OUT)
 
 .PHONY: breaks
 breaks: ## break the code on purpose and see every break caught (docs/breaks.md)

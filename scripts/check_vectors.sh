@@ -4,7 +4,7 @@
 #   scripts/check_vectors.sh OBJECTS        OBJECTS/ref/ops/softmax.o ... (build/cc/f32)
 #   scripts/check_vectors.sh -l             the files that are read
 #
-# Every function below is compiled once for each kind of vectors where the compiler can do that (gcc on x86-64:
+# Every function below is compiled once for each kind of vectors where the compiler can do that (gcc, clang on x86-64:
 # NAME.default, NAME.avx2, NAME.avx512f; ref/core/vectorised.h), else once. Each version must hold at least
 # MOST packed additions, multiplications, divisions, minima and maxima on registers of its own width: 16 bytes
 # (SSE2, NEON), 32 (AVX2), 64 (AVX-512). A branch in such a loop leaves none: the loop runs number by number, three
@@ -14,13 +14,13 @@
 # skipped"; status 1 when one failed.
 set -u
 
-# FILE FUNCTION LEAST: three quarters of what gcc 12 makes of it for AVX2, or less where SSE2 or clang have fewer.
+# FILE FUNCTION LEAST: three quarters of the fewest that gcc 12 or clang 14 make of it (clang joins some for AVX-512).
 hot='
-ref/ops/activations.o sigmoid_piece 48
-ref/ops/activations.o silu_piece 50
-ref/ops/activations.o gelu_piece 120
-ref/ops/activations.o quick_gelu_piece 50
-ref/ops/activations.o geglu_row 120
+ref/ops/activations.o sigmoid_piece 26
+ref/ops/activations.o silu_piece 27
+ref/ops/activations.o gelu_piece 64
+ref/ops/activations.o quick_gelu_piece 27
+ref/ops/activations.o geglu_row 64
 ref/ops/softmax.o exponentials 18
 ref/ops/softmax.o divide 1
 ref/ops/softmax.o sum_of 2
@@ -33,7 +33,7 @@ ref/ops/winograd.o tile_transform 20
 ref/ops/matmul.o dot 2
 ref/mole/mole.o mean_of_channels 2
 ref/mole/mole.o scale_row 1
-ref/trace/diff.o usual_sums 24
+ref/trace/diff.o usual_sums 12
 '
 
 if [ "${1:-}" = -l ]; then
@@ -53,6 +53,7 @@ count_packed() {
     "$objdump" -d --no-show-raw-insn "$1" | awk '
         /^[0-9a-f]+ <.*>:$/ {
             name = substr($2, 2, length($2) - 3)
+            if (name ~ /\.(default|avx2|avx512f)\.[0-9]+$/) sub(/\.[0-9]+$/, "", name) # as clang counts them
             wide = name ~ /\.avx512f$/ ? "%zmm" : name ~ /\.avx2$/ ? "%ymm" : "%xmm"
             count[name] += 0
         }

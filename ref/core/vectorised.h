@@ -5,6 +5,8 @@
  * goes through the same operations whatever its neighbours do (no fused multiply-add: -ffp-contract=off; no
  * reordered sums: a loop that wants several running sums has them as an array).
  *
+ * With MOLE_VECTORS, "avx2" say, there is one version, for those: `make clones` compares what they give.
+ *
  * Where the compiler or the system has no such thing, and under the sanitizers, there is one version, for
  * the vectors that the whole program is compiled for. It stays a function of its own, so that
  * scripts/check_vectors.sh finds it among the instructions.
@@ -18,9 +20,13 @@
 
 #if defined(__has_attribute) && defined(__x86_64__) && defined(__gnu_linux__) &&                   \
     !defined(__SANITIZE_ADDRESS__)
-#if __has_attribute(target_clones) && !defined(__clang__)
 #undef VECTORISED
+#if defined(MOLE_VECTORS)
+#define VECTORISED __attribute__((noinline, target(MOLE_VECTORS)))
+#elif __has_attribute(target_clones)
 #define VECTORISED __attribute__((target_clones("avx512f", "avx2", "default")))
+#else
+#define VECTORISED __attribute__((noinline))
 #endif
 #endif
 

@@ -85,7 +85,7 @@ static void share_within_groups(acc_t *value, const acc_t *sum, size_t n, size_t
 /* Whole groups of `width` channels, n in all, n <= WIDEST. Pointers stand at the first of them. */
 static void normalise_strip(real_t *out, const real_t *x, const real_t *weight, const real_t *bias,
                             size_t n, size_t width, size_t C, size_t P, double eps) {
-    acc_t sum[WIDEST], mean[WIDEST], inverse[WIDEST], count = (acc_t)(P * width);
+    acc_t sum[WIDEST], mean[WIDEST] = {0}, inverse[WIDEST], count = (acc_t)(P * width);
     channel_sums(sum, x, NULL, n, C, P);
     share_within_groups(mean, sum, n, width, count);
     channel_sums(sum, x, mean, n, C, P);
