@@ -353,6 +353,10 @@ $(foreach kind,$(CLONES),$(eval $(call clones,$(kind),f32,))$(eval $(call clones
 clones: all $(if $(filter x86_64,$(shell uname -m)),$(foreach kind,$(CLONES),$(OUT)/clones/$(kind)/mole $(OUT)/clones/$(kind)/mole-f64)) ## every kind of vectors gives the same bits
 	@scripts/check_clones.sh $(OUT)
 
+.PHONY: counts
+counts: $(OUT)/mole ## instructions of one step by function, against tests/counts.txt (valgrind; COUNTS=--write)
+	@scripts/check_counts.py --mole $(OUT)/mole $(COUNTS)
+
 .PHONY: breaks
 breaks: ## break the code on purpose and see every break caught (docs/breaks.md)
 	@scripts/setup.sh --test

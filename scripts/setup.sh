@@ -9,6 +9,7 @@
 #   scripts/setup.sh --people    ... and what drawing and training the small model needs
 #   scripts/setup.sh --more      ... and what some tests use where it is: NumPy, groff, GNU parallel
 #   scripts/setup.sh --cross     ... and a compiler for aarch64, of which `make vectors` reads the code
+#   scripts/setup.sh --counts    ... and valgrind, which counts instructions for `make counts`
 #
 # CC=NAME         the compiler that will be used (default cc)
 # MOLE_YES=1      answer yes to the question asked before sudo is used; CI=true does the same
@@ -17,7 +18,7 @@
 # Status: 0 everything is there, 1 something is missing still.
 set -u
 
-want_test=0 want_lint=0 want_html=0 want_golden=0 want_more=0 want_people=0 want_cross=0
+want_test=0 want_lint=0 want_html=0 want_golden=0 want_more=0 want_people=0 want_cross=0 want_counts=0
 for option; do
     case $option in
         --test) want_test=1 ;;
@@ -27,6 +28,7 @@ for option; do
         --people) want_golden=1 want_people=1 ;;
         --more) want_more=1 ;;
         --cross) want_cross=1 ;;
+        --counts) want_counts=1 ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p;}' "$0"; exit 0 ;;
         *) echo "setup.sh: unknown option $option (try --help)" >&2; exit 2 ;;
     esac
@@ -63,6 +65,7 @@ numpy        python3,python3-numpy     python3-numpy        python-numpy py3-num
 groff        groff-base                groff-base           groff       groff           groff         test of the manual page
 parallel     parallel                  parallel             parallel    parallel        parallel      test of docs/many-machines.md
 cross        gcc-aarch64-linux-gnu,libc6-dev-arm64-cross gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu aarch64-unknown-linux-gnu compiles for aarch64
+valgrind     valgrind                  valgrind             valgrind    valgrind        valgrind      counts instructions
 TABLE
 }
 
@@ -116,6 +119,9 @@ find_missing() {
     fi
     if [ $want_cross = 1 ]; then
         has aarch64-linux-gnu-gcc || echo cross
+    fi
+    if [ $want_counts = 1 ]; then
+        has valgrind || echo valgrind
     fi
     if [ $want_golden = 1 ]; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || echo python
