@@ -24,6 +24,7 @@ from pathlib import Path
 
 FORMAT = "mole performance 1"
 STEADY = 0.85  # a round counts if the yardstick in it reached this share of the best round's
+OTHERS = 0.05  # and if others had at most this share of the processors
 EXPERTS = {"face": "synth:rank=256,alpha=64", "hand": "synth:rank=256,alpha=128"}
 FREE = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")  # OpenBLAS chooses its kernel itself
 
@@ -52,6 +53,22 @@ def parser(doc):
 def environment(**more):
     """The environment of a measured program."""
     return {**{k: v for k, v in os.environ.items() if k not in FREE}, **more}
+
+
+TICKS = os.sysconf("SC_CLK_TCK")
+
+
+def busy_ticks():
+    """Of all processors together, what was not idle; a host that takes them away (steal) counts as busy."""
+    words = first_line("/proc/stat").splitlines()[:1]
+    numbers = [int(word) for word in words[0].split()[1:9]] if words else [0] * 8
+    return sum(numbers) - numbers[3] - numbers[4]  # less idle and iowait
+
+
+def own_ticks(pid):
+    """What a process has used, all of its threads."""
+    fields = first_line(f"/proc/{pid}/stat").rpartition(")")[2].split()
+    return int(fields[11]) + int(fields[12]) if len(fields) > 12 else 0
 
 
 class Child:
@@ -92,9 +109,12 @@ class Child:
         return [float(word) for word in self.line().split()]
 
     def go(self):
-        """One run: seconds, page faults, peak resident bytes so far."""
+        """One run: seconds, page faults, peak resident bytes so far, and the share of the processors that others had."""
+        before = busy_ticks() - own_ticks(self.process.pid)
         seconds, faults, peak = self.ask("go")
-        return {"seconds": seconds, "faults": int(faults), "peak_rss_bytes": int(peak)}
+        others = (busy_ticks() - own_ticks(self.process.pid) - before) / TICKS
+        share = max(0.0, others / (seconds * (os.cpu_count() or 1))) if seconds > 0.2 else 0.0
+        return {"seconds": seconds, "faults": int(faults), "peak_rss_bytes": int(peak), "others": round(share, 4)}
 
     def close(self):
         for stream in (self.process.stdin, self.process.stdout, self.process.stderr):
@@ -115,18 +135,24 @@ class Child:
         self.close()
 
 
-def serve(mole, name, *options):
+def serve(mole, name, *options, **more):
     """`mole bench --serve NAME`; work (GFLOP) and bytes of weights become attributes."""
-    child = Child(name, [mole, "bench", "--serve", name, *options])
+    child = Child(name, [mole, "bench", "--serve", name, *options], **more)
     gflop, weights = child.ready.split()
     child.gflop, child.weights = float(gflop), int(weights)
     return child
 
 
-def counted(yardsticks):
-    """Which rounds count: those in which the machine was about as fast as in its best one."""
-    best = max(yardsticks, default=0)
-    return [i for i, y in enumerate(yardsticks) if y >= STEADY * best]
+def counted(rounds, idle=0):
+    """Which rounds count: those in which the machine was about as fast as in its best one, or as it was before anything
+    was measured (`idle`, its yardstick then), and in which others had little of it."""
+    best = max([idle, *(r["yardstick_gflops"] for r in rounds)])
+    return [i for i, r in enumerate(rounds) if r["yardstick_gflops"] >= STEADY * best and others(r) <= OTHERS]
+
+
+def others(one_round):
+    """The largest share of the processors that other programs had while one of the round's ran."""
+    return max((row.get("others", 0) for row in one_round["programs"].values()), default=0)
 
 
 def summary(values):

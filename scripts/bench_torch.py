@@ -53,6 +53,9 @@ COMPONENTS = {
     "sdxl_unet_mole.b2": ("sdxl_unet_mole", 2),
 }
 BY_NAME = "sdxl_unet_mole.b2"
+# Of --avx2: the programs of a processor without AVX-512, on one that has it.
+AVX2 = {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
+AVX2_MOLE = "{}/clones/avx2/mole"
 RANK, SCALES = 256, (0.25, 0.5)  # face, hand: alpha / rank
 CLIP = dict(
     vocab_size=49408,
@@ -247,10 +250,10 @@ print(json.dumps(dict(torch=torch.__version__, diffusers=diffusers.__version__,
 """
 
 
-def about(python):
+def about(python, **more):
     """Versions of what is compared with."""
     try:
-        said = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True)
+        said = subprocess.run([python, "-c", ABOUT], capture_output=True, text=True, env=common.environment(**more))
     except OSError as error:
         raise common.Failed(missing(error)) from None
     if said.returncode:
@@ -280,15 +283,31 @@ def command_lines(o, key):
     return (name.removeprefix("sdxl_"), *ours), [o.python, __file__, "--serve", name, *both]
 
 
+def forced(o):
+    """Environment of PyTorch that keeps it from wider vectors than AVX2."""
+    return AVX2 if o.avx2 else {}
+
+
+def serve_mole(o, *words):
+    """mole; held to AVX2, that of `make clones`, with OpenBLAS's kernels for it."""
+    mole, more = (o.mole, {}) if not o.avx2 else (AVX2_MOLE.format(Path(o.mole).parent), {"OPENBLAS_CORETYPE": "Haswell"})
+    return common.serve(mole, *words, **more)
+
+
+def idle_rate(yardstick):
+    """The machine's rate before anything is measured."""
+    return max(yardstick.ask("yardstick")[0] for _ in range(3))
+
+
 def measure_apart(o, key):
     """One program after the other, each o.rounds times, where memory does not hold two of them."""
     ours, theirs = command_lines(o, key)
     starts = {
-        "mole": lambda: common.serve(o.mole, *ours),
-        "tuned": lambda: common.Child("PyTorch, tuned", theirs, **TUNED),
+        "mole": lambda: serve_mole(o, *ours),
+        "tuned": lambda: common.Child("PyTorch, tuned", theirs, **TUNED, **forced(o)),
     }
-    yardstick = common.serve(o.mole, "yardstick", "--threads", str(o.threads))
-    rows, weights, gflop = {}, {}, 0
+    yardstick = serve_mole(o, "yardstick", "--threads", str(o.threads))
+    rows, weights, gflop, idle = {}, {}, 0, idle_rate(yardstick)
     try:
         for program, start in starts.items():
             child = start()
@@ -311,7 +330,7 @@ def measure_apart(o, key):
     ]
     result = {"component": COMPONENTS[key][0], "batch": COMPONENTS[key][1], "gflop": gflop, "weights_bytes": weights}
     notes = ["one program after the other: memory does not hold both"]
-    return {**result, "notes": notes, "rounds": rounds, **figures(rounds, gflop)}
+    return {**result, "notes": notes, "rounds": rounds, **figures(rounds, gflop, idle)}
 
 
 def measure(o, key):
@@ -319,14 +338,15 @@ def measure(o, key):
     name, batch = COMPONENTS[key]
     ours, theirs = command_lines(o, key)
     programs, notes = {}, []
-    yardstick = common.serve(o.mole, "yardstick", "--threads", str(o.threads))
+    yardstick = serve_mole(o, "yardstick", "--threads", str(o.threads))
+    idle = idle_rate(yardstick)
     try:
-        programs["mole"] = common.serve(o.mole, *ours)
+        programs["mole"] = serve_mole(o, *ours)
         programs["mole"].go()
-        programs["tuned"] = common.Child("PyTorch, tuned", theirs, **TUNED)
+        programs["tuned"] = common.Child("PyTorch, tuned", theirs, **TUNED, **forced(o))
         peak = programs["tuned"].go()["peak_rss_bytes"]
         if common.free_bytes() > 1.15 * peak:
-            programs["stock"] = common.Child("PyTorch, stock", theirs)
+            programs["stock"] = common.Child("PyTorch, stock", theirs, **forced(o))
             programs["stock"].go()
         else:
             notes.append("stock allocator: left out, no memory for a third program")
@@ -339,7 +359,7 @@ def measure(o, key):
             )
             mark = rounds[-1]["yardstick_gflops"]
             common.say(f"  {key} round {len(rounds)}: {seconds}  yardstick {mark:.0f} GFLOP/s")
-            if len(common.counted([r["yardstick_gflops"] for r in rounds])) >= o.rounds:
+            if len(common.counted(rounds, idle)) >= o.rounds:
                 break
         weights = {
             "mole": programs["mole"].weights,
@@ -350,12 +370,14 @@ def measure(o, key):
         for child in [yardstick, *programs.values()]:
             child.close()
     result = {"component": name, "batch": batch, "gflop": gflop, "weights_bytes": weights}
-    return {**result, "notes": notes, "rounds": rounds, **figures(rounds, gflop)}
+    return {**result, "notes": notes, "rounds": rounds, **figures(rounds, gflop, idle)}
 
 
-def figures(rounds, gflop):
+def figures(rounds, gflop, idle=0):
     """What the rounds say; it can be worked out again from them."""
-    good = [rounds[i] for i in common.counted([r["yardstick_gflops"] for r in rounds])]
+    good = [rounds[i] for i in common.counted(rounds, idle)]
+    if not good:
+        raise common.Failed("no round was quiet: others had the processors, or they were slowed down; try again")
     seconds, ratios = {}, {}
     for program in good[0]["programs"]:
         times = [r["programs"][program]["seconds"] for r in good]
@@ -378,9 +400,10 @@ def figures(rounds, gflop):
 
 
 def compare(o):
-    versions = about(o.python)
+    versions = about(o.python, **forced(o))
     section = common.load(o.json).get("torch", {})
     settings = {"width": o.width, "height": o.height, "threads": o.threads, "model": o.model}
+    settings |= {"avx2": True} if o.avx2 else {}
     kept = section.get("components", {}) if section.get("settings") == settings else {}
     results = {k: v for k, v in kept.items() if k not in o.only}
     start = time.time()
@@ -426,6 +449,7 @@ def options():
     )
     add("--json", default="docs/performance.json", help="where results go (docs/performance.json)")
     add("--only", action="append", default=[], choices=list(COMPONENTS), help="this one, anew")
+    add("--avx2", action="store_true", help="both held to AVX2, as on a processor without AVX-512 (make clones)")
     add("--again", action="store_true", help="all of them anew")
     add(
         "--rounds",

@@ -377,6 +377,14 @@ it comes.
 
 {torch}
 
+## Other processors
+
+Time over PyTorch's (tuned), the same components and rules; in brackets the least and the greatest round. "Held to AVX2"
+is a processor with AVX-512 on which mole is built for AVX2 alone (`make clones`) with OpenBLAS's kernels for it, and
+PyTorch, oneDNN and MKL are told to use nothing wider.
+
+{kinds}
+
 ## Components and operations
 
 `mole bench`, all in turns in one program; operations at the shapes that the UNet has at 512 x 512
@@ -409,7 +417,8 @@ weights included.
   over it.
 * Comparisons are made in rounds: each program runs the component once, in an order that is reversed
   from round to round, after a run that does not count. A round with a yardstick below 0.85 of the
-  best one's was disturbed and does not count. Ratios are taken within a round.
+  best one's, or of what it was before anything was measured, was disturbed and does not count, nor one in
+  which other programs had more than 0.05 of the processors' time. Ratios are taken within a round.
 * Programs are given the same work. One part of it mole does once per prompt, in the first step:
   keys and values of the text, which PyTorch makes in every step. That is what a run of many steps
   does; it is less than 1 % of the FLOP of a step, with experts too, and is not counted in mole's.
@@ -423,12 +432,35 @@ weights included.
 
 ## What is not measured
 
-Other processors, more threads, float16 or bfloat16 arithmetic, GPUs; reading weights from a disk;
+More threads, float16 or bfloat16 arithmetic, GPUs; reading weights from a disk;
 PyTorch compiled (`torch.compile`) or quantised; other programs that draw such pictures.
 """
 
 
-def page(stored):
+def kind_of(stored):
+    """A machine in a column's head."""
+    m = stored.get("machine", {})
+    vectors = "AVX-512" if "avx512f" in m.get("vectors", []) else "AVX2"
+    held = ", held to AVX2" if stored.get("torch", {}).get("settings", {}).get("avx2") else ""
+    return f"{m.get('cpu', '?')}, {m.get('family', '')}, {vectors}{held}"
+
+
+def kinds(stored, others):
+    """A column for each stored file that compares with PyTorch."""
+    found = [one for one in (stored, *others) if components(one)]
+    rows = []
+    for key, name in NAMES.items():
+        cells = []
+        for one in found:
+            c = components(one).get(key)
+            seconds = figure(c["seconds"]["mole"]["median"]) if c else None
+            cells.append(f"{spread(c['ratio'].get('tuned'))}; {seconds} s" if c else "-")
+        if set(cells) != {"-"}:
+            rows.append([name, *cells])
+    return table(["", *map(kind_of, found)], rows) if rows else ["Not measured."]
+
+
+def page(stored, others=()):
     def lines(made):
         return "\n".join(made)
 
@@ -437,6 +469,7 @@ def page(stored):
         machine=lines(the_machine(stored)),
         goals=lines(goals(stored)),
         torch=lines(against_torch(stored)),
+        kinds=lines(kinds(stored, others)),
         operations=lines(operations(stored)),
         profile=lines(found) + "\n" if found else "",
         growth=lines(growth(stored)) + "\n",
@@ -483,7 +516,8 @@ def main():
         if not Path(o.json).exists():
             raise common.Failed(f"{o.json}: no such file; make bench measures and writes it")
         stored = common.load(o.json)
-        texts = {o.page: page(stored)}
+        others = [common.load(path) for path in sorted(Path(o.json).parent.glob("performance-*.json"))]
+        texts = {o.page: page(stored, others)}
         for name, svg in growth_plots.plots(stored.get("growth", {}).get("series", {})).items():
             texts[images / name] = svg
         if not o.check:

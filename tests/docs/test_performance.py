@@ -128,8 +128,25 @@ def component(*rows):
 
 class Figures(unittest.TestCase):
     def test_a_disturbed_round_does_not_count(self):
-        self.assertEqual(common.counted([100, 84, 85, 99]), [0, 2, 3])
+        def a_round(yardstick, others=0.0):
+            return {"yardstick_gflops": yardstick, "programs": {"mole": {"others": others}, "tuned": {}}}
+
+        self.assertEqual(common.counted([a_round(y) for y in (100, 84, 85, 99)]), [0, 2, 3])
         self.assertEqual(common.counted([]), [])
+        # All rounds equally slow: busy from the first to the last.
+        self.assertEqual(common.counted([a_round(y) for y in (50, 50)], idle=100), [])
+        self.assertEqual(common.counted([a_round(100, 0.04), a_round(100, 0.06)]), [0])
+
+    def test_what_others_used_is_seen(self):
+        """A program that waits while another works."""
+        waits = ["sh", "-c", "echo ready; while read -r w; do sleep 0.5; echo 0.5 0 0; done"]
+        with common.Child("waits", waits) as child:
+            works = subprocess.Popen([sys.executable, "-c", "while True: pass"])
+            try:
+                self.assertGreater(child.go()["others"], 0.4 / (os.cpu_count() or 1))
+            finally:
+                works.kill()
+                works.wait()
 
     def test_ratios_are_taken_within_a_round(self):
         found = component((1, 2, 4, 100), (3, 3, 3, 100), (8, 10, 16, 100), (99, 1, 1, 50))
@@ -190,6 +207,16 @@ class Page(unittest.TestCase):
         stored["torch"]["components"]["unet.b1"]["peak_rss_bytes"]["mole"] = 1210
         self.assertTrue(self.row(stored, memory).endswith("| 1.21 | **missed** |"))
         self.assertIn("| `op.conv2d.64` | 200 | 300 | 1.50 |", performance_page.page(stored))
+
+    def test_other_processors_stand_beside(self):
+        stored, held = self.stored(), self.stored()
+        stored["machine"] = {"cpu": "One", "family": "family 1 model 2", "vectors": ["avx2", "avx512f"]}
+        held["machine"] = {"cpu": "Two", "family": "", "vectors": ["avx2"]}
+        held["torch"]["settings"] = {"avx2": True}
+        del held["torch"]["components"]["unet.b1"]
+        text = performance_page.page(stored, [held])
+        self.assertIn("One, family 1 model 2, AVX-512 | Two, , AVX2, held to AVX2 |", text)
+        self.assertIn("| UNet step, batch 1 | 0.50 (0.50 to 0.50); 1 s | - |", text)
 
     def test_stock_may_be_left_out(self):
         stored = self.stored()
