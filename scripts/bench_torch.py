@@ -23,6 +23,9 @@ in a transformer gives base(x) + sum_i D_i G_i E_i, in as many operations as sta
 The results of each component go into the section `torch` of the JSON file as soon as they are there;
 without --only, components that are there already (made with the same options) are left as they are.
 
+--with openvino --with onnxruntime adds these, which run the same model converted, in float32, where their packages are
+installed; the stock PyTorch is left out then.
+
 --serve speaks the protocol of `mole bench --serve`: loads, prints "ready GFLOP WEIGHT_BYTES" (GFLOP is
 0: not counted here), then for each line "go" runs once and prints "SECONDS FAULTS PEAK_RSS_BYTES".
 """
@@ -37,6 +40,7 @@ import time
 from pathlib import Path
 
 import bench_common as common
+from bench_engines import ENGINES
 
 TUNED = {
     "MALLOC_MMAP_THRESHOLD_": "17179869184",
@@ -163,7 +167,7 @@ def materialise(torch, model):
 
 
 def component(torch, name, batch, width, height):
-    """(model, function that runs it once)."""
+    """(model, a module around it that takes tensors and gives one, these tensors)."""
     torch.manual_seed(0)
     with torch.device("meta"):
         if name == "text_encoder":
@@ -188,16 +192,26 @@ def component(torch, name, batch, width, height):
     materialise(torch, model)
     latents = torch.randn(batch, 4, height // 8, width // 8)
     ids = torch.randint(0, CLIP["vocab_size"], (batch, 77))
+
+    class Whole(torch.nn.Module):
+        def __init__(self, call):
+            super().__init__()
+            self.model, self.call = model, call
+
+        def forward(self, *inputs):
+            return self.call(*inputs)
+
     if name == "text_encoder":
-        return model, lambda: model(input_ids=ids).last_hidden_state
+        return model, Whole(lambda ids: model(input_ids=ids).last_hidden_state), (ids,)
     if name == "vae_decoder":
-        return model, lambda: model.decode(latents).sample
+        return model, Whole(lambda latents: model.decode(latents).sample), (latents,)
     context = torch.randn(batch, 77, model.config.cross_attention_dim)
     added = None
     if model.config.addition_embed_type:
         sizes = torch.tensor([[height, width, 0, 0, height, width]] * batch, dtype=torch.float32)
         added = {"text_embeds": torch.randn(batch, 1280), "time_ids": sizes}
-    return model, lambda: model(latents, 500, context, added_cond_kwargs=added).sample
+    whole = Whole(lambda latents, t, context: model(latents, t, context, added_cond_kwargs=added).sample)
+    return model, whole, (latents, torch.tensor(500), context)
 
 
 def peak_bytes():
@@ -214,8 +228,16 @@ def serve_torch(o):
     torch.set_num_threads(o.threads)
     torch.set_num_interop_threads(1)
     with torch.inference_mode():
-        model, run = component(torch, o.serve, o.batch, o.width, o.height)
-        print("ready", 0, sum(p.numel() * p.element_size() for p in model.parameters()), flush=True)
+        model, whole, inputs = component(torch, o.serve, o.batch, o.width, o.height)
+        weights = sum(p.numel() * p.element_size() for p in model.parameters())
+        if o.engine:
+            run = ENGINES[o.engine](torch, whole, inputs, o.threads)
+            del model, whole
+        else:
+            def run():
+                return whole(*inputs)
+
+        print("ready", 0, weights, flush=True)
         for line in sys.stdin:
             if line.strip() != "go":
                 raise common.Failed(f"expected 'go', found '{line.strip()}'")
@@ -345,7 +367,12 @@ def measure(o, key):
         programs["mole"].go()
         programs["tuned"] = common.Child("PyTorch, tuned", theirs, **TUNED, **forced(o))
         peak = programs["tuned"].go()["peak_rss_bytes"]
-        if common.free_bytes() > 1.15 * peak:
+        for engine in o.engines:
+            programs[engine] = common.Child(engine, [*theirs, "--engine", engine], **forced(o))
+            programs[engine].go()
+        if o.engines:
+            notes.append("stock allocator: left out")
+        elif common.free_bytes() > 1.15 * peak:
             programs["stock"] = common.Child("PyTorch, stock", theirs, **forced(o))
             programs["stock"].go()
         else:
@@ -432,6 +459,9 @@ def table(results):
         for program in ("tuned", "stock"):
             x = r["ratio"].get(program)
             line += f"  {x['median']:.3f} ({x['min']:.3f} {x['max']:.3f})    " if x else "  -"
+        for engine in ENGINES:
+            if x := r["ratio"].get(engine):
+                line += f"  over {engine} {x['median']:.3f} ({x['min']:.3f} {x['max']:.3f})"
         print(line.rstrip())
 
 
@@ -460,6 +490,8 @@ def options():
     add("--threads", type=int, default=min(2, os.cpu_count() or 1), help="(2)")
     add("--width", type=int, default=512, help="pixels (512)")
     add("--height", type=int, default=512, help="pixels (512)")
+    add("--engine", choices=list(ENGINES), help="of --serve: this program runs the converted model")
+    add("--with", dest="engines", action="append", default=[], choices=list(ENGINES), help="beside PyTorch, in its turn")
     add("--serve", metavar="COMPONENT", help="be the PyTorch program")
     add("--batch", type=int, default=2, help="of --serve (2)")
     return parser.parse_args()
