@@ -272,7 +272,7 @@ test-html: ## the HTML report and the X-ray page in a real browser (installs Chr
 SITE := $(BUILD)/site
 
 .PHONY: site site-check
-site: .venv-site/ready ## the pages of docs/ as a site with search: build/site (installs MkDocs in .venv-site)
+site: .venv-site/ready out/demo.png ## the pages of docs/ as a site with search: build/site (installs MkDocs in .venv-site)
 	@.venv-site/bin/python -m mkdocs build --strict -f scripts/site/mkdocs.yml -d '$(abspath $(SITE))'
 
 site-check: ## make the site and try it in a browser (says SKIP without MkDocs or Chromium)
