@@ -1,7 +1,7 @@
 /* report_html.c - a comparison as one page that opens anywhere, without a network.
  *
- * The page is ref/report/page/: page.html, page.css and page.js, and the words of docs/glossary.md, which make
- * puts into report_page.inc as two strings, before and after the data. The data are the JSON report, the
+ * The page is ref/report/page/: page.html, page.css and page.js, and the words of docs/glossary.md, which
+ * make puts into report_page.inc as two strings, before and after the data. The data are the JSON report, the
  * pictures and the commands of mole replay, in a script element that the browser does not run. Inside it only
  * "</script" and "<!--" mean anything to HTML; no '<' is left there, so no name can end it. The page itself
  * shows every name as text. */

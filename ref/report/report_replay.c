@@ -47,8 +47,9 @@ static void look_up(wires_t *w, const char *before, const real_t *x, shape_t sha
     free(input);
 }
 
-/* What replay may be given as an input. The values of an attention over one key are also what comes out of it, and the
- * base of experts that are shut is also the layer's output: equal numbers there say nothing of where they go. */
+/* What replay may be given as an input. The values of an attention over one key are also what comes out of
+ * it, and the base of experts that are shut is also the layer's output: equal numbers there say nothing of
+ * where they go. */
 static bool is_source(const wires_t *w, const char *name) {
     return json_object_get(w->theirs, name) && !tap_name(name).is_mole && !text_ends(name, ".to_v");
 }
@@ -80,7 +81,7 @@ static int find_wires(wires_t *w, const golden_case_t *golden, const pipeline_t 
     return status;
 }
 
-/* ---- a command ------------------------------------------------------------------------------------------ */
+/* ---- a command ---------------------------------------------------------------------------------------- */
 
 /* As a shell reads it back. */
 static char *quoted(const char *word) {
@@ -208,12 +209,19 @@ static json_t *row_value(const replays_t *r, const pipeline_t *pipeline, const c
     return value;
 }
 
-/* ---- the whole --------------------------------------------------------------------------------------------- */
+/* ---- the whole ---------------------------------------------------------------------------------------- */
+
+/* Whoever asked that the reference be not run has it not run for this either, and may lack the model. */
+static bool was_run(const compare_result_t *result) {
+    size_t i = 0;
+    while (i < result->rows && !result->row[i].has_isolated) i++;
+    return i < result->rows;
+}
 
 static bool can_replay(const compare_result_t *result, const golden_case_t *golden,
                        const trace_file_t *candidate) {
-    return golden && candidate && !golden->is_calls && !golden->deviations && !result->statistics &&
-           file_exists(trace_file_path(candidate));
+    return golden && candidate && was_run(result) && !golden->is_calls && !golden->deviations &&
+           !result->statistics && file_exists(trace_file_path(candidate));
 }
 
 static int add_rows(json_t *rows, replays_t *r, const compare_result_t *result,

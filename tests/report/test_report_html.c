@@ -1,10 +1,10 @@
-/* test_report_html.c - the page: self-contained, its data those of the JSON report, its pictures those
- * of the tensors.
+/* test_report_html.c - the page: self-contained, its data those of the JSON report, its pictures those of
+ * the tensors.
  *
  * MOLE_REPORT_DIR=DIR keeps pages and JSON reports in DIR, for the test in a real browser
- * (tests/html/test_report_html.py): "sample" is made by hand, "hostile" has names that attack,
- * "mutant" and "unet" are runs of the tiny model in which one layer, or three, were made wrong; the traces of these
- * runs are kept too. */
+ * (tests/html/test_report_html.py): "sample" is made by hand, "hostile" has names that attack, "mutant" and
+ * "unet" are runs of the tiny model in which one layer, or three, were made wrong; the traces of these runs
+ * are kept too. */
 #include <ctype.h>
 #include <jansson.h>
 #include <math.h>
@@ -378,7 +378,8 @@ static void check_commands(const json_t *replay, const compare_result_t *r, cons
     free(words);
 }
 
-/* Pages and JSON of the comparison with a run in which the layers have a gain; the first is the culprit, and drawn. */
+/* Pages and JSON of the comparison with a run in which the layers have a gain; the first is the culprit,
+ * and drawn. */
 static void report_mutant(const char *folder, const char *const *layer, const char *name) {
     err_t err = {""};
     golden_case_t golden;

@@ -1,5 +1,5 @@
-/* test_report_replay.c - for which rows of a comparison the page has a command of mole replay, and for which not. That
- * the commands run and agree with the page, tests/html/test_report_html.py tries. */
+/* test_report_replay.c - for which rows of a comparison the page has a command of mole replay, and for
+ * which not. That the commands run and agree with the page, tests/html/test_report_html.py tries. */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
@@ -62,12 +62,12 @@ static const char *write_candidate(const golden_case_t *golden, const char *path
 }
 
 /* What the page gets of a candidate; the caller json_decrefs it. */
-static json_t *replay_of(const golden_case_t *golden, const char *path) {
+static json_t *replay_of(const golden_case_t *golden, const char *path, bool isolate) {
     err_t err = {""};
     compare_result_t r;
     trace_file_t *candidate;
     run_t run = {.matmul = MATMUL_BLAS, .form = MOLE_DIRECT};
-    compare_options_t options = {0};
+    compare_options_t options = {.isolate = isolate};
     must(arena_create(&run.arena, 0, &err), &err);
     must(trace_file_open(&candidate, path, &err), &err);
     must(compare_golden(&run, golden, candidate, &options, &r, &err), &err);
@@ -93,14 +93,18 @@ static size_t rows_of(const json_t *replay) {
     return json_array_size(json_object_get(replay, "rows"));
 }
 
-static void commands_of(const char *file, writing_t how, void (*check)(const json_t *replay)) {
+static void look(const char *file, writing_t how, bool isolate, void (*check)(const json_t *)) {
     err_t err = {""};
     golden_case_t golden;
     must(golden_case_open(&golden, folder, &err), &err);
-    json_t *replay = replay_of(&golden, write_candidate(&golden, scratch_path(file), how));
+    json_t *replay = replay_of(&golden, write_candidate(&golden, scratch_path(file), how), isolate);
     check(replay);
     json_decref(replay);
     golden_case_close(&golden);
+}
+
+static void commands_of(const char *file, writing_t how, void (*check)(const json_t *replay)) {
+    look(file, how, true, check);
 }
 
 static void has_all(const json_t *replay) {
@@ -165,11 +169,16 @@ static void hostile_paths(void **state) {
     commands_of("e\xff.safetensors", (writing_t){.type = DTYPE_F32}, has_none);
 }
 
+static void reference_not_run(void **state) {
+    (void)state;
+    look("f.safetensors", (writing_t){.type = DTYPE_F32}, false, has_none);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(whole),          cmocka_unit_test(input_not_dumped),
         cmocka_unit_test(another_layout), cmocka_unit_test(another_type),
-        cmocka_unit_test(hostile_paths),
+        cmocka_unit_test(hostile_paths),  cmocka_unit_test(reference_not_run),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
