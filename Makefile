@@ -110,8 +110,11 @@ endef
 # The pages of the HTML report and of --xray, as C strings; and the code that the latter shows.
 $(OUT)/include/%_page.inc: scripts/embed_page.awk ref/%/page
 	@mkdir -p $(@D)
-	$(Q)awk -f scripts/embed_page.awk ref/$*/page/page.html >$@
-$(OUT)/include/report_page.inc: $(wildcard ref/report/page/*)
+	$(Q)awk -v made=$(@D) -f scripts/embed_page.awk ref/$*/page/page.html >$@
+$(OUT)/include/report_page.inc: $(wildcard ref/report/page/*) $(OUT)/include/glossary.json
+$(OUT)/include/glossary.json: scripts/glossary_words.awk docs/glossary.md
+	@mkdir -p $(@D)
+	$(Q)awk -f $< docs/glossary.md >$@
 $(OUT)/include/xray_page.inc: $(wildcard ref/xray/page/*) ref/report/page/text.js
 CODE := ref/xray/page/code.txt
 $(OUT)/include/xray_code.inc: scripts/embed_code.sh scripts/fragment.awk $(CODE) $(shell sed '/^\#/d; s/^[^ ]* //; s/ .*//' $(CODE))
@@ -270,7 +273,7 @@ test-html: ## the HTML report and the X-ray page in a real browser (installs Chr
 SITE := $(BUILD)/site
 
 .PHONY: site site-check
-site: .venv-site/ready ## the pages of docs/ as a site with search: build/site (installs MkDocs in .venv-site)
+site: .venv-site/ready out/demo.png ## the pages of docs/ as a site with search: build/site (installs MkDocs in .venv-site)
 	@.venv-site/bin/python -m mkdocs build --strict -f scripts/site/mkdocs.yml -d '$(abspath $(SITE))'
 
 site-check: ## make the site and try it in a browser (says SKIP without MkDocs or Chromium)

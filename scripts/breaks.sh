@@ -281,7 +281,7 @@ if [ -n "$page" ] && [ $survived = 0 ]; then
             echo "|---|---|---|---|"
             echo "$list" | awk -v room="$room" '$2 == room { print $1, $3, $4 }' |
                 while read -r name file only; do
-                    about=$(breaks show -v name="$name" -v key=about)
+                    about=$(breaks show -v name="$name" -v key=about | sed 's/</\&lt;/g')
                     field=$(breaks show -v name="$name" -v key=field)
                     why=$(breaks show -v name="$name" -v key=only)
                     by=$(awk -v name="$name" '$1 == name {

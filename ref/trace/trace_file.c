@@ -331,6 +331,10 @@ void trace_file_set_layout(trace_file_t *trace, size_t index, const trace_layout
             trace_layout_stored(layout), shape_count(stored));
 }
 
+bool trace_file_has_layout(const trace_file_t *trace, size_t index) {
+    return trace->layout && trace->layout[index].set;
+}
+
 static int read_stored(void *who, size_t index, size_t first, size_t count, double *out,
                        err_t *err) {
     trace_file_t *trace = who;

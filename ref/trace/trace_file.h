@@ -50,6 +50,8 @@ const trace_entry_t *trace_file_at(const trace_file_t *trace, size_t index);
 size_t trace_file_find(const trace_file_t *trace, const char *name);
 /* From now on an entry has this shape, and its numbers come in this order; NULL: as it is stored. */
 void trace_file_set_layout(trace_file_t *trace, size_t index, const trace_layout_t *layout);
+/* Whether such an order was set: then its numbers do not come as they are stored. */
+bool trace_file_has_layout(const trace_file_t *trace, size_t index);
 /* The shape under which it is stored. */
 shape_t trace_file_stored_shape(const trace_file_t *trace, size_t index);
 

@@ -3,7 +3,8 @@
 * The navigation is the two tracks of scripts/reading.sh, and a reference.
 * The reference of the library and of the operations is made from ref/api/mole.h and ref/ops/ops.h.
 * Files outside docs/ that a page links to, or names in backticks, become pages below tree/.
-* The first mention of a word of the glossary on a page leads to the glossary."""
+* The first mention of a word of the glossary on a page leads to the glossary.
+* The X-ray page of the demo (out/demo-xray.html, by make out/demo.png) is part of the site; the start leads to it."""
 import html
 import html.parser
 import posixpath
@@ -17,6 +18,15 @@ ROOT = Path(__file__).resolve().parents[2]
 HEADERS = {"ref/api/mole.h": "reference/library.md", "ref/ops/ops.h": "reference/operations.md"}
 LANGUAGES = {".c": "c", ".h": "c", ".py": "python", ".sh": "sh", ".js": "javascript", ".json": "json",
              ".awk": "awk", ".css": "css", ".html": "html"}
+
+DEMO = "demo-xray.html"
+DEMO_LINK = f"""
+
+## The X-ray page of the demo
+
+[Look inside the demo's picture]({DEMO}): the network as a U, and of each module its equation, its code and what came
+out of it in each step.
+"""
 
 WIDE = {"mutants.md", "breaks.md"}  # tables of many columns: no list of headings beside them
 
@@ -36,6 +46,7 @@ def page_of(path):
     return "tree/" + path + ("" if path.endswith(".md") else ".md")
 
 
+TITLED = re.compile(r"\[([^\[\]]+)\]\(([^)\s]+)\)")
 LINK = re.compile(r"(\]\()([^)\s]+)(\))")
 NAMED = re.compile(r"(?<![\[`\w])`((?:ref|scripts|tests|golden)/[\w./-]+\.(?:c|h|py|sh|js|awk))`(?![\]`])")
 FENCE = re.compile(r"(^```.*?^```[^\n]*$)", re.M | re.S)
@@ -88,13 +99,18 @@ def relink(path, markdown):
         to = page_of(target) if (ROOT / target).is_file() else page_of(target + "/README.md")
         return match[1] + relative(page, to) + ("#" + anchor if anchor else "") + match[3]
 
+    def bare_folder(match):
+        """A folder without a page of its own: its name alone."""
+        folder = ROOT / (target_of(path, match[2])[0] or "README.md")
+        return match[1] if folder.is_dir() and not (folder / "README.md").is_file() else match[0]
+
     def name(match):
         if not (ROOT / match[1]).is_file():
             return match[0]
         to = HEADERS.get(match[1]) or page_of(match[1])
         return f"[`{match[1]}`]({relative(page, to)})"
 
-    return outside_code(markdown, lambda text: NAMED.sub(name, LINK.sub(link, text)))
+    return outside_code(markdown, lambda text: NAMED.sub(name, LINK.sub(link, TITLED.sub(bare_folder, text))))
 
 
 # ---- the headers as pages -------------------------------------------------------------------------------------
@@ -182,11 +198,14 @@ def on_files(files, config):
         files.append(File.generated(config, page_of(path), content=content))
     for path, page in HEADERS.items():
         files.append(File.generated(config, page, content=header_page(path)))
+    files.append(File.generated(config, DEMO, abs_src_path=str(ROOT / "out" / DEMO)))
     return files
 
 
 def on_page_markdown(markdown, page, config, files):
     path = page.file.src_uri
+    if path == "README.md":
+        markdown += DEMO_LINK
     if not path.startswith(("tree/", "reference/")):
         markdown = relink("docs/" + path, markdown)
     markdown = markdown.replace("<details>", '<details markdown="1">')
@@ -243,7 +262,7 @@ class Linker(html.parser.HTMLParser):
         self.out.append(self.get_starttag_text())
 
     def handle_endtag(self, tag):
-        self.closed -= tag in self.CLOSED
+        self.closed = max(0, self.closed - (tag in self.CLOSED))  # a page may close what it never opened
         self.out.append(f"</{tag}>")
 
     def handle_data(self, data):

@@ -8,7 +8,7 @@ import subprocess
 
 ELEMENT = "element-6066-11e4-a52e-4f735466cecf"  # the WebDriver standard's key of an element
 KEYS = {"Tab": "\ue004", "Enter": "\ue007", "Left": "\ue012", "Up": "\ue013", "Right": "\ue014",
-        "Down": "\ue015", "Home": "\ue011", "End": "\ue010"}
+        "Down": "\ue015", "Home": "\ue011", "End": "\ue010", "Escape": "\ue00c", "Control": "\ue009"}
 
 
 class Browser:
@@ -61,8 +61,17 @@ class Browser:
         self.call("POST", f"/element/{self.find(css)}/value", {"text": text})
 
     def press(self, *keys):
-        actions = [{"type": kind, "value": KEYS[key]} for key in keys for kind in ("keyDown", "keyUp")]
+        """Keys one after the other: by name, or the character itself."""
+        actions = [{"type": kind, "value": KEYS.get(key, key)} for key in keys for kind in ("keyDown", "keyUp")]
         self.call("POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]})
+
+    def paste(self, css):
+        """Ctrl+V into an empty field; what it holds then."""
+        self.click(css)
+        keys = [("keyDown", "Control"), ("keyDown", "v"), ("keyUp", "v"), ("keyUp", "Control")]
+        actions = [{"type": kind, "value": KEYS.get(key, key)} for kind, key in keys]
+        self.call("POST", "/actions", {"actions": [{"type": "key", "id": "k", "actions": actions}]})
+        return self.run("return document.querySelector(arguments[0]).value", css)
 
     def point(self, css, x, y, click=False):
         """The mouse to (x, y) from the element's middle."""

@@ -4,9 +4,9 @@
     python3 tests/html/run.py MOLE REPORT [FOLDER]
 
 MOLE is the program; REPORT the test program tests/report/test_report_html. FOLDER keeps the pages, with screenshots
-(default: a temporary folder); docs/img/xray.png is its xray-light.png, xray-phone.png its
-xray-phone-demo.png, and xray-experts.png is copied as it is. ONLY=text in the environment: only tests with this text in their name. The last line
-is "N passed, N failed, N skipped"."""
+(default: a temporary folder); docs/img/report.png is its report-light.png, xray.png its xray-light.png, xray-phone.png
+its xray-phone-demo.png, and xray-experts.png is copied as it is. ONLY=text in the environment: only tests with this
+text in their name. The last line is "N passed, N failed, N skipped"."""
 import os
 import shutil
 import sys

@@ -5,6 +5,7 @@ tests/report/test_report_html."""
 import json
 import math
 import os
+import re
 import subprocess
 import time
 
@@ -99,10 +100,44 @@ return [...document.querySelectorAll(".layer")].map((b) => Number(b.dataset.row)
 """
 
 
+PLOTTED = """const plot = document.getElementById('plot'), W = plot.width;
+const d = plot.getContext('2d').getImageData(0, 0, W, plot.height).data;
+const column = (x) => Array.from({length: plot.height}, (_, y) => d.slice(4 * (y * W + x), 4 * (y * W + x) + 3).join());
+return arguments[0].map((index) => {
+  const x = Math.floor(52 + (plot.getBoundingClientRect().width - 62) * index / arguments[1]);
+  return [x - 1, x, x + 1].map(column);
+})"""
+INK = """const h = getComputedStyle(document.documentElement).getPropertyValue('--' + arguments[0]).trim();
+return [1, 3, 5].map((i) => parseInt(h.slice(i, i + 2), 16)).join()"""
+LABELS = """const plot = document.getElementById('plot').getBoundingClientRect();
+return ['blocks', 'parts'].map((id) => [...document.getElementById(id).children].map((e) => {
+  const r = e.getBoundingClientRect();
+  return {text: e.textContent, from: Number(e.dataset.from), left: r.left - plot.left, right: r.right - plot.left,
+          top: r.top, size: parseFloat(getComputedStyle(e).fontSize)};
+}))"""
+CHOSEN = "return Number(document.getElementById('chosen').dataset.row)"
+
+
+def glossary():
+    """Word -> meaning, as docs/glossary.md has it, without its marks."""
+    with open("docs/glossary.md", encoding="utf-8") as file:
+        rows = re.findall(r"^\| (.+?) \| (.+?) \|", file.read(), re.M)
+    plain = [(words.replace("`", ""), re.sub(r"\[(.*?)\]\(.*?\)|`", r"\1", meaning)) for words, meaning in rows]
+    return {word: meaning for words, meaning in plain for word in words.split(", ")}
+
+
+def longest_run(values, wanted):
+    most = now = 0
+    for value in values:
+        now = now + 1 if value == wanted else 0
+        most = max(most, now)
+    return most
+
+
 class Tests:
     def __init__(self, browser, folder, programs):
         """Makes the pages."""
-        self.browser, self.folder = browser, folder
+        self.browser, self.folder, self.mole = browser, folder, programs["mole"]
         made = subprocess.run([programs["report"]], env={**os.environ, "MOLE_REPORT_DIR": folder}, capture_output=True, text=True)
         check(made.returncode == 0, made.stdout + made.stderr)
         self.report = None
@@ -245,6 +280,186 @@ class Tests:
             check(rgb in colours, "no point in the colour of", verdict)
         self.quiet()
 
+    def culprits(self):
+        """Of the JSON report: the first one, and what is wrong by itself after it."""
+        first = self.report["culprit"]["index"]
+        wrong = [r["index"] for r in self.report["rows"] if r["index"] > first and (
+            r["verdict"] == "shape" or r["isolated"] and r["verdict"] in ("differs", "not-finite"))]
+        check(len(wrong) == self.report["culprit"]["after"]["wrong"], "wrong by itself", wrong)
+        return [first, *wrong]
+
+    def test_culprits_on_top(self):
+        """Of each culprit the whole mark is seen, among the many that only inherited."""
+        rows = self.load("unet")
+        colour = self.browser.run(INK, "differs")
+        check(len(self.culprits()) == 3, self.culprits())
+        for index, columns in zip(self.culprits(), self.browser.run(PLOTTED, self.culprits(), len(rows) - 1)):
+            run = max(longest_run(column, colour) for column in columns)
+            check(run >= 7, rows[index]["name"], "is drawn over:", run, "of 11 points are seen")
+        check("◆ wrong by itself" in self.browser.text("#legend"), "the legend")
+        self.quiet()
+
+    def check_axis(self, rows, blocks, wanted):
+        """Labels stand where their part begins, and do not cover each other."""
+        width = self.browser.run("return document.getElementById('plot').getBoundingClientRect().width")
+        for line in self.browser.run(LABELS):
+            for label in line:
+                x = 52 + (width - 62) * max(0, label["from"] - 0.5) / (len(rows) - 1)
+                check(abs(label["left"] - x) < 1.5, label, "not at", x)
+                check(label["right"] <= width + 1 and label["size"] >= 11, label, width)
+            for i, a in enumerate(line):
+                over = [b for b in line[i + 1:] if a["top"] == b["top"] and b["left"] < a["right"] - 1]
+                check(not over, a, "covers", over)
+        shown = {label["from"]: label["text"] for label in self.browser.run(LABELS)[0]}
+        for prefix, names in blocks.items():
+            first = next(r["index"] for r in rows if r["name"].startswith(prefix))
+            check(shown.get(first) in names or first not in shown, prefix, shown.get(first))
+        found = [prefix for prefix, names in blocks.items() if set(names) & set(shown.values())]
+        check(len(found) >= wanted, "only", found, "are named")
+
+    def test_axis(self):
+        """The network's parts below the plot, on a desk and on a phone."""
+        rows = self.load("unet")
+        blocks = {f"unet.down_blocks.{i}.": (f"down block {i}", f"d{i}") for i in range(4)}
+        blocks |= {f"unet.up_blocks.{i}.": (f"up block {i}", f"u{i}") for i in range(4)}
+        blocks |= {"unet.mid_block.": ("mid block", "mid")}
+        self.check_axis(rows, blocks, 9)
+        check([label["text"] for label in self.browser.run(LABELS)[1]] == ["UNet"], "component")
+        self.browser.run("location.hash = '#0'; location.reload()")
+        self.browser.run("document.getElementById('plot').focus()")
+        self.browser.press("End")
+        text = "return document.getElementById('plot').getAttribute('aria-valuetext')"
+        check("UNet" in self.browser.run(text), self.browser.run(text))
+        self.browser.press("n", "p")
+        check("UNet, up block 3: differs" in self.browser.run(text), self.browser.run(text))
+        self.browser.cdp("Emulation.setDeviceMetricsOverride", width=360, height=740, deviceScaleFactor=2, mobile=True)
+        time.sleep(0.3)
+        try:
+            self.check_axis(rows, blocks, 7)
+        finally:
+            self.browser.cdp("Emulation.clearDeviceMetricsOverride")
+        self.load("mutant")
+        check([label["text"] for label in self.browser.run(LABELS)[1]] == ["VAE"], "component")
+        self.quiet()
+
+    def test_axis_of_steps(self):
+        """A run of several steps: each step has its mark, and its number or its name."""
+        case, page = "golden/runs/run-50-mole", os.path.join(self.folder, "steps.html")
+        command = [self.mole, "compare", case, case + "/tensors.safetensors", "--no-isolate", "--html", page]
+        made = subprocess.run(command + ["--json", page[:-4] + "json"], capture_output=True, text=True)
+        check(made.returncode == 0, made.stdout + made.stderr)
+        rows = self.load("steps")
+        first = {int(r["name"][5:8]): r["index"] for r in reversed(rows) if r["name"].startswith("step.")}
+        for width in (1200, 360):
+            self.browser.cdp("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1,
+                             mobile=width < 500)
+            time.sleep(0.3)
+            steps = [label for label in self.browser.run(LABELS)[1] if re.fullmatch(r"(step )?\d+", label["text"])]
+            self.browser.cdp("Emulation.clearDeviceMetricsOverride")
+            check(len(steps) >= 6, "steps that are named at", width, steps)
+            for label in steps:
+                check(first[int(label["text"].split()[-1])] == label["from"], label)
+        self.quiet()
+
+    def test_next_culprit(self):
+        """By key and by button, forwards and back, and what a screen reader is told."""
+        self.load("unet")
+        wrong, said = self.culprits(), "return document.getElementById('culprit-said').textContent"
+        check(self.browser.run(CHOSEN) == wrong[0], "begins at", self.browser.run(CHOSEN))
+        check(self.browser.run(said) == "culprit 1 of 3", self.browser.run(said))
+        self.browser.press("n")
+        check(self.browser.run(CHOSEN) == wrong[1], "n leads to", self.browser.run(CHOSEN))
+        name = self.report["rows"][wrong[1]]["name"]
+        check(self.browser.run(said) == "culprit 2 of 3: " + name, self.browser.run(said))
+        self.browser.click("#next")
+        check(self.browser.run(CHOSEN) == wrong[2], "the button leads to", self.browser.run(CHOSEN))
+        disabled = "return document.getElementById('next').getAttribute('aria-disabled')"
+        check(self.browser.run(disabled) == "true", "disabled")
+        self.browser.press("Enter")
+        check(self.browser.run(CHOSEN) == wrong[2] and "no later" in self.browser.run(said), self.browser.run(said))
+        check(self.browser.run("return document.activeElement.id") == "next", "the focus stays")
+        outline = "return getComputedStyle(document.activeElement).outlineStyle"
+        check(self.browser.run(outline) == "solid", "the focus is seen", self.browser.run(outline))
+        self.browser.press("p", "p")
+        check(self.browser.run(CHOSEN) == wrong[0], "p leads to", self.browser.run(CHOSEN))
+        visible = "const b = document.querySelector('.layer[aria-current=true]'); return b && b.offsetParent !== null"
+        check(self.browser.run(visible), "the layer is shown in the tree")
+        self.browser.type("#filter", "n")
+        check(self.browser.run(CHOSEN) == wrong[0], "a letter that is typed leads nowhere")
+        role = self.browser.run("return document.getElementById('culprit-said').getAttribute('role')")
+        check(role == "status", "announced")
+        self.load("sample")
+        check(self.culprits() and self.browser.run("return !document.getElementById('culprits').hidden"), "shown")
+        self.quiet()
+
+    def command(self, index):
+        self.browser.run("location.hash = '#' + arguments[0]; location.reload()", index)
+        return self.browser.run("const c = document.getElementById('command'); return c && c.textContent")
+
+    def replayed(self, command):
+        path = os.path.dirname(self.mole) + ":" + os.environ["PATH"]
+        return subprocess.run(["sh", "-c", command], env={**os.environ, "PATH": path}, capture_output=True, text=True)
+
+    def test_replay_command(self):
+        """What is shown runs in a shell as it is, and says the same of the layer as the page."""
+        for name, wrong in (("unet", 2), ("mutant", 1)):
+            rows, differ = self.load(name), 0
+            data = json.loads(self.browser.run("return document.getElementById('data').textContent"))
+            able = [r["index"] for r in data["replay"]["rows"]]
+            check(len(able) > 60, name, able)
+            tried = [i for i in self.culprits() if i in able] + able[::len(able) // 8]
+            for index in tried:
+                command, row = self.command(index), rows[index]
+                made = self.replayed(command)
+                check(made.returncode == (row["verdict"] == "differs") and not made.stderr, command, made)
+                check(row["name"] in made.stdout, command, made.stdout)
+                differ += made.returncode
+            check(differ >= wrong, differ, "differ")
+        unable = next(r["index"] for r in rows if r["index"] not in able)
+        check(self.command(unable) is None, "a command for", rows[unable]["name"])
+        check("not all that mole replay needs" in self.browser.text("#details"), "and no word of it")
+        self.quiet()
+
+    def test_copy(self):
+        """The button copies; where it may not, the command is selected."""
+        self.load("unet")
+        command = self.command(self.culprits()[1])
+        check("'\\''s $(echo) trace" in command, "the path is quoted", command)
+        self.browser.click("#copy")
+        for _ in range(20):
+            if self.browser.text("#copied"):
+                break
+            time.sleep(0.05)
+        check(self.browser.text("#copied") == "copied", self.browser.text("#copied"))
+        check(self.browser.paste("#filter") == command, "what was copied")
+        self.command(self.culprits()[1])
+        self.browser.run("Object.defineProperty(navigator, 'clipboard', {value: undefined});"
+                         "document.execCommand = () => false")
+        self.browser.click("#copy")
+        check(self.browser.text("#copied").startswith("selected"), self.browser.text("#copied"))
+        check(self.browser.run("return getSelection().toString()") == command, "what is selected")
+        self.quiet()
+
+    def test_words(self):
+        """Each marked word shows what docs/glossary.md says of it: by mouse and by keyboard."""
+        seen, wanted = set(), glossary()
+        for name in ("unet", "sample", "hostile"):
+            self.load(name)
+            words = self.browser.run("return [...document.querySelectorAll('button.term')].map((b) => b.dataset.term)")
+            for at, word in enumerate(words):
+                self.browser.run("document.querySelectorAll('button.term')[arguments[0]].click()", at)
+                shown = self.browser.run("return document.querySelector('#meaning p').textContent")
+                check(shown == f"{word}: {wanted[word]} close", word, shown)
+                seen.add(word)
+        check(seen >= {"culprit", "isolated", "cumulative", "inherited", "unit", "stretch", "ratio", "DIFFERS"}, seen)
+        self.browser.run("document.querySelector('#details button.term').focus()")
+        self.browser.press("Enter")
+        check(self.browser.run("return document.activeElement.getAttribute('aria-expanded')") == "true", "expanded")
+        self.browser.press("Escape")
+        check(self.browser.text("#meaning") == "", "Escape closes")
+        check(self.browser.run("return document.activeElement.className") == "term", "and the focus is back")
+        self.quiet()
+
     def test_keyboard_alone(self):
         rows = self.load("sample")
         self.browser.run("document.getElementById('wrong').focus()")
@@ -282,7 +497,7 @@ class Tests:
         self.browser.run("for (const e of document.querySelectorAll('*')) { e.dispatchEvent(new Event('mouseover')); e.dispatchEvent(new Event('error')); }")
         time.sleep(0.2)
         check(self.browser.run("return typeof window.hacked") == "undefined", "a name was executed")
-        check(self.browser.run("return document.scripts.length") == 2, "scripts")
+        check(self.browser.run("return document.scripts.length") == 3, "scripts")
         odd = self.browser.run("return [...document.querySelectorAll('img, injected, b, iframe, object, [onerror], [onmouseover]')].map((e) => e.outerHTML)")
         check(not odd, "elements out of names", odd)
         notes = self.browser.run("return document.querySelector('#notes').textContent")

@@ -3,9 +3,9 @@
 
     python3 tests/site/test_site.py SITE [FOLDER]
 
-SITE is the folder with the pages; FOLDER keeps screenshots (default: none). Pages are served on a port of this
-machine, as the search needs it. Without Chromium and chromedriver only the files are looked at. The last line is
-"N passed, N failed, N skipped"."""
+SITE is the folder with the pages; FOLDER keeps screenshots (default: none), docs/img/site.png is its gallery.png. Pages
+are served on a port of this machine, as the search needs it. Without Chromium and chromedriver only the files are
+looked at. The last line is "N passed, N failed, N skipped"."""
 import functools
 import http.server
 import os
@@ -19,12 +19,9 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tests/html"))
-from test_report_html import Browser  # noqa: E402
+from browser import Browser, check  # noqa: E402
 
-
-def check(good, *what):
-    if not good:
-        raise AssertionError(" ".join(map(str, what)))
+DEMO_LARGEST = 3_000_000
 
 
 def serve(folder):
@@ -95,6 +92,27 @@ class Files:
             linked += len(terms)
         check("term-culprit" in self.pages["check-your-port.html"], "a culprit is no word of the glossary")
         check(linked > 100, linked, "words")
+
+    def test_demo(self):
+        """The X-ray page of the demo's prompt, of at most 3 MB; the start leads to it."""
+        made = re.search(r"^DEMO_PROMPT +:= (.*)$", (ROOT / "Makefile").read_text(), re.M)
+        size = (self.site / "demo-xray.html").stat().st_size
+        check(size <= DEMO_LARGEST, "the demo's page takes", size)
+        check(made[1] in self.pages["demo-xray.html"], "another prompt")
+        check('href="demo-xray.html"' in self.pages["index.html"], "the start does not lead to it")
+
+    def test_no_orphans(self):
+        """From the start every page can be reached."""
+        seen, waiting = set(), ["index.html"]
+        while waiting:
+            name = waiting.pop()
+            if name in seen or name not in self.pages:
+                continue
+            seen.add(name)
+            links = re.findall(r"<a\b[^>]*\bhref=[\"']?([^\"'#>: ]+\.html)", self.pages[name])
+            waiting += [os.path.normpath(os.path.join(os.path.dirname(name), link)) for link in links]
+        orphans = set(self.pages) - seen - {"404.html"}
+        check(not orphans, "nothing leads to", sorted(orphans))
 
     def test_sources(self):
         """A file that a page names is on the site, as it is in the tree."""
@@ -180,6 +198,8 @@ class Pages:
         check(self.browser.run("return document.querySelector('#gallery th').ariaSort") == "ascending", "aria-sort")
         self.browser.click("#gallery th button")
         check(self.browser.run(names) == up[::-1], "sorted the other way")
+        self.browser.run("document.querySelector('.table-tools').scrollIntoView({block: 'center'})")
+        time.sleep(0.5)  # the title of the head changes slowly
         self.shot("gallery")
         self.quiet()
 
@@ -209,6 +229,15 @@ class Pages:
         shown = self.browser.run("return getComputedStyle(document.querySelector('.md-sidebar')).display")
         self.browser.cdp("Emulation.setEmulatedMedia", media="")
         check(shown == "none", shown)
+
+    def test_xray(self):
+        """From the start to the demo's X-ray page, and into a block of the network."""
+        self.load("index.html")
+        self.browser.click("article a[href='demo-xray.html']")
+        self.wait("document.getElementById('chosen') !== null", "no X-ray page")
+        self.browser.click(".block[data-block='down_blocks.1']")
+        check("down_blocks.1" in self.browser.text("#chosen"), self.browser.text("#chosen"))
+        self.quiet()
 
     def test_phone(self):
         """360 points wide: nothing sticks out sideways."""

@@ -1,4 +1,4 @@
-// Draws a comparison (docs/compare.schema.json, with "pictures" added). Names come from files that
+// Draws a comparison (docs/compare.schema.json, with "pictures" and "replay" added). Names come from files that
 // nobody vouches for: they reach the page through textContent and attributes only, never as HTML.
 (() => {
 const report = JSON.parse(document.getElementById("data").textContent);
@@ -31,15 +31,41 @@ function ratio(v) {
 const share = (v) => (known(v) ? Number((100 * value(v)).toPrecision(3)) + "%" : "–");
 const shape = (s) => (s ? "(" + s.join(", ") + ")" : "–");
 
+// ---- words of the glossary ------------------------------------------------------------------------------
+
+const meanings = new Map(JSON.parse(document.getElementById("glossary").textContent));
+let explained = null; // the word whose meaning is open
+
+function explain(button) {
+  if (explained) explained.setAttribute("aria-expanded", "false");
+  const word = button && button !== explained ? button.dataset.term : "";
+  explained = word ? button : null;
+  $("meaning").replaceChildren();
+  if (!word) return;
+  button.setAttribute("aria-expanded", "true");
+  const close = () => { const from = explained; explain(null); if (from) from.focus(); };
+  $("meaning").append(make("p", {}, make("b", {}, word + ": "), meanings.get(word) + " ",
+      make("button", {id: "close", class: "key", type: "button", onclick: close}, "close")));
+}
+// `text` as a button that shows what `word` means.
+function term(word, text = word) {
+  if (!meanings.has(word)) throw new Error("no word of the glossary: " + word);
+  const button = make("button", {class: "term", type: "button", "data-term": word, "aria-expanded": "false",
+      "aria-controls": "meaning", onclick: () => explain(button)}, text);
+  return button;
+}
+const WORDS = {"differs": "DIFFERS", "shape": "another shape", "not-finite": "not finite"};
+const verdictTerm = (verdict) => term(WORDS[verdict] || verdict, verdict);
+
 // ---- head -----------------------------------------------------------------------------------------------
 
-function badge(verdict, kind = verdict) {
-  return make("span", {class: "badge " + kind}, SIGNS[kind] + " " + verdict);
+function badge(verdict, kind = verdict, text = verdictTerm(verdict)) {
+  return make("span", {class: "badge " + kind}, SIGNS[kind] + " ", text);
 }
 function between(stretch) {
   if (!stretch || !stretch.text) return [];
-  return [make("p", {id: "between"}, "Between: ", shown(stretch.text)),
-    make("p", {id: "narrow"}, "Dump these to narrow it down: ", shown(stretch.dump))];
+  return [make("p", {id: "between"}, term("between", "Between"), ": ", shown(stretch.text)),
+    make("p", {id: "narrow"}, "Dump these to ", term("narrow"), " it down: ", shown(stretch.dump))];
 }
 function drawHead() {
   const verdict = report.differs ? "differs" : report.undecided ? "undecided" : "agrees";
@@ -48,20 +74,20 @@ function drawHead() {
   $("subject").append(nameOf(report.candidate), " against ", nameOf(report.reference),
       ", judged as ", report.budget.name);
   const counts = Object.entries(report.counts).filter(([, n]) => n > 0)
-      .map(([v, n]) => make("span", {class: v}, make("span", {class: "sign"}, SIGNS[v]), ` ${n} ${v}`));
-  $("counts").append(make("span", {}, `${report.compared} of ${rows.length} taps compared:`), ...counts);
+      .map(([v, n]) => make("span", {class: v}, make("span", {class: "sign"}, SIGNS[v]), ` ${n} `, verdictTerm(v)));
+  $("counts").append(make("span", {}, `${report.compared} of ${rows.length} `, term("tap", "taps"), " compared:"), ...counts);
   if (known(report.median_ratio))
-    $("counts").append(make("span", {class: "soft"}, `median ratio ${ratio(report.median_ratio)}, worst ${ratio(report.worst_ratio)}`));
+    $("counts").append(make("span", {class: "soft"}, "median ", term("ratio"), ` ${ratio(report.median_ratio)}, worst ${ratio(report.worst_ratio)}`));
   for (const note of report.notes) $("notes").append(make("p", {}, "Note: ", shown(note)));
   if (!report.culprit) return;
   const row = rows[report.culprit.index], box = $("culprit");
   box.hidden = false;
-  box.append(make("h2", {}, "First culprit: ", make("button", {class: "link", id: "culprit-link",
+  box.append(make("h2", {}, "First ", term("culprit"), ": ", make("button", {class: "link", id: "culprit-link",
       onclick: () => choose(row.index, true)}, nameOf(row.name))),
     make("p", {}, row.reason),
     ...between(report.culprit.stretch),
-    make("p", {}, "Likely cause: ", row.cause ? shown(row.cause.text) : "none of the usual ones explains it"),
-    make("p", {}, "What follows it is ", shown(report.culprit.after.text)));
+    make("p", {}, "Likely ", term("cause"), ": ", row.cause ? shown(row.cause.text) : "none of the usual ones explains it"),
+    make("p", {}, term("after it", "What follows it"), " is ", shown(report.culprit.after.text)));
 }
 function meantBy(meant) {
   return meant ? [meant.by === "value" ? ", which holds the numbers of " : ", perhaps ", nameOf(meant.name)] : [];
@@ -180,6 +206,11 @@ function moveFocus(event) {
   event.preventDefault();
 }
 
+// Wrong by itself: as report_after counts, and the first culprit.
+const fails = (r) => ["differs", "shape", "not-finite"].includes(r.verdict);
+const isCulprit = (r) => Boolean(report.culprit) && (r.index === report.culprit.index ||
+    fails(r) && r.index > report.culprit.index && (r.isolated !== null || r.verdict === "shape"));
+
 // ---- one layer ------------------------------------------------------------------------------------------------
 
 let chosen = -1;
@@ -194,46 +225,49 @@ function choose(index, scroll) {
   if (scroll && buttons.get(index)) bring(buttons.get(index));
   drawDetails(rows[index]);
   drawPlot();
+  sayCulprits();
   try { history.replaceState(null, "", "#" + index); } catch { /* a page without an address */ }
 }
 function numbersTable(row) {
   const table = make("table", {}), both = [["cumulative", row.cumulative, row.ratio], ["isolated", row.isolated, row.isolated_ratio]];
-  table.append(make("thead", {}, make("tr", {}, make("th", {}), make("th", {scope: "col"}, "cumulative: up to here"),
-      make("th", {scope: "col"}, "isolated: by itself"))));
+  table.append(make("thead", {}, make("tr", {}, make("th", {}), make("th", {scope: "col"}, term("cumulative"), ": up to here"),
+      make("th", {scope: "col"}, term("isolated"), ": by itself"))));
   const body = make("tbody", {});
-  const line = (label, field, text) => body.append(make("tr", {}, make("th", {scope: "row"}, label),
+  const line = (label, field, text) => body.append(make("tr", {}, make("th", {scope: "row"}, ...label),
       ...both.map(([which, diff, r]) => {
         const raw = field === "ratio" ? r : diff ? diff[field] : null;
         return make("td", {"data-field": which + "." + field, title: known(raw) ? String(raw) : null},
             diff || field === "ratio" ? text(raw, diff) : "–");
       })));
-  line("ratio to the expected rounding error", "ratio", ratio);
-  line("largest |difference|", "max_abs", number);
-  line("at", "worst_at", (v) => "[" + v.join(", ") + "]");
-  line("candidate there", "candidate_at", number);
-  line("reference there", "truth_at", number);
-  line("rms of the difference", "rms", number);
-  line("relative to the reference's rms", "relative_rms", number);
-  line("cosine", "cosine", (v) => String(v));
-  line("reference, largest", "truth_max", number);
-  line("NaN: candidate, reference; Inf differ", "nan_candidate", (v, d) => `${v}, ${d.nan_truth}; ${d.inf_mismatch}`);
+  line([term("ratio"), " to the expected rounding error"], "ratio", ratio);
+  line(["largest |difference|"], "max_abs", number);
+  line(["at"], "worst_at", (v) => "[" + v.join(", ") + "]");
+  line([term("candidate"), " there"], "candidate_at", number);
+  line([term("reference"), " there"], "truth_at", number);
+  line(["rms of the difference"], "rms", number);
+  line(["relative to the reference's rms (", term("rel rms"), ")"], "relative_rms", number);
+  line([term("cosine")], "cosine", (v) => String(v));
+  line(["reference, largest"], "truth_max", number);
+  line(["NaN: candidate, reference; Inf differ"], "nan_candidate", (v, d) => `${v}, ${d.nan_truth}; ${d.inf_mismatch}`);
   table.append(body);
   return table;
 }
 function factsTable(row) {
   const table = make("table", {}), body = make("tbody", {});
-  const line = (label, field, text) => body.append(make("tr", {}, make("th", {scope: "row"}, label),
+  const line = (label, field, text) => body.append(make("tr", {}, make("th", {scope: "row"}, ...[label].flat()),
       make("td", {"data-field": field, title: known(row[field]) ? String(row[field]) : null}, text)));
   line("shape", "shape", shape(row.shape));
   if (row.candidate_name !== null) {
     if (row.candidate_name !== row.name) line("candidate's name", "candidate_name", nameOf(row.candidate_name));
     line("candidate's", "candidate_shape", shape(row.candidate_shape) + " " + row.candidate_dtype);
   }
-  line("limit", "limit", number(row.limit));
+  line(term("limit"), "limit", number(row.limit));
   line("where it comes from", "origin", shown(row.origin) || "–");
+  line([term("unit"), " of the isolated error"], "unit", number(row.unit));
+  line(["of it the ", term("stretch"), "'s"], "stretch_unit", number(row.stretch_unit));
   line("PyTorch's own float32 error, rms", "peer_rms", number(row.peer_rms));
-  line("99th percentile, units in the last place", "ulp_p99", number(row.ulp_p99));
-  line("of the provable bound", "bound_used", share(row.bound_used));
+  line([term("ulp p99", "99th percentile"), ", units in the last place"], "ulp_p99", number(row.ulp_p99));
+  line(["of the provable ", term("bound")], "bound_used", share(row.bound_used));
   line("of the typical bound", "typical_used", share(row.typical_used));
   table.append(body);
   return table;
@@ -247,7 +281,38 @@ function drawDetails(row) {
   if (picture) box.append(make("div", {class: "pictures"}, heatMap(picture.map), histogram(picture.histogram)));
   else if (pictures.size && row.cumulative && row.verdict !== "agrees") box.append(make("p", {class: "hint"}, "Pictures are kept of the culprit and the worst layers only."));
   if (row.cumulative) box.append(numbersTable(row));
-  box.append(factsTable(row));
+  box.append(factsTable(row), ...replayBox(row));
+}
+
+// ---- its mole replay command ------------------------------------------------------------------------------------
+
+const replays = new Map(report.replay.rows.map((r) => [r.index, r]));
+function select(element) {
+  const range = document.createRange();
+  range.selectNodeContents(element);
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+}
+// A page from a disk may have no clipboard: then the command is selected, and the old way to copy is tried.
+async function copy(element, said) {
+  try {
+    await navigator.clipboard.writeText(element.textContent);
+    said.textContent = "copied";
+  } catch {
+    select(element);
+    said.textContent = document.execCommand("copy") ? "copied" : "selected: press Ctrl+C";
+  }
+}
+function replayBox(row) {
+  const found = replays.get(row.index);
+  if (!found) return replays.size ? [make("p", {class: "hint"}, "What was dumped is not all that mole replay needs for this tap.")] : [];
+  const command = make("code", {id: "command"}, "mole replay " + found.module + report.replay.common + found.inputs);
+  const said = make("span", {id: "copied", role: "status"});
+  return [make("h2", {}, "Replay it alone"),
+    make("p", {class: "hint"}, "Computes this tap from the candidate's own inputs, in the folder where the comparison ran. Its limit is " +
+        "its own, a share of the largest number, and wider than the ratio's."),
+    make("pre", {tabindex: "0", "aria-label": "mole replay command"}, command),
+    make("p", {}, make("button", {id: "copy", class: "key", type: "button", onclick: () => copy(command, said)}, "copy the command"), " ", said)];
 }
 
 // ---- pictures -----------------------------------------------------------------------------------------------------
@@ -298,8 +363,58 @@ const isolated = (r) => (byRatio ? value(r.isolated_ratio) : r.isolated ? value(
 // The ratio's limit; a limit of another kind (far below 1) has no place on this axis.
 const highest = rows.reduce((most, r) => Math.max(most, value(r.limit) || 0), 0);
 const limit = byRatio && highest > 0.1 ? highest : 0;
-const frame = {left: 52, right: 10, top: 10, bottom: 22};
+const frame = {left: 52, right: 10, top: 10, bottom: 8};
 let axis = null;
+const xOf = (i, W) => frame.left + (W - frame.left - frame.right) * (rows.length > 1 ? i / (rows.length - 1) : 0.5);
+
+// ---- the network's parts, below the plot ----
+
+// Of a layer: its step or component, and within that its block, each as what the axis says, longest first.
+const COMPONENTS = {"text_encoder": ["text encoder", "text"], "text_encoder_2": ["text encoder 2", "text 2"], "unet": ["UNet"],
+                    "vae": ["VAE"]};
+const BLOCKS = {"down_blocks": ["down block", "d"], "up_blocks": ["up block", "u"], "layers": ["layer", ""]};
+function partOf(name) {
+  const {path, leaf} = place(name), top = path[0] || leaf, second = path[1], step = /^(.*?)step\.0*(\d+)(?=\/|$)/.exec(top);
+  const component = top.slice(top.lastIndexOf("/") + 1), block = /(\w+)\.(\d+)$/.exec(second || "");
+  const names = block && BLOCKS[block[1]];
+  return {key: step ? step[0] : top,
+    part: step ? [shown(step[1]) + "step " + step[2], step[2]] : COMPONENTS[top] || [shown(top)],
+    component: COMPONENTS[component] ? COMPONENTS[component][0] : shown(component),
+    block: names ? [`${names[0]} ${block[2]}`, names[1] + block[2]] : /mid_block$/.test(second || "") ? ["mid block", "mid"] : [""]};
+}
+const parts = rows.map((r) => partOf(r.name));
+const sameBlock = (a, b) => a.key === b.key && a.component === b.component && a.block[0] === b.block[0];
+// Where each stretch of layers with the same part begins, and what it is called.
+const stretches = (same, label) => parts.flatMap((p, i) => (i && same(p, parts[i - 1]) ? [] : [{from: i, names: label(p)}]));
+const blockStretches = stretches(sameBlock, (p) => p.block);
+const partStretches = stretches((a, b) => a.key === b.key, (p) => p.part);
+
+// The longest name that fits into its stretch; else the shortest, in the first line with room: it begins at its mark.
+function drawAxis(box, list, W, c, lines) {
+  const end = (k) => (k + 1 < list.length ? xOf(list[k + 1].from - 0.5, W) : W - frame.right);
+  const free = Array(lines).fill(0); // of each line, where it is empty from
+  box.replaceChildren(...list.flatMap((s, k) => {
+    const at = s.from ? xOf(s.from - 0.5, W) : frame.left, wide = (text) => c.measureText(text).width + 6;
+    const name = s.names.find((text) => at + wide(text) <= end(k)) || s.names[s.names.length - 1];
+    const line = free.findIndex((x) => x <= at);
+    if (!name || line < 0 || at + wide(name) > W) return [];
+    free[line] = at + wide(name);
+    return [make("span", {"data-from": s.from, style: `left: ${at.toFixed(1)}px; top: ${1.1 * line}rem`}, name)];
+  }));
+}
+
+// ---- the plot ----
+
+// What is wrong by itself lies over all others, the first culprit on top, and has a shape of its own.
+const order = rows.map((r, i) => i).sort((a, b) => Number(isCulprit(rows[a])) - Number(isCulprit(rows[b])) ||
+    RANK.indexOf(rows[a].verdict) - RANK.indexOf(rows[b].verdict) || b - a);
+function diamond(c, x, y, size, edge) {
+  c.beginPath();
+  c.moveTo(x, y - size); c.lineTo(x + size, y); c.lineTo(x, y + size); c.lineTo(x - size, y); c.closePath();
+  c.fill();
+  c.strokeStyle = edge;
+  c.stroke();
+}
 
 function setAxis() {
   const finite = rows.flatMap((r) => [cumulative(r), isolated(r)]).filter((v) => v > 0 && Number.isFinite(v));
@@ -310,7 +425,7 @@ function drawPlot() {
   const canvas = $("plot"), box = canvas.getBoundingClientRect(), scale = window.devicePixelRatio || 1;
   const W = box.width, H = box.height, c = canvas.getContext("2d"), style = getComputedStyle(document.documentElement);
   const ink = (name) => style.getPropertyValue("--" + name).trim();
-  const x = (i) => frame.left + (W - frame.left - frame.right) * (rows.length > 1 ? i / (rows.length - 1) : 0.5);
+  const x = (i) => xOf(i, W);
   const y = (v) => { // 0 lies on the floor, Inf under the ceiling
     const at = v > 0 ? Math.min(Math.max(Math.log10(v), axis.low), axis.high) : axis.low;
     return H - frame.bottom - (H - frame.top - frame.bottom) * (at - axis.low) / (axis.high - axis.low);
@@ -329,25 +444,31 @@ function drawPlot() {
   const every = Math.max(1, Math.ceil((axis.high - axis.low) / 8));
   for (let e = Math.ceil(axis.low); e <= axis.high; e += every) level(10 ** e, ink("line"), [], "1e" + e + (byRatio ? "x" : ""));
   if (limit > 0) level(limit, ink("differs"), [6, 4]);
-  rows.forEach((r, i) => { // where another step or component begins
-    if (i && place(r.name).path[0] !== place(rows[i - 1].name).path[0]) { c.fillStyle = ink("line"); c.fillRect(x(i - 0.5), frame.top, 1, H - frame.top - frame.bottom); }
-  });
+  c.fillStyle = ink("line");
+  for (const s of partStretches.slice(1)) c.fillRect(x(s.from - 0.5), frame.top, 1, H - frame.top); // another step or component
   if (chosen >= 0) { c.fillStyle = ink("focus"); c.fillRect(x(chosen) - 0.5, frame.top, 1.5, H - frame.top - frame.bottom); }
-  for (const [of, hollow] of [[cumulative, false], [isolated, true]]) {
-    rows.forEach((r, i) => {
-      const v = of(r);
-      if (Number.isNaN(v)) return;
-      c.fillStyle = c.strokeStyle = hollow ? ink("ink") : ink(r.verdict);
-      c.beginPath(); c.arc(x(i), y(v), hollow ? (v > 0 ? 2 : 0.7) : 3, 0, 7);
-      if (hollow) c.stroke(); else c.fill();
-    });
+  const inks = Object.fromEntries(["ink", "card", ...RANK].map((name) => [name, ink(name)]));
+  const point = (i, v, hollow) => {
+    if (Number.isNaN(v)) return;
+    c.fillStyle = c.strokeStyle = hollow ? inks.ink : inks[rows[i].verdict];
+    c.beginPath(); c.arc(x(i), y(v), hollow ? (v > 0 ? 2 : 0.7) : 3, 0, 7);
+    if (hollow) c.stroke(); else c.fill();
+  };
+  for (const i of order) if (!isCulprit(rows[i])) point(i, cumulative(rows[i]), false);
+  for (const i of order) point(i, isolated(rows[i]), true);
+  for (const i of order.filter((k) => isCulprit(rows[k]))) {
+    const v = cumulative(rows[i]);
+    c.fillStyle = inks[rows[i].verdict];
+    diamond(c, x(i), y(Number.isNaN(v) ? Infinity : v), 5, inks.card);
   }
   c.fillStyle = ink("soft"); c.textAlign = "right"; c.fillText("0", frame.left - 6, y(0) + 4); // where exact layers lie
-  c.textAlign = "left"; c.fillText("first layer", frame.left, H - 6);
-  c.textAlign = "right"; c.fillText("last layer", W - frame.right, H - 6);
+  drawAxis($("blocks"), blockStretches, W, c, 2);
+  drawAxis($("parts"), partStretches, W, c, 1);
   canvas.setAttribute("aria-valuemax", rows.length - 1);
   canvas.setAttribute("aria-valuenow", Math.max(chosen, 0));
-  if (chosen >= 0) canvas.setAttribute("aria-valuetext", shown(rows[chosen].name) + ", " + ratio(rows[chosen].ratio));
+  if (chosen < 0) return;
+  const {part, component, block} = parts[chosen], where = [...new Set([part[0], component, block[0]])].filter(Boolean).join(", ");
+  canvas.setAttribute("aria-valuetext", `${shown(rows[chosen].name)}, ${where}: ${rows[chosen].verdict}, ${ratio(rows[chosen].ratio)}`);
 }
 function rowAt(event) {
   const box = $("plot").getBoundingClientRect(), inner = box.width - frame.left - frame.right;
@@ -360,9 +481,35 @@ function hover(event) {
   tip.style[left < box.width / 2 ? "left" : "right"] = (left < box.width / 2 ? left : box.width - left) + 14 + "px";
   tip.style[left < box.width / 2 ? "right" : "left"] = "auto";
   tip.style.top = Math.max(0, event.clientY - box.top - 30) + "px";
-  tip.replaceChildren(`#${row.index} `, nameOf(row.name), make("br"), badge(row.verdict),
+  tip.replaceChildren(`#${row.index} `, nameOf(row.name), make("br"), badge(row.verdict, row.verdict, row.verdict),
       ` cumulative ${ratio(row.ratio)}, isolated ${ratio(row.isolated_ratio)}`);
 }
+// ---- from culprit to culprit ----
+
+const culprits = rows.filter(isCulprit).map((r) => r.index);
+const another = (side) => (side > 0 ? culprits.find((i) => i > chosen) : culprits.findLast((i) => i < chosen));
+function sayCulprits() {
+  const at = culprits.indexOf(chosen);
+  $("culprit-said").textContent = (at < 0 ? "" : `culprit ${at + 1} of ${culprits.length}`);
+  $("previous").setAttribute("aria-disabled", String(another(-1) === undefined));
+  $("next").setAttribute("aria-disabled", String(another(1) === undefined));
+}
+function goCulprit(side) {
+  const to = another(side);
+  if (to === undefined) {
+    $("culprit-said").textContent = `no ${side > 0 ? "later" : "earlier"} tap is wrong by itself`;
+    return;
+  }
+  choose(to, true);
+  $("culprit-said").textContent += ": " + shown(rows[to].name);
+}
+function pageKey(event) {
+  if (event.altKey || event.ctrlKey || event.metaKey || event.target.matches("input")) return;
+  if (event.key === "Escape" && explained) $("close").click();
+  else if (event.key === "n" && culprits.length) goCulprit(1);
+  else if (event.key === "p" && culprits.length) goCulprit(-1);
+}
+
 function plotKey(event) {
   const to = {ArrowLeft: chosen - 1, ArrowRight: chosen + 1, ArrowDown: chosen - 1, ArrowUp: chosen + 1, Home: 0, End: rows.length - 1}[event.key];
   if (to === undefined) return;
@@ -370,15 +517,20 @@ function plotKey(event) {
   choose(Math.min(Math.max(to, 0), rows.length - 1), true);
 }
 
+document.addEventListener("keydown", pageKey);
 drawHead();
 drawExtra();
 drawTree();
 if (rows.length) {
   setAxis();
-  $("plot-hint").textContent = (byRatio ? "rms error in units of the rounding error to be expected: PyTorch's own, where it is known." : "rms error relative to the tensor's rms.") +
-      " Click a point, or use the arrow keys.";
-  $("legend").append(make("span", {}, "● cumulative, coloured by verdict"), make("span", {}, "○ isolated"),
-      limit > 0 ? make("span", {class: "differs"}, make("span", {class: "sign"}, "- - "), `limit ${ratio(limit)}`) : "");
+  $("plot-hint").append(...(byRatio ? ["rms error in ", term("unit", "units"), ": the rounding error to be expected, PyTorch's own where it is known."]
+    : ["rms error relative to the tensor's rms."]), " Click a point, or use the arrow keys.");
+  $("legend").append(make("span", {}, "● ", term("cumulative"), ", coloured by verdict"),
+      culprits.length ? make("span", {}, "◆ wrong by itself") : "", make("span", {}, "○ ", term("isolated")),
+      limit > 0 ? make("span", {class: "differs"}, make("span", {class: "sign"}, "- - "), term("limit"), ` ${ratio(limit)}`) : "");
+  $("culprits").hidden = !culprits.length;
+  $("previous").addEventListener("click", () => goCulprit(-1));
+  $("next").addEventListener("click", () => goCulprit(1));
   $("filter").addEventListener("input", drawTree);
   $("wrong").addEventListener("change", drawTree);
   $("tree").addEventListener("keydown", moveFocus);
