@@ -49,22 +49,37 @@ double compare_ratio(const diff_t *diff, double scale) {
  * one. */
 enum { SAMPLE = MATCH_HEAD, TELLING = 8 };
 
+/* So many of a row's numbers, from `start` on: the candidate's, or the known ones of its statistics, and the truth's. */
+static int read_sample(const compare_row_t *row, trace_file_t *candidate, size_t source,
+                       const truths_t *truths, size_t index, size_t start, double *mine,
+                       double *true_numbers, size_t *known) {
+    const statistics_t *s = trace_file_statistics(candidate, source);
+    size_t count = shape_count(row->shape) - start;
+    if (count > SAMPLE) count = SAMPLE;
+    *known = s ? statistics_elements(s, mine) : count;
+    if (!s && trace_file_read(candidate, source, start, count, mine, NULL)) return -1;
+    return truths->read(truths->who, truths->index[index], start, count, true_numbers, NULL);
+}
+
 /* The grid that a row's numbers lie on; *tells: it says something of the candidate, being the finest or
- * not the truth's as well. */
+ * not the truth's as well. Where the first numbers say nothing (a negative prompt of zeros), the last are asked. */
 static precision_t grid_of(const compare_row_t *row, trace_file_t *candidate, size_t source,
                            const truths_t *truths, size_t index, bool *tells) {
     double mine[SAMPLE], true_numbers[SAMPLE];
-    const statistics_t *s = trace_file_statistics(candidate, source);
-    size_t count = shape_count(row->shape), known, telling, ignored;
+    size_t count = shape_count(row->shape), start = 0, known, telling, ignored;
     *tells = false;
-    if (count > SAMPLE) count = SAMPLE;
-    known = s ? statistics_elements(s, mine) : count;
-    if ((!s && trace_file_read(candidate, source, 0, count, mine, NULL)) ||
-        truths->read(truths->who, truths->index[index], 0, count, true_numbers, NULL))
+    if (read_sample(row, candidate, source, truths, index, 0, mine, true_numbers, &known))
         return PRECISION_F64;
     precision_t grid = precision_of(mine, known, &telling);
+    if (telling < TELLING && count > SAMPLE && !trace_file_statistics(candidate, source)) {
+        start = count - SAMPLE;
+        if (read_sample(row, candidate, source, truths, index, start, mine, true_numbers, &known))
+            return PRECISION_F64;
+        grid = precision_of(mine, known, &telling);
+    }
+    if (count - start > SAMPLE) count = start + SAMPLE;
     *tells = telling >= TELLING &&
-             (grid == PRECISION_F64 || precision_of(true_numbers, count, &ignored) > grid);
+             (grid == PRECISION_F64 || precision_of(true_numbers, count - start, &ignored) > grid);
     return grid;
 }
 

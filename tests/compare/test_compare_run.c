@@ -12,6 +12,7 @@
 #include "io/safetensors.h"
 #include "mole_says.h"
 #include "sampler/ddim.h"
+#include "trace/precision.h"
 
 #define CASE "golden/runs/run-5-plain"
 
@@ -118,11 +119,94 @@ static void small_taps_share_their_measure(void **state) {
     golden_case_close(&unet);
 }
 
+/* One tap of a case whose negative prompt is zeros: 6,000 of them before the first number that has digits. */
+static void digits_behind_zeros_are_seen(void **state) {
+    (void)state;
+    golden_case_t g;
+    err_t err;
+    st_writer_t *w;
+    assert_int_equal(golden_case_open(&g, "golden/runs/sdxl-run-2-mole", &err), 0);
+    const golden_tap_t *t = golden_case_find(&g, "prompt_embeds");
+    size_t count = shape_count(t->shape);
+    double *x = fixture_bytes(count * sizeof *x);
+    dtype_to_double(x, t->truth->data, DTYPE_F64, count);
+    for (size_t i = 0; i < count; i++) x[i] = (float)x[i];
+    assert_true(x[0] == 0 && x[count / 2 - 1] == 0);
+    const char *path = scratch_path("zeros.safetensors");
+    assert_int_equal(st_writer_open(&w, path, &err), 0);
+    assert_int_equal(st_writer_add(w, "prompt_embeds", DTYPE_F64, t->shape, x, &err), 0);
+    assert_int_equal(st_writer_finish(w, &err), 0);
+    if (mole_says("compare golden/runs/sdxl-run-2-mole %s", path) != 0 ||
+        !strstr(output, "float32, as the candidate's numbers show"))
+        fail_msg("float32 behind zeros:\n%s", output);
+    golden_case_close(&g);
+}
+
+static double low(double x) {
+    return precision_round(PRECISION_BF16, x);
+}
+
+/* The numbers of a tap, rounded to bfloat16. */
+static double *rounded(const golden_case_t *g, const char *name) {
+    const golden_tap_t *t = golden_case_find(g, name);
+    assert_non_null(t);
+    size_t count = shape_count(t->shape);
+    double *x = fixture_bytes(count * sizeof *x);
+    dtype_to_double(x, t->truth->data, DTYPE_F64, count);
+    for (size_t i = 0; i < count; i++) x[i] = low(x[i]);
+    return x;
+}
+
+/* An Euler step for a velocity, each operation in bfloat16: x and what is added are ten times as large as what the step
+ * leaves. off: a further error, in largest roundings of 1. */
+static int euler_in_bfloat16(double off) {
+    golden_case_t g;
+    err_t err;
+    st_writer_t *w;
+    const double sigma =
+        14.6146; /* sqrt((1 - alpha) / alpha) at t = 999, where trailing spacing begins */
+    const char *path = scratch_path("euler.safetensors");
+    assert_int_equal(golden_case_open(&g, "golden/runs/sdxl-run-2-euler-trailing", &err), 0);
+    assert_int_equal(st_writer_open(&w, path, &err), 0);
+    for (size_t k = 0; k < g.taps; k++) {
+        const golden_tap_t *t = &g.tap[k];
+        double *x = rounded(&g, t->name);
+        if (strcmp(t->name, "step.000/latents") == 0) {
+            double *before = rounded(&g, "latents"), *m = rounded(&g, "step.000/guided");
+            const double *truth = (const double *)t->truth->data;
+            size_t count = shape_count(t->shape);
+            double over = 0, under = 0, factor = -sigma / sqrt(sigma * sigma + 1);
+            for (size_t i = 0; i < count; i++) {
+                double x0 = before[i] / (sigma * sigma + 1) + factor * m[i];
+                over += (truth[i] - before[i]) * (before[i] - x0);
+                under += (before[i] - x0) * (before[i] - x0);
+            }
+            for (size_t i = 0; i < count; i++) {
+                double x0 = low(low(before[i] / (sigma * sigma + 1)) + low(factor * m[i]));
+                double change = low(over / under * low(low(before[i] - x0) / sigma) * sigma);
+                x[i] = low(low(before[i] + change) + (i % 2 ? off : -off) * 0x1p-8);
+            }
+        }
+        assert_int_equal(st_writer_add(w, t->name, DTYPE_F64, t->shape, x, &err), 0);
+    }
+    assert_int_equal(st_writer_finish(w, &err), 0);
+    golden_case_close(&g);
+    return mole_says("compare golden/runs/sdxl-run-2-euler-trailing %s", path);
+}
+
+static void a_step_in_bfloat16_is_right(void **state) {
+    (void)state;
+    if (euler_in_bfloat16(0) != 0) fail_msg("a right step in bfloat16:\n%s", output);
+    if (euler_in_bfloat16(200) != 1) fail_msg("a step that is off by 0.8:\n%s", output);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(setting_is_named),
         fixture_test(step_before_is_known),
         fixture_test(small_taps_share_their_measure),
+        fixture_test(digits_behind_zeros_are_seen),
+        fixture_test(a_step_in_bfloat16_is_right),
     };
     return cmocka_run_group_tests(tests, open_case, close_case);
 }
