@@ -157,7 +157,9 @@ hypothesis_t cause_upsample, cause_skip, cause_residual;             /* causes_i
 hypothesis_t cause_guidance, cause_step, cause_image;                /* causes_sampler.c */
 hypothesis_t cause_noise, cause_embeddings, cause_prompt;            /* causes_text.c */
 hypothesis_t cause_encoders;
-hypothesis_t cause_timestep, cause_latents_scale, cause_tokens;  /* causes_rerun.c */
-hypothesis_t cause_other_input, cause_pooled, cause_added_input; /* causes_input.c */
+hypothesis_t cause_timestep, cause_latents_scale, cause_bare_latents,
+    cause_tokens;           /* causes_rerun.c */
+hypothesis_t cause_weights; /* causes_weights.c */
+hypothesis_t cause_copied, cause_other_input, cause_pooled, cause_added_input; /* causes_input.c */
 
 #endif

@@ -45,15 +45,37 @@ static bool fits(const hunt_t *h, shape_t shape) {
     return true;
 }
 
-/* The last MOST of them, the nearest first. */
-void cause_other_input(hunt_t *h) {
-    enum { MOST = 96 };
+enum { MOST = 96 };
+
+/* The last of the taps that may go in, the nearest last, in a ring. Returns how many there are in all. */
+static size_t last_taps(hunt_t *h, const char *name[MOST]) {
+    size_t found = 0;
+    const char *next;
+    for (size_t i = 0; h->c->earlier && (next = h->c->earlier(h->c->context, i)) != NULL; i++)
+        if (may_go_in(h, next)) name[found++ % MOST] = next;
+    return found;
+}
+
+/* What stands in the candidate's trace here stands there before. */
+void cause_copied(hunt_t *h) {
     const char *name[MOST];
-    size_t found = 0, tried;
-    if (!h->c->layer || !h->c->earlier || h->c->layer->kind == MODULE_CONV) return;
-    for (size_t i = 0; (name[found % MOST] = h->c->earlier(h->c->context, i)) != NULL; i++)
-        found += may_go_in(h, name[found % MOST]);
-    tried = found < MOST ? found : MOST;
+    size_t found = last_taps(h, name), tried = found < MOST ? found : MOST;
+    if (*h->part) return;
+    for (size_t i = 1; i <= tried && !h->best.accepted; i++) {
+        const char *other = name[(found - i) % MOST] + (h->name - h->c->name);
+        shape_t shape;
+        const double *x = hunt_tap(h, other, &shape);
+        if (x && shape_equal(shape, h->c->shape))
+            hunt_try_chosen(h, x, (double)tried, "skipped",
+                            "your tensor is that of your %s: what stands between is left out",
+                            other);
+    }
+}
+
+void cause_other_input(hunt_t *h) {
+    const char *name[MOST];
+    if (!h->c->layer || h->c->layer->kind == MODULE_CONV) return;
+    size_t found = last_taps(h, name), tried = found < MOST ? found : MOST;
     for (size_t i = 1; i <= tried && !h->best.accepted; i++) {
         const char *other = name[(found - i) % MOST] + (h->name - h->c->name);
         shape_t shape;

@@ -7,6 +7,8 @@
 #include <string.h>
 
 #include "causes/causes_hunt.h"
+#include "core/tap_name.h"
+#include "io/trace.h"
 
 /* ---- the timestep ---------------------------------------------------------------------------------- */
 
@@ -139,6 +141,45 @@ void cause_latents_scale(hunt_t *h) {
     }
 }
 
+/* ---- the latents that the UNet is given ------------------------------------------------------------ */
+
+typedef struct {
+    const double *latents;
+    size_t count;
+    double factor; /* by which they are larger than what is due */
+} bare_t;
+
+static void change_latents(void *who, double *x, shape_t shape) {
+    bare_t *bare = who;
+    size_t count = shape_count(shape), most = 0;
+    if (count % bare->count) return;
+    for (size_t i = 1; i < bare->count; i++)
+        if (fabs(x[i]) > fabs(x[most])) most = i;
+    bare->factor = bare->latents[most] / x[most];
+    for (size_t i = 0; i < count; i++) x[i] = bare->latents[i % bare->count];
+}
+
+/* Euler divides them by sqrt(sigma^2 + 1) before. */
+void cause_bare_latents(hunt_t *h) {
+    tap_name_t tap = tap_name(h->c->name);
+    char prefix[STEP_PREFIX] = "", name[STEP_PREFIX + 16];
+    shape_t shape;
+    if (!tap.has_step || !is_in_unet(h) || !h->c->tap) return;
+    if (hunt_tap(h, "unet.conv_in", &shape)) return; /* it has that, and that is right */
+    snprintf(name, sizeof name, "%slatents", tap.step ? tap_step(prefix, tap.step - 1) : "");
+    double *x = h->c->tap(h->c->context, name, &shape);
+    bare_t bare = {x, x ? shape_count(shape) : 0, 1};
+    const double *guess =
+        bare.count ? hunt_again(h, "unet.conv_in.in", change_latents, &bare) : NULL;
+    if (guess && fabs(bare.factor - 1) > 1e-6)
+        hunt_try(
+            h, guess, "gain",
+            "the UNet is given the latents as they are, %.6g times too large: scale_model_input is left "
+            "out",
+            bare.factor);
+    free(x);
+}
+
 /* ---- the tokens ------------------------------------------------------------------------------------ */
 
 /* One change of texts (B,T) of an encoder, whose tokens are read from the vectors that come by. */
@@ -149,6 +190,7 @@ typedef struct {
     size_t samples; /* that came by */
     int32_t was;    /* the padding that was found */
     bool changed;
+    bool no_begin, no_end; /* the first token, the end token left out of every text */
 } tokens_t;
 
 /* The token whose vector stands at position t; -1: none's. */
@@ -183,6 +225,12 @@ static void change_text(tokens_t *o, double *x, const int32_t *ids, size_t T, bo
     if (first >= T) return;
     o->was = pad;
     if (empty) put_token(o, x + D, 1, end), first = 2;
+    if (o->no_begin || o->no_end) {
+        size_t from = o->no_begin ? 1 : first;
+        for (size_t t = from; t < first; t++) put_token(o, x + (t - 1) * D, t - 1, ids[t]);
+        first--;
+        o->changed = true;
+    }
     for (size_t t = first; t < T; t++) {
         int32_t id = o->pad < 0 ? pad : o->pad;
         put_token(o, x + t * D, t, id);
@@ -200,7 +248,7 @@ static void change_tokens(void *who, double *x, shape_t shape) {
     for (size_t b = 0; b < B; b++) {
         size_t t = 0;
         while (t < T && (ids[t] = token_at(o, x + (b * T + t) * D, t)) >= 0) t++;
-        if (t == T && (o->pad >= 0 || b == o->sample))
+        if (t == T && (o->pad >= 0 || b == o->sample || o->no_begin || o->no_end))
             change_text(o, x + b * T * D, ids, T, b == o->sample);
     }
     free(ids);
@@ -212,7 +260,7 @@ static void try_paddings(hunt_t *h, const text_encoder_t *e, const char *name) {
     char tap[96];
     snprintf(tap, sizeof tap, "%s.text_model.embeddings", name);
     for (size_t i = 0; i < 2; i++) {
-        tokens_t change = {e, ids[i], SIZE_MAX, 0, -1, false};
+        tokens_t change = {.encoder = e, .pad = ids[i], .sample = SIZE_MAX, .was = -1};
         const double *guess = hunt_again(h, tap, change_tokens, &change);
         if (guess && change.changed)
             hunt_try(h, guess, "padding",
@@ -226,13 +274,26 @@ static void try_empty(hunt_t *h, const text_encoder_t *e, const char *name) {
     size_t samples = 1;
     snprintf(tap, sizeof tap, "%s.text_model.embeddings", name);
     for (size_t b = 0; b < samples && b < 2; b++) {
-        tokens_t change = {e, -1, b, 0, -1, false};
+        tokens_t change = {.encoder = e, .pad = -1, .sample = b, .was = -1};
         const double *guess = hunt_again(h, tap, change_tokens, &change);
         samples = change.samples;
         if (guess && change.changed)
             hunt_try(h, guess, "prompt",
                      "%s is given the empty text as text %zu of %zu; another is due", name, b + 1,
                      samples);
+    }
+}
+
+static void try_marks(hunt_t *h, const text_encoder_t *e, const char *name) {
+    char tap[96];
+    snprintf(tap, sizeof tap, "%s.text_model.embeddings", name);
+    for (int end = 0; end < 2; end++) {
+        tokens_t change = {e,         .pad = -1,        .sample = SIZE_MAX,
+                           .was = -1, .no_begin = !end, .no_end = end};
+        const double *guess = hunt_again(h, tap, change_tokens, &change);
+        if (guess && change.changed)
+            hunt_try(h, guess, "prompt", "the texts for %s have no %s token", name,
+                     end ? "end" : "begin");
     }
 }
 
@@ -248,5 +309,6 @@ void cause_tokens(hunt_t *h) {
         if (!p->text_encoder[i] || hunt_tap(h, tap, &shape)) continue; /* it has that */
         try_paddings(h, p->text_encoder[i], name);
         if (!h->best.accepted) try_empty(h, p->text_encoder[i], name);
+        if (!h->best.accepted) try_marks(h, p->text_encoder[i], name);
     }
 }

@@ -1,7 +1,9 @@
-/* Causes by what goes into a layer, or into the whole: another tensor, another row of the text, the numbers of
- * sizes in another order, two text encoders side by side; and by a run of the reference with one thing
- * changed. The networks between are made here: any function of what goes in tells whether it was another. */
+/* Causes by what goes into a layer, or into the whole: another tensor, another row of the text, the numbers
+ * of sizes in another order, two text encoders side by side, other weights; and by a run of the reference with
+ * one thing changed. The networks between are made here: any function of what goes in tells whether it was
+ * another. */
 #include <math.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -57,6 +59,70 @@ static void earlier_tensors(void **state) {
     bench.earlier = NULL;
     bench_expect(map(y, B * T), "", NULL);
 }
+
+/* A module that only hands on what it was given. */
+static void copied_tensors(void **state) {
+    (void)state;
+    const double *x = fixture_random(B * T * C, 216, 1), *y = fixture_random(B * T * C, 217, 1);
+    bench_start("unet.a.attention", SHAPE3(B, T, C), y);
+    bench.earlier = earlier;
+    bench_tap(before[0], SHAPE3(B, T, C), fixture_random(B * T * C, 218, 1));
+    bench_tap(before[2], SHAPE3(B, T, C), x);
+    bench_expect(x, "skipped", "that of your unet.a.block.1: what stands between is left out");
+    bench_expect(near(x, B * T * C, 219), "", NULL);
+}
+
+/* ---- other weights --------------------------------------------------------------------------------- */
+
+#define LAYERS "text_encoder.text_model.encoder.layers."
+
+/* To bfloat16: the upper half of a float32, to nearest. */
+static double bf16(double x) {
+    float f = (float)x;
+    uint32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    bits = (bits + 0x7FFF + (bits >> 16 & 1)) & 0xFFFF0000;
+    memcpy(&f, &bits, sizeof f);
+    return (double)f;
+}
+
+/* The map of a layer of the model, its weight rounded where `shortened` says so. */
+static double *mapped(const pipeline_t *p, const char *name, const double *x, bool shortened) {
+    const linear_t *l = pipeline_module(p, name)->as.linear;
+    double *w = fixture_doubles(l->weight, l->in * l->out);
+    double *y = bench_zeros(B * T * l->out), *size = bench_zeros(B * T * l->out);
+    for (size_t i = 0; shortened && i < l->in * l->out; i++) w[i] = bf16(w[i]);
+    slow_linear(y, size, x, w, fixture_doubles(l->bias, l->out), B * T, l->in, l->out);
+    return y;
+}
+
+/* Of a model whose weights are numbers of float32, not of bfloat16. */
+static void other_weights(void **state) {
+    (void)state;
+    static const char *const names[] = {LAYERS "0.self_attn.k_proj", LAYERS "1.self_attn.q_proj"};
+    pipeline_t pipeline = {.texts = 1};
+    text_encoder_t *e;
+    err_t err;
+    assert_int_equal(text_encoder_open(&e, "synth:sd21-tiny/text_encoder", "text_encoder",
+                                       TEXT_USE_LAST, false, &err),
+                     0);
+    pipeline.text_encoder[0] = e;
+    const module_t *m = pipeline_module(&pipeline, names[0]);
+    size_t D = m->as.linear->in;
+    const double *x = fixture_random(B * T * D, 220, 1);
+    bench_start(names[0], SHAPE3(B, T, D), mapped(&pipeline, names[0], x, false));
+    bench_module(m, x, SHAPE3(B, T, D));
+    bench.pipeline = &pipeline;
+    bench_expect(mapped(&pipeline, names[1], x, false), "swapped-tensors",
+                 "the layer has the weights of " LAYERS "1.self_attn.q_proj");
+    bench_expect(mapped(&pipeline, names[0], x, true), "precision",
+                 "the weight is rounded to bfloat16, and the rest is not");
+    bench_expect(mapped(&pipeline, names[1], x, true), "swapped-tensors",
+                 "near, not proven: the layer");
+    text_encoder_close(e);
+}
+
+/* ---- the pooled text ------------------------------------------------------------------------------- */
 
 static void pooled_rows(void **state) {
     (void)state;
@@ -267,6 +333,24 @@ static void timesteps(void **state) {
     ddim_free(&plan);
 }
 
+/* Euler's, divided by 2.5 before the UNet. */
+static void bare_latents(void **state) {
+    (void)state;
+    enum { COUNT = 4 * 3 * 2 };
+    const double *x = fixture_random(COUNT, 221, 5);
+    double scaled[2 * COUNT], bare[2 * COUNT], other[2 * COUNT];
+    for (size_t i = 0; i < 2 * COUNT; i++) {
+        bare[i] = x[i % COUNT];
+        scaled[i] = x[i % COUNT] / 2.5;
+        other[i] = x[i % COUNT] / 2.4;
+    }
+    start_run("step.001/noise_pred", SHAPE4(2, 4, 3, 2), "step.001/unet.conv_in.in",
+              SHAPE4(2, 4, 3, 2), scaled);
+    bench_tap("step.000/latents", SHAPE4(1, 4, 3, 2), x);
+    bench_expect(made(bare), "gain", "as they are, 2.5 times too large");
+    bench_expect(made(other), "", NULL);
+}
+
 static void latents(void **state) {
     (void)state;
     enum { COUNT = 4 * 3 * 2 };
@@ -330,6 +414,11 @@ static void tokens(void **state) {
         snprintf(part, sizeof part, "padded with token %d; it should be %d", q, p);
         bench_expect(made(vectors(e, other)), "padding", part);
         bench_expect(made(vectors(e, empty)), "prompt", "the empty text as text 2 of 2");
+        const int32_t bare[2][T] = {{5, end, p, p, p, p}, {5, 9, 7, end, p, p}};
+        const int32_t open[2][T] = {{begin, 5, p, p, p, p}, {begin, 5, 9, 7, p, p}};
+        bench_expect(made(vectors(e, bare)), "prompt",
+                     "the texts for text_encoder have no begin token");
+        if (p != end) bench_expect(made(vectors(e, open)), "prompt", "have no end token");
         bench_expect(made(vectors(e, words)), "", NULL);
     }
     text_encoder_close(e);
@@ -337,8 +426,9 @@ static void tokens(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        bench_test(earlier_tensors), bench_test(pooled_rows),  bench_test(six_numbers),
-        bench_test(added_parts),     bench_test(side_by_side), bench_test(timesteps),
+        bench_test(copied_tensors),  bench_test(other_weights), bench_test(bare_latents),
+        bench_test(earlier_tensors), bench_test(pooled_rows),   bench_test(six_numbers),
+        bench_test(added_parts),     bench_test(side_by_side),  bench_test(timesteps),
         bench_test(latents),         bench_test(tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
