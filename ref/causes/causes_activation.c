@@ -114,22 +114,20 @@ void cause_activation(hunt_t *h) {
 
 /* ---- the timestep ---------------------------------------------------------------------------- */
 
-typedef struct {
-    double t, shift, period;
-    bool flip;
-} time_way_t;
-
-static const double *embed(hunt_t *h, time_way_t way) {
-    size_t B = h->c->shape.dim[0], dim = h->c->count / B;
-    double *out = hunt_doubles(h, h->c->count);
+void hunt_embed_time(double *out, size_t count, size_t dim, time_way_t way) {
     double half = (double)(dim / 2);
-    REQUIRE(dim >= 2, "cause_time_proj: %zu numbers for a timestep", dim);
-    for (size_t i = 0; i < h->c->count; i++) {
+    REQUIRE(dim >= 2, "hunt_embed_time: %zu numbers for a timestep", dim);
+    for (size_t i = 0; i < count; i++) {
         size_t j = i % dim, k = j % (dim / 2);
         double angle = way.t * fmath_exp(-fmath_log(way.period) * (double)k / (half - way.shift));
         bool cosine = (j < dim / 2) == way.flip;
         out[i] = cosine ? fmath_cos(angle) : fmath_sin(angle);
     }
+}
+
+static const double *embed(hunt_t *h, time_way_t way) {
+    double *out = hunt_doubles(h, h->c->count);
+    hunt_embed_time(out, h->c->count, h->c->count / h->c->shape.dim[0], way);
     return out;
 }
 
@@ -188,11 +186,7 @@ enum { LARGEST_NUMBER = 16384 }; /* of a picture's sizes and corners */
 
 /* out (dim) = the sinusoid of n; without shift, as XL has it. */
 static void embed_number(double *out, double n, size_t dim, bool flip) {
-    for (size_t j = 0; j < dim; j++) {
-        double angle =
-            n * fmath_exp(-fmath_log(10000) * (double)(j % (dim / 2)) / (double)(dim / 2));
-        out[j] = (j < dim / 2) == flip ? fmath_cos(angle) : fmath_sin(angle);
-    }
+    hunt_embed_time(out, dim, dim, (time_way_t){n, 0, 10000, flip});
 }
 
 /* The whole number whose sinusoid a row of the truth is; -1 when there is none. scratch (dim). */
@@ -201,44 +195,92 @@ static int number_of(const double *row, size_t dim, bool flip, double *scratch) 
         double worst = 0;
         embed_number(scratch, n, dim, flip);
         for (size_t j = 0; j < dim; j++) worst = fmax(worst, fabs(scratch[j] - row[j]));
-        if (worst < 1e-6) return n;
+        if (worst < 1e-3) return n; /* other whole numbers are further away */
     }
     return -1;
 }
 
-/* *first, *rounded: the first number that the type does not hold. False: there is none, or a row is no whole
- * number's. */
-static bool round_numbers(hunt_t *h, double *guess, bool flip, int bits, int *first,
-                          double *rounded) {
+/* The numbers whose sinusoids the rows of a tensor are; NULL: some are none's. */
+static int *numbers_of(hunt_t *h, const double *tensor, bool flip) {
     size_t rows = h->c->shape.dim[0], dim = h->c->count / rows;
     double *scratch = hunt_doubles(h, dim);
-    bool changed = false;
-    for (size_t r = 0; r < rows; r++) {
-        int n = number_of(h->c->expected + r * dim, dim, flip, scratch);
-        if (n < 0) return false;
-        double m = cause_round(n, bits, -126);
+    int *n = (int *)hunt_doubles(h, rows);
+    for (size_t r = 0; r < rows; r++)
+        if ((n[r] = number_of(tensor + r * dim, dim, flip, scratch)) < 0) return NULL;
+    return n;
+}
+
+static void try_rounded(hunt_t *h, const int *n, bool flip, int bits, const char *type) {
+    size_t rows = h->c->shape.dim[0], dim = h->c->count / rows, first = rows;
+    double *guess = hunt_doubles(h, h->c->count);
+    for (size_t r = rows; r-- > 0;) {
+        double m = cause_round(n[r], bits, -126);
         embed_number(guess + r * dim, m, dim, flip);
-        if (m != n && !changed) *first = n, *rounded = m;
-        changed = changed || m != n;
+        if (m != n[r]) first = r;
     }
-    return changed;
+    if (first < rows)
+        hunt_try(
+            h, guess, "time",
+            "the six numbers (sizes and corner) are rounded to %s before they are embedded: %d "
+            "becomes %g",
+            type, n[first], cause_round(n[first], bits, -126));
+}
+
+/* original height, width, crop top, left, target height, width: which stands where. */
+static void try_orders(hunt_t *h, const int *n, bool flip) {
+    static const int pairs[6][3] = {{0, 1, 2}, {0, 2, 1}, {1, 0, 2},
+                                    {1, 2, 0}, {2, 0, 1}, {2, 1, 0}};
+    static const char *const names[] = {"original", "crop", "target"};
+    size_t rows = h->c->shape.dim[0], dim = h->c->count / rows;
+    double *guess = hunt_doubles(h, h->c->count);
+    for (int way = 1; way < 12; way++) {
+        const int *pair = pairs[way / 2];
+        bool turned = way % 2;
+        for (size_t r = 0; r < rows; r++) {
+            size_t at = r % 6,
+                   from = r - at + (size_t)(2 * pair[at / 2]) + (turned ? 1 - at % 2 : at % 2);
+            embed_number(guess + r * dim, n[from], dim, flip);
+        }
+        if (way == 1)
+            hunt_try(
+                h, guess, "swapped-halves",
+                "of each pair of the six numbers the width (left) stands first; the height (top) does");
+        else
+            hunt_try(
+                h, guess, "swapped-halves",
+                "the six numbers stand in the order %s, %s, %s%s; it should be original, crop, target, "
+                "each height (top) first",
+                names[pair[0]], names[pair[1]], names[pair[2]],
+                turned ? ", width (left) first" : "");
+    }
+}
+
+/* Whatever they are. */
+static void try_other_numbers(hunt_t *h, const int *n, bool flip) {
+    size_t rows = h->c->shape.dim[0], dim = h->c->count / rows, used = 0;
+    const int *m = numbers_of(h, h->c->candidate, flip);
+    double *guess = hunt_doubles(h, h->c->count);
+    char text[160] = "";
+    if (!m) return;
+    for (size_t r = 0; r < rows; r++) {
+        embed_number(guess + r * dim, m[r], dim, flip);
+        if (m[r] != n[r] && used < sizeof text - 48)
+            used += (size_t)snprintf(text + used, sizeof text - used, "%s%d for %d",
+                                     used ? ", " : "", m[r], n[r]);
+    }
+    hunt_is(h, guess, "time", "of the numbers for sizes and corner some are others: %s", text);
 }
 
 void cause_added_numbers(hunt_t *h) {
-    static const struct {
-        int bits;
-        const char *type;
-    } types[] = {{8, "bfloat16"}, {11, "float16"}};
     if (!text_ends(h->name, "add_time_proj") || h->c->shape.ndim != 2 || h->c->shape.dim[1] % 2)
         return;
-    double *guess = hunt_doubles(h, h->c->count), rounded = 0;
-    int first = 0;
-    for (size_t i = 0; i < sizeof types / sizeof *types; i++)
-        for (int flip = 1; flip >= 0; flip--)
-            if (round_numbers(h, guess, flip, types[i].bits, &first, &rounded))
-                hunt_try(
-                    h, guess, "time",
-                    "the six numbers (sizes and corner) are rounded to %s before they are embedded: %d "
-                    "becomes %g",
-                    types[i].type, first, rounded);
+    for (int flip = 1; flip >= 0; flip--) {
+        const int *n = numbers_of(h, h->c->expected, flip);
+        if (!n) continue;
+        try_rounded(h, n, flip, 8, "bfloat16");
+        try_rounded(h, n, flip, 11, "float16");
+        if (h->c->shape.dim[0] % 6 == 0) try_orders(h, n, flip);
+        if (!h->best.accepted) try_other_numbers(h, n, flip);
+        return;
+    }
 }

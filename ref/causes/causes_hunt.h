@@ -35,6 +35,7 @@ typedef struct {
     finding_t best;    /* the accepted one, or the best that explains a part */
     char rival[RIVALS][CAUSE_TEXT]; /* accepted ones of the same family that fit as well */
     size_t rivals;
+    size_t runs; /* of the reference, that hypotheses asked for */
     void **kept;
     size_t kept_count;
 } hunt_t;
@@ -89,6 +90,10 @@ const char *hunt_number(const hunt_t *h, char text[HUNT_NUMBER], double x, doubl
 double *hunt_tap(hunt_t *h, const char *name, shape_t *shape);
 /* The tap of a neighbour: `from`, which the layer's name ends with, replaced by `to`. */
 double *hunt_neighbour(hunt_t *h, const char *from, const char *to, shape_t *shape);
+/* What the reference has at the culprit, on the candidate's other taps, when `change` alters what comes by as
+ * `name`, the culprit's step in front. NULL: it cannot be had, or runs enough were made. */
+double *hunt_again(hunt_t *h, const char *name, void (*change)(void *, double *, shape_t),
+                   void *who);
 /* The layer's name ends like this, and the culprit is its output: whole, base, or input. */
 bool hunt_layer_is(const hunt_t *h, const char *tail);
 
@@ -115,6 +120,13 @@ bool hunt_fit2(const double *y, const double *a, const double *b, size_t n, doub
 
 /* x rounded to `bits` significant bits, ties to even; below 2^lowest the spacing stays. */
 double cause_round(double x, int bits, int lowest);
+
+/* Sinusoids of a timestep, `dim` numbers, over and over. flip: cosines first. */
+typedef struct {
+    double t, shift, period;
+    bool flip;
+} time_way_t;
+void hunt_embed_time(double *out, size_t count, size_t dim, time_way_t way);
 
 /* Activations that are taken for one another. */
 typedef struct {
@@ -144,5 +156,10 @@ hypothesis_t cause_attention;                                        /* causes_a
 hypothesis_t cause_upsample, cause_skip, cause_residual;             /* causes_image.c */
 hypothesis_t cause_guidance, cause_step, cause_image;                /* causes_sampler.c */
 hypothesis_t cause_noise, cause_embeddings, cause_prompt;            /* causes_text.c */
+hypothesis_t cause_encoders;
+hypothesis_t cause_timestep, cause_latents_scale, cause_bare_latents,
+    cause_tokens;           /* causes_rerun.c */
+hypothesis_t cause_weights; /* causes_weights.c */
+hypothesis_t cause_copied, cause_other_input, cause_pooled, cause_added_input; /* causes_input.c */
 
 #endif

@@ -47,6 +47,7 @@ typedef struct {
     gate_way_t local, global;
     bool swap_local, swap_global, swap_experts; /* face for hand */
     bool no_local_bias, no_global_bias;
+    double sum; /* this times the sum of both gates in the place of their product; 0: the product */
 } mole_way_t;
 
 typedef struct {
@@ -56,6 +57,7 @@ typedef struct {
     const double *base; /* whole layer only: expected less all that the experts add */
     const double *product[MOLE_EXPERTS]; /* up down x, not scaled, (B,T,N) */
     const double *logits;                /* Phi x, without bias: (E,B*T) */
+    const double *x;                     /* what goes in, as rows */
 } mole_case_t;
 
 static double scale_of(const mole_layer_t *l, size_t i, scale_way_t way) {
@@ -155,9 +157,12 @@ static void add_out(hunt_t *h, double *out, const mole_case_t *m, size_t i, cons
     double s = scale_of(m->layer, source, way->scale);
     local_gate(local, m, i, way);
     for (size_t b = 0; b < m->B; b++) {
-        double g = s * global_gate(m, i, way, b);
-        for (size_t j = b * m->T * m->N; j < (b + 1) * m->T * m->N; j++)
-            out[j] += g * local[j / m->N] * m->product[source][j];
+        double global = global_gate(m, i, way, b);
+        for (size_t j = b * m->T * m->N; j < (b + 1) * m->T * m->N; j++) {
+            double both =
+                way->sum > 0 ? way->sum * (global + local[j / m->N]) : global * local[j / m->N];
+            out[j] += s * both * m->product[source][j];
+        }
     }
 }
 
@@ -241,6 +246,8 @@ static const wrong_way_t wrong[] = {
     {{.no_local_bias = true, .no_global_bias = true},
      "missing-bias",
      "the gates' biases are left out"},
+    {{.sum = 1}, "gate", "the two gates are added; their product is due"},
+    {{.sum = 0.5}, "gate", "the two gates are averaged; their product is due"},
     {{.pool = POOL_UNSCALED},
      "pooling",
      "the global gate pools before scaling: alpha / rank belongs to what is pooled"},
@@ -308,6 +315,7 @@ static bool read_case(hunt_t *h, mole_case_t *m, part_t *part, size_t *expert) {
         hunt_swap_axes(x, c->input, m->B, l->d_in, m->T);
     else
         memcpy(x, c->input, shape_count(*s) * sizeof *x);
+    m->x = x;
     products(h, m, x);
     return true;
 }
@@ -371,13 +379,42 @@ static void try_scale(hunt_t *h, const mole_case_t *m, size_t expert) {
     char found[HUNT_NUMBER], right[HUNT_NUMBER];
     for (size_t i = 0; i < h->c->count; i++) guess[i] = gain * h->c->expected[i];
     if (rank >= 1.5 && fabs(rank - nearbyint(rank)) < 1e-4 * rank)
-        hunt_try_fitted(h, guess, 1, "scale",
-                        "alpha is divided by %.0f, where the rank of this layer is %zu", rank,
-                        e->rank);
+        hunt_try_fitted(
+            h, guess, 1, "scale",
+            "the expert is %s times as strong, as when alpha is divided by %.0f, where the rank of this "
+            "layer is %zu",
+            hunt_number(h, found, gain, 1), rank, e->rank);
     else if (!h->best.accepted)
         hunt_fits(h, guess, 1, "scale", "the expert's scale is %s; alpha / rank is %s",
                   hunt_number(h, found, gain * e->scale, e->scale),
                   hunt_number(h, right, e->scale, gain * e->scale));
+}
+
+/* One factor or both in a smaller format. */
+static void try_rounded(hunt_t *h, const mole_case_t *m, const double *x, size_t expert) {
+    static const struct {
+        int bits, lowest;
+        const char *name;
+    } formats[] = {{11, -14, "float16"}, {8, -126, "bfloat16"}};
+    static const char *const texts[] = {"first factor is", "second factor is", "two factors are"};
+    const mole_expert_t *e = &m->layer->expert[expert];
+    size_t d = m->layer->d_in, rows = m->B * m->T;
+    for (size_t f = 0; f < 2; f++) {
+        real_t *down = hunt_reals(h, NULL, e->rank * d), *up = hunt_reals(h, NULL, e->rank * m->N);
+        for (size_t i = 0; i < e->rank * d; i++)
+            down[i] = (real_t)cause_round((double)e->down[i], formats[f].bits, formats[f].lowest);
+        for (size_t i = 0; i < e->rank * m->N; i++)
+            up[i] = (real_t)cause_round((double)e->up[i], formats[f].bits, formats[f].lowest);
+        for (int way = 0; way < 3; way++) {
+            const double *hidden =
+                hunt_linear(h, x, way == 1 ? e->down : down, NULL, rows, d, e->rank);
+            double *y = hunt_linear(h, hidden, way ? up : e->up, NULL, rows, e->rank, m->N);
+            for (size_t i = 0; i < rows * m->N; i++) y[i] *= e->scale;
+            hunt_try(h, in_shape(h, m, y), "precision",
+                     "the expert's %s rounded to %s, and the rest is not", texts[way],
+                     formats[f].name);
+        }
+    }
 }
 
 /* Whether a way can show in a part's own tap. The expert has a tap in front of its gates: where the
@@ -386,6 +423,7 @@ static bool shows(const mole_way_t *w, part_t part, bool expert_right) {
     bool expert = w->scale || w->swap_experts,
          local = w->local || w->swap_local || w->no_local_bias;
     bool global = w->global || w->pool || w->swap_global || w->no_global_bias;
+    if (w->sum > 0) return part == PART_OUT || part == PART_WHOLE;
     switch (part) {
     case PART_EXPERT: return expert && !local && !global;
     case PART_LOCAL: return local && !(expert_right && (expert || global));
@@ -415,5 +453,6 @@ void cause_mole(hunt_t *h) {
                  taken ? "this is the other expert's output" : wrong[i].text);
     }
     if (part == PART_EXPERT) try_scale(h, &m, expert);
+    if (part == PART_EXPERT && !h->best.accepted) try_rounded(h, &m, m.x, expert);
     if (!h->best.accepted) try_padding(h, &m, part, expert);
 }

@@ -43,6 +43,12 @@ static void try_scales(hunt_t *h, const double *pred, double g) {
                     "a guidance scale of %s; it should be %s", hunt_number(h, text[0], s, g),
                     hunt_number(h, text[1], g, s));
     if (h->best.accepted || !hunt_fit2(h->c->candidate, pred, pred + n, n, &p, &q)) return;
+    if (fabs(g) > 1e-3 && fabs(p * g - q * (1 - g)) < 1e-6 * fabs(q)) {
+        hunt_try_fitted(h, combine(h, pred, (1 - g) * q / g, q), 1, "gain",
+                        "the guided prediction is multiplied by %s, as guidance_rescale does",
+                        hunt_number(h, text[0], q / g, 1));
+        if (h->best.accepted) return;
+    }
     hunt_fits(h, combine(h, pred, p, q), 2, "order",
               "your result is %s uncond + %s cond; it should be %s uncond + %s cond",
               hunt_number(h, text[0], p, 1 - g), hunt_number(h, text[1], q, g),

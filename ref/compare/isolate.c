@@ -17,7 +17,11 @@ typedef struct {
     size_t room;
     bool dumped; /* these are the numbers that went into the candidate's module, see is_dumped */
     shape_t shape;
-    char name[512];   /* of that module */
+    char name[512];           /* of that module */
+    double *found, *expected; /* the culprit's numbers, kept until its cause is looked for */
+    shape_t culprit_shape;
+    uint64_t output;  /* digest of what comes out of that module */
+    bool same;        /* ... and it is the culprit, under another name */
     uint64_t *forced; /* digests of the tensors that were put in */
     size_t forced_count, forced_room;
 } forcing_t;
@@ -100,7 +104,7 @@ static void measure_share(comparison_t *c, const forcing_t *f, compare_row_t *ro
 /* ---- the culprit's cause ------------------------------------------------------------------------------- */
 
 /* Another tap of the candidate's, for the hypotheses about the culprit. */
-static double *candidate_tap(const void *context, const char *name, shape_t *shape) {
+static double *candidate_tap(void *context, const char *name, shape_t *shape) {
     const comparison_t *c = context;
     size_t at = pass_find_row(c, name);
     if (at == SIZE_MAX || c->meta[at].source == SIZE_MAX) return NULL;
@@ -113,8 +117,16 @@ static double *candidate_tap(const void *context, const char *name, shape_t *sha
     return NULL;
 }
 
+/* The i-th row before the culprit that the candidate has. */
+static const char *earlier_tap(void *context, size_t i) {
+    const comparison_t *c = context;
+    for (size_t at = 0; at < c->result->culprit; at++)
+        if (c->meta[at].source != SIZE_MAX && i-- == 0) return c->result->row[at].name;
+    return NULL;
+}
+
 /* "step.012/...": 12, and the candidate's same tap one step earlier; else 0 and NULL. */
-static double *step_of(const comparison_t *c, const char *name, shape_t shape, size_t *step) {
+static double *step_of(comparison_t *c, const char *name, shape_t shape, size_t *step) {
     char earlier[512], prefix[STEP_PREFIX];
     shape_t found;
     tap_name_t tap = tap_name(name);
@@ -125,6 +137,46 @@ static double *step_of(const comparison_t *c, const char *name, shape_t shape, s
     if (out && shape_equal(shape, found)) return out;
     free(out);
     return NULL;
+}
+
+/* c->b = the candidate's numbers; of rows of a batch that it does not have, the reference's own. */
+static int read_candidate(comparison_t *c, size_t at, size_t count) {
+    size_t part, start = compare_part(&c->result->row[at], &part);
+    memcpy(c->b, c->a, count * sizeof *c->b);
+    return trace_file_read(c->candidate, c->meta[at].source, start, part, c->b + start, c->err);
+}
+
+typedef struct {
+    const culprit_edit_t *edit;
+    double *out; /* the part of the culprit by which it is judged */
+    bool made;
+} again_t;
+
+/* The candidate's taps up to the culprit take the place of the reference's, and one is changed. */
+static int change(comparison_t *c, void *who, size_t at, const char *name, real_t *x, view_t view) {
+    again_t *again = who;
+    const culprit_edit_t *edit = again->edit;
+    size_t culprit = c->result->culprit, part, count = shape_count(view.shape);
+    bool edited = strcmp(name, edit->name) == 0;
+    bool forced = at < culprit && c->meta[at].forced && !c->meta[at].withheld;
+    if (again->made || !(edited || forced || at == culprit)) return 0;
+    pass_get(c, c->a, x, view);
+    if (at == culprit) {
+        size_t start = compare_part(&c->result->row[at], &part);
+        memcpy(again->out, c->a + start, part * sizeof *again->out);
+        again->made = true;
+        return 0;
+    }
+    if (forced && read_candidate(c, at, count)) return -1;
+    if (forced) memcpy(c->a, c->b, count * sizeof *c->a);
+    if (edited) edit->change(edit->who, c->a, view.shape);
+    pass_put(c, x, c->a, view);
+    return 0;
+}
+
+static bool run_again(void *context, const culprit_edit_t *edit, double *out) {
+    again_t again = {edit, out, false};
+    return pass_run(context, change, &again, true) == 0 && again.made;
 }
 
 /* The part of the culprit's numbers and of its input by which it is judged. An input whose axis 0 is another
@@ -144,40 +196,65 @@ static void narrow(culprit_t *culprit, const compare_row_t *row) {
     culprit->input_shape.dim[0] = 1;
 }
 
-/* c->a expected, c->b found. */
-static int explain(comparison_t *c, const forcing_t *f, size_t at, const char *name, view_t view) {
+/* The culprit shows what a layer gives that was not dumped. */
+static void say_where(cause_t *cause, const char *layer) {
+    char *text = *cause->text ? xasprintf("%s, in %s", cause->text, layer) : NULL;
+    if (text && strlen(text) < sizeof cause->text) strcpy(cause->text, text);
+    free(text);
+}
+
+static int explain(comparison_t *c, const forcing_t *f) {
     /* NAME.mole.face.local belongs to NAME, and has its input. */
-    compare_row_t *row = &c->result->row[at];
+    compare_row_t *row = &c->result->row[f->culprit];
     ddim_plan_t ddim;
-    tap_name_t tap = tap_name(name);
+    tap_name_t tap = tap_name(row->name);
     char layer[512]; /* an input is none's */
-    snprintf(layer, sizeof layer, "%.*s", tap.is_input ? 0 : (int)tap.layer.length, name);
-    bool known = row->inputs_known && strcmp(f->name, layer) == 0;
+    snprintf(layer, sizeof layer, "%.*s", tap.is_input ? 0 : (int)tap.layer.length, row->name);
+    if (f->same) snprintf(layer, sizeof layer, "%s", f->name);
+    bool known = f->same || (row->inputs_known && strcmp(f->name, layer) == 0);
     int planned = golden_schedule(c->golden, &c->pipeline, &ddim, c->err);
     if (planned < 0) return -1;
-    bool own = row->inputs_known && !c->golden->is_calls;
-    culprit_t culprit = {.name = name,
-                         .shape = view.shape,
-                         .count = shape_count(view.shape),
-                         .candidate = c->b,
-                         .expected = c->a,
+    bool run = !c->golden->is_calls, own = (f->same || row->inputs_known) && run;
+    culprit_t culprit = {.name = f->same ? layer : row->name,
+                         .shape = f->culprit_shape,
+                         .count = shape_count(f->culprit_shape),
+                         .candidate = f->found,
+                         .expected = f->expected,
                          .module = own ? pipeline_module(&c->pipeline, layer) : NULL,
                          .input = known ? f->input : NULL,
                          .input_shape = f->shape,
                          .rounding = row->unit,
+                         .layer = run ? pipeline_module(&c->pipeline, layer) : NULL,
+                         .pipeline = run ? &c->pipeline : NULL,
+                         .again = run ? run_again : NULL,
                          .tap = candidate_tap,
+                         .earlier = earlier_tap,
                          .context = c,
                          .ddim = planned ? &ddim : NULL};
     narrow(&culprit, row);
-    double *previous = step_of(c, name, culprit.shape, &culprit.step);
+    double *previous = step_of(c, row->name, culprit.shape, &culprit.step);
     culprit.previous = previous;
-    run_t run = *c->run;
-    run.sink = NULL;
-    run.deviations = c->golden->deviations;
-    causes_find(&run, &culprit, &row->cause);
+    run_t quiet = *c->run;
+    quiet.sink = NULL;
+    quiet.deviations = c->golden->deviations;
+    causes_find(&quiet, &culprit, &row->cause);
+    if (f->same) say_where(&row->cause, tap_name(layer).name);
     free(previous);
     if (planned) ddim_free(&ddim);
     return 0;
+}
+
+/* Of the culprit what the hypotheses need: they are tried when the pass is over, for they make passes of
+ * their own. c->a expected, c->b found. */
+static void keep_culprit(comparison_t *c, forcing_t *f, const char *name, shape_t shape) {
+    size_t bytes = (shape_count(shape) + 1) * sizeof *f->found;
+    f->culprit_shape = shape;
+    f->same =
+        f->dumped && strcmp(name, f->name) != 0 && f->output == digest(c->a, shape_count(shape));
+    f->expected = xmalloc(bytes);
+    f->found = xmalloc(bytes);
+    memcpy(f->expected, c->a, shape_count(shape) * sizeof *f->expected);
+    memcpy(f->found, c->b, shape_count(shape) * sizeof *f->found);
 }
 
 /* ---- the pass ------------------------------------------------------------------------------------------ */
@@ -193,25 +270,20 @@ static void measure(comparison_t *c, const forcing_t *f, size_t at, const char *
     if (m) measure_share(c, f, row, m);
 }
 
-/* c->b = the candidate's numbers; of rows of a batch that it does not have, the reference's own. */
-static int read_candidate(comparison_t *c, size_t at, size_t count) {
-    size_t part, start = compare_part(&c->result->row[at], &part);
-    memcpy(c->b, c->a, count * sizeof *c->b);
-    return trace_file_read(c->candidate, c->meta[at].source, start, part, c->b + start, c->err);
-}
-
 static int force(comparison_t *c, void *who, size_t at, const char *name, real_t *x, view_t view) {
     forcing_t *f = who;
     size_t count = shape_count(view.shape);
     bool input = tap_name_is_input(name), forced = at != SIZE_MAX && c->meta[at].forced;
-    if (f->culprit != SIZE_MAX && at != SIZE_MAX && at > f->culprit) return 0;
-    if (input || forced) pass_get(c, c->a, x, view);
+    bool output = f->culprit != SIZE_MAX && !forced && strcmp(name, f->name) == 0;
+    if (f->found) return 0;
+    if (input || forced || output) pass_get(c, c->a, x, view);
+    if (output) f->output = digest(c->a, count);
     if (forced) {
         if (read_candidate(c, at, count)) return -1;
         if (f->culprit == SIZE_MAX)
             measure(c, f, at, name);
-        else if (f->culprit == at && explain(c, f, at, name, view))
-            return -1;
+        else if (f->culprit == at)
+            return keep_culprit(c, f, name, view.shape), 0;
         forced = !c->meta[at].withheld;
     }
     if (forced) {
@@ -226,8 +298,11 @@ static int force(comparison_t *c, void *who, size_t at, const char *name, real_t
 static int run_forced(comparison_t *c, size_t culprit) {
     forcing_t f = {.culprit = culprit};
     int status = pass_run(c, force, &f, true);
+    if (!status && f.found) status = explain(c, &f);
     free(f.input);
     free(f.forced);
+    free(f.found);
+    free(f.expected);
     return status;
 }
 

@@ -236,6 +236,11 @@ static void take_hidden(const run_t *run, const text_encoder_t *e, real_t *hidde
         memcpy(hidden, x, B * T * e->config.hidden_size * sizeof *x);
 }
 
+void text_encoder_tables(const text_encoder_t *e, const real_t **token, const real_t **position) {
+    *token = e->token_embedding;
+    *position = e->position_embedding;
+}
+
 void text_encoder_forward(const run_t *run, const text_encoder_t *e, real_t *hidden, real_t *pooled,
                           const int32_t *ids, size_t B, size_t T) {
     const text_encoder_config_t *c = &e->config;

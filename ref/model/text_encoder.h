@@ -50,6 +50,10 @@ const text_encoder_config_t *text_encoder_config(const text_encoder_t *encoder);
 const weights_t *text_encoder_weights(const text_encoder_t *encoder);
 modules_t text_encoder_modules(const text_encoder_t *encoder);
 text_use_t text_encoder_use(const text_encoder_t *encoder);
+/* What hidden_states[0] adds up: token (vocab_size,hidden_size) and position (max_position_embeddings,
+ * hidden_size). */
+void text_encoder_tables(const text_encoder_t *encoder, const real_t **token,
+                         const real_t **position);
 
 /* hidden (B,T,hidden_size), and pooled (B,projection_dim) where use.pooled is set, else NULL, of ids (B,T),
  * every id < vocab_size, T at most max_position_embeddings. */

@@ -96,6 +96,7 @@ static json_t *row_value(const compare_row_t *row, size_t index) {
     json_object_set_new(o, "budget", json_string(budget_name(row->budget)));
     json_object_set_new(o, "ulp_p99", known(measured, row->ulp_p99));
     json_object_set_new(o, "statistic", row->statistic ? json_string(row->statistic) : json_null());
+    json_object_set_new(o, "batch_row", row->one_row ? size(row->batch_row) : json_null());
     json_object_set_new(o, "isolated", own ? diff_value(&row->isolated, row->shape) : json_null());
     json_object_set_new(o, "isolated_ratio", known(own, row->isolated_ratio));
     json_object_set_new(o, "inputs_known", own ? json_boolean(row->inputs_known) : json_null());

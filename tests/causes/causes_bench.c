@@ -31,7 +31,7 @@ int bench_close(void **state) {
     return fixture_free(state);
 }
 
-static double *find_tap(const void *context, const char *name, shape_t *shape) {
+static double *find_tap(void *context, const char *name, shape_t *shape) {
     (void)context;
     for (size_t i = 0; i < tap_count; i++) {
         if (strcmp(taps[i].name, name) != 0) continue;

@@ -240,6 +240,7 @@ static void guidance_ways(void **state) {
     combined(pred, -4, 5, "order", "scale of 5; it should be 7.5");
     combined(pred, 1, 0, "order", "unconditional prediction alone");
     combined(pred, 0, 1, "order", "the conditional prediction alone");
+    combined(pred, -6.5 * 0.7, 7.5 * 0.7, "gain", "multiplied by 0.7, as guidance_rescale does");
     combined(pred, 1, 7.5, "order", "1 uncond + 7.5 cond; it should be -6.5 uncond + 7.5 cond");
 }
 

@@ -8,6 +8,13 @@
 
 enum { B = 2, T = 6, D = 5, N = 4, E = 2, ROWS = B * T, RANKS = 3 };
 
+/* To 8 bits, as bfloat16 has them. */
+static double to_bf16(double x) {
+    int exponent;
+    double fraction = frexp(x, &exponent);
+    return ldexp(nearbyint(ldexp(fraction, 8)), exponent - 8);
+}
+
 static const size_t ranks[E] = {2, 3};
 static const double alphas[E] = {1, 0.75}; /* scales 0.5 and 0.25 */
 
@@ -137,9 +144,44 @@ static void scales(void **state) {
     for (size_t i = 0; i < ROWS * N; i++) off[i] = right.expert[1][i] * 3 / 7;
     start_part(&right, "unet.to_k.mole.hand.expert", WHOLE, right.expert[1]);
     bench_expect(off, "scale", "divided by 7, where the rank of this layer is 3");
+    bench_expect(off, "scale", "0.428571 times as strong");
     start_part(&right, "unet.to_k.mole.face.expert", WHOLE, right.expert[0]);
     for (size_t i = 0; i < ROWS * N; i++) off[i] = 0.5 * right.product[1][i];
     bench_expect(right.expert[1], "swapped-tensors", "other expert's output");
+}
+
+/* Factors that keep their first 7 bits. */
+static void rounded_factors(void **state) {
+    (void)state;
+    const layer_t right = make_layer();
+    static const char *const parts[] = {"first factor is rounded to bfloat16",
+                                        "second factor is rounded to bfloat16",
+                                        "two factors are rounded to bfloat16"};
+    for (int way = 0; way < 3; way++) {
+        layer_t l = right;
+        double factor[2][E * RANKS * (D > N ? D : N)];
+        for (size_t i = 0; i < ranks[0] * D; i++) factor[0][i] = to_bf16(right.down[0][i]);
+        for (size_t i = 0; i < N * ranks[0]; i++) factor[1][i] = to_bf16(right.up[0][i]);
+        if (way != 1) l.down[0] = factor[0];
+        if (way != 0) l.up[0] = factor[1];
+        compute_experts(&l);
+        start_part(&right, "unet.to_k.mole.face.expert", WHOLE, right.expert[0]);
+        bench_expect(l.expert[0], "precision", parts[way]);
+    }
+}
+
+/* What an expert adds, by the sum of its gates. */
+static void gates_together(void **state) {
+    (void)state;
+    const layer_t right = make_layer();
+    double y[ROWS * N];
+    start_part(&right, "unet.to_k.mole.face.out", WHOLE, right.out[0]);
+    for (int half = 0; half < 2; half++) {
+        for (size_t i = 0; i < ROWS * N; i++)
+            y[i] = (right.local[0][i / N] + right.global[0][i / N / T]) * right.expert[0][i] /
+                   (1 + half);
+        bench_expect(y, "gate", half ? "are averaged" : "are added");
+    }
 }
 
 static void local_gates(void **state) {
@@ -251,10 +293,8 @@ static void whole_layer(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        bench_test(scales),
-        bench_test(local_gates),
-        bench_test(global_gates),
-        bench_test(whole_layer),
+        bench_test(scales),      bench_test(rounded_factors), bench_test(gates_together),
+        bench_test(local_gates), bench_test(global_gates),    bench_test(whole_layer),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

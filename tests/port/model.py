@@ -102,8 +102,10 @@ def linear(module, x):
 
 
 def conv2d(module, x, stride=1, padding=(1, 1, 1, 1)):
-    x = module.tap_input(x)
-    return module.tap(nn.conv2d(x, module.weight(), module.bias(), stride, padding))
+    x, bias = module.tap_input(x), module.bias()
+    if mutant("shortcut-bias-missing") and module.path.endswith("conv_shortcut"):
+        bias = None
+    return module.tap(nn.conv2d(x, module.weight(), bias, stride, padding))
 
 
 def group_norm(module, x, groups, eps):

@@ -24,6 +24,8 @@ class Expert:
         """From a LoRA file in kohya's naming; of 1x1 convolutions it has two more dimensions."""
         self.down = matrix(file.take(f"{name}.lora_down.weight"))  # A (r, d)
         self.up = matrix(file.take(f"{name}.lora_up.weight"))  # B (d', r)
+        if mutant("expert-in-bf16"):
+            self.up = nn.short(self.up.astype(np.float32), 16).astype(self.up.dtype)
         rank = len(self.down)
         if self.up.shape[1] != rank:
             raise FileError(
@@ -32,6 +34,8 @@ class Expert:
         alpha = file.take(f"{name}.alpha", optional=True)
         alpha = rank if alpha is None or float(alpha) == 0 else float(alpha)
         self.scale = alpha / rank
+        if mutant("expert-strength"):
+            self.scale *= 0.8
         if mutant("alpha-ignored"):
             self.scale = 1.0
         if mutant("alpha-not-divided"):
@@ -118,9 +122,12 @@ def bf16(x):
 
 def local_gates(layer, x):
     """(B, T, experts)"""
-    logits = nn.linear(x, *layer.phi)
+    weight, bias = layer.phi
+    logits = nn.linear(x, weight, None if mutant("gate-bias-missing") else bias)
     if mutant("phi-rows-swapped"):
         logits = logits[..., ::-1]
+    if mutant("gate-hard-sigmoid"):
+        return np.clip(logits / 6 + 0.5, 0, 1)
     if mutant("gate-softmax"):
         return nn.softmax(logits)
     return sigmoid(logits)
@@ -128,6 +135,8 @@ def local_gates(layer, x):
 
 def global_gate(head, expert, out, real):
     """(B): from the expert's output, over all tokens, padding too."""
+    if mutant("pooled-maximum"):
+        return sigmoid(nn.linear(out.max(1), *head))[:, 0]
     pooled = nn.rounded(nn.mean(out.swapaxes(1, 2))[..., 0])  # (B, d')
     if mutant("pooled-before-scaling"):
         pooled = pooled / expert.scale
@@ -155,6 +164,10 @@ def mixture(module, layer, x, base, shape, real):
             share = nn.rounded(G[:, None, None] * out)
         if mutant("gates-left-out"):
             share = out
+        if mutant("experts-averaged"):
+            share = nn.rounded(share / len(EXPERTS))
+        if mutant("gates-averaged"):
+            share = nn.rounded((D[..., None] + G[:, None, None]) / 2 * out)
         y = nn.add(y, module.tap(shape(share), f".mole.{name}.out"))
     return module.tap(y)
 

@@ -197,6 +197,8 @@ def group_norm(x, groups, weight, bias, eps):
 
 def layer_norm(x, weight, bias, eps):
     """x (..., C), over the last axis."""
+    if mutant("rms-norm"):
+        return rounded(x / np.sqrt(mean(x * x) + eps) * weight + bias)
     return rounded(normalize(x, eps) * weight + bias)
 
 
@@ -211,6 +213,10 @@ def logistic(x):
 
 def sigmoid(x):
     return rounded(logistic(x))
+
+
+def relu(x):
+    return np.maximum(x, 0)
 
 
 def silu(x):
@@ -247,14 +253,16 @@ def split_heads(x, heads):
     return x.reshape(B, T, heads, C // heads).transpose(0, 2, 1, 3)
 
 
-def attention(q, k, v, heads, causal=False, scale=None):
-    """q (B, T, C), k and v (B, S, C): softmax(q k^T scale) v per head."""
+def attention(q, k, v, heads, causal=False, scale=None, seen=None):
+    """q (B, T, C), k and v (B, S, C): softmax(q k^T scale) v per head. seen (B, S): keys that are looked at."""
     B, T, C = q.shape
     scale = (C // heads) ** -0.5 if scale is None else scale
     q, k, v = (split_heads(x, heads) for x in (q, k, v))
     scores = matmul(q, k.swapaxes(-1, -2)) * scale
     if causal:
         scores = scores + np.triu(np.full(scores.shape[-2:], -np.inf, scores.dtype), 1)
+    if seen is not None:
+        scores = np.where(seen[:, None, None, :], scores, -np.inf).astype(scores.dtype)
     out = rounded(matmul(rounded(softmax(scores)), v))  # scores are not stored
     if mutant("heads-not-merged"):  # (B, heads, T, d) taken as it lies in memory
         return out.reshape(B, T, C)

@@ -106,6 +106,8 @@ class Pipeline:
         trace, scale = self.trace, settings["guidance_scale"]
         positive, negative = deviations.prompts(settings["prompt"], settings["negative_prompt"])
         texts = [negative, positive] if scale > 1 else [positive]
+        if mutant("negative-ignored") and scale > 1:
+            texts[0] = ""
         if mutant("guidance-batch-order"):
             texts.reverse()
         prompt = self.encode_xl(texts, settings) if self.is_xl() else self.encode(texts)
@@ -116,6 +118,9 @@ class Pipeline:
         factor = 2 ** (len(self.part("vae").config["block_out_channels"]) - 1)
         shape = (1, channels, settings["height"] // factor, settings["width"] // factor)
         latents = Generator(settings["seed"]).randn(*shape).astype(self.dtype)
+        if mutant("noise-channels-last"):
+            shape = shape[0], *shape[2:], shape[1]
+            latents = Generator(settings["seed"]).randn(*shape).astype(self.dtype).transpose(0, 3, 1, 2)
         latents = (latents * plan.start).astype(self.dtype)
         latents = trace.tap("latents", nn.rounded(latents))
         for k, t in enumerate(plan.timesteps):
@@ -138,4 +143,8 @@ class Pipeline:
             image = np.clip(image, 0, 1)
         else:
             image = nn.rounded(np.clip(image / 2 + 0.5, 0, 1))
+        if mutant("image-in-bytes"):
+            image = (np.floor(image * 255) / 255).astype(image.dtype)
+        if mutant("image-bgr"):
+            image = image[:, ::-1]
         return trace.tap("image", image)

@@ -76,7 +76,10 @@ class Ddim:
 
     def step(self, x, output, t):
         """From x at t to x at t - train/steps. x0, eps: the picture and the noise foreseen."""
-        a, b = self.alpha(t), self.alpha(t - self.train // self.steps)
+        back = self.train // self.steps
+        if mutant("step-back-too-short"):
+            back -= 1
+        a, b = self.alpha(t), self.alpha(t - back)
         kind = self.config["prediction_type"]
         if mutant("v-for-epsilon") and kind == "epsilon":
             kind = "v_prediction"
@@ -84,7 +87,7 @@ class Ddim:
             kind = "epsilon"
         if kind == "epsilon":
             eps = output
-            x0 = (x - (1 - a) ** 0.5 * eps) / a**0.5
+            x0 = (x - (1 - a if mutant("sigma-squared") else (1 - a) ** 0.5) * eps) / a**0.5
         else:
             x0 = a**0.5 * x - (1 - a) ** 0.5 * output
             eps = a**0.5 * output + (1 - a) ** 0.5 * x
@@ -105,12 +108,16 @@ class Euler:
         largest = self.sigmas[0]
         leading = config["timestep_spacing"] == "leading"
         self.start = (largest**2 + 1) ** 0.5 if leading else largest
+        if mutant("euler-start-unscaled"):
+            self.start = 1.0
 
     def pair(self, t):
         k = self.timesteps.index(t)
         return self.sigmas[k], self.sigmas[k + 1]
 
     def scaled(self, x, t):
+        if mutant("euler-input-unscaled"):
+            return x
         return (x / (self.pair(t)[0] ** 2 + 1) ** 0.5).astype(x.dtype)
 
     def step(self, x, output, t):
@@ -125,8 +132,13 @@ class Euler:
 def guide(batch, scale):
     """batch: unconditional, then conditional."""
     unconditional, conditional = batch[:1], batch[1:]
+    if mutant("guidance-scale-of-others"):
+        scale = 5.0
     if mutant("guidance-order"):
         unconditional, conditional = conditional, unconditional
     if mutant("guidance-formula"):  # the paper's: the conditional prediction at scale 0
         return conditional + scale * (conditional - unconditional)
-    return unconditional + scale * (conditional - unconditional)
+    guided = unconditional + scale * (conditional - unconditional)
+    if mutant("guidance-rescaled"):  # guidance_rescale of 0.7, which nobody asked for
+        guided = guided * (0.7 * conditional.std() / guided.std() + 0.3)
+    return guided.astype(batch.dtype)

@@ -14,6 +14,8 @@ def embeddings(module, ids):
     positions = (module / "position_embedding").weight()[: ids.shape[1]]
     if mutant("positions-shifted"):  # as if a token stood before the first
         positions = np.roll(positions, 1, axis=0)
+    if mutant("positions-missing"):
+        positions = np.zeros_like(positions)
     module.tap_input(ids)
     return module.tap(nn.add(tokens, positions))
 
@@ -48,6 +50,8 @@ def hidden_states(component, ids, layers):
     for i in range(layers):
         layer, x = root / f"encoder.layers.{i}", states[-1]
         h = layer_norm(layer / "layer_norm1", x, eps)
+        if mutant("clip-residual-after-norm"):
+            x = h
         x = nn.add(x, self_attention(layer / "self_attn", h, heads))
         h = layer_norm(layer / "layer_norm2", x, eps)
         states.append(layer.tap(nn.add(x, mlp(layer / "mlp", h, config["hidden_act"]))))
@@ -96,13 +100,17 @@ def penultimate_and_pooled(component, ids):
     """XL's second text encoder: the states before the last layer; and the last layer's, normalised, at the
     text's end, projected."""
     states = hidden_states(component, ids, component.config["num_hidden_layers"])
-    final = states[-1] if mutant("pooled-before-norm") else final_norm(component, states[-1])
+    last = states[-2] if mutant("pooled-from-penultimate") else states[-1]
+    final = last if mutant("pooled-before-norm") else final_norm(component, last)
     row = end_of(component, ids)
     if mutant("pooled-last-row"):
         row = np.full(len(ids), ids.shape[1] - 1)
     if mutant("pooled-begin-row"):
         row = np.zeros(len(ids), int)
     projection = component.root() / "text_projection"
+    if mutant("pooled-not-projected"):
+        pooled = projection.tap_input(final[np.arange(len(ids)), row])
+        return states[-2], projection.tap(pooled)
     if mutant("text-projection-transposed") or deviates("text-projection-unturned"):
         pooled = projection.tap_input(final[np.arange(len(ids)), row])
         return states[-2], projection.tap(nn.linear(pooled, projection.weight().T))

@@ -92,6 +92,8 @@ class Tokenizer:
     def encode(self, text):
         """(ids, real): BOS, ids, EOS, padding, 77 in all; real: not padding."""
         ids = [self.bos, *self.ids(text)[: MAX_LENGTH - 2], self.eos]
+        if mutant("begin-token-missing"):
+            ids = ids[1:]
         pad = 0 if mutant("padding-id") else self.pad
         if mutant("padding-id-end"):
             pad = self.eos

@@ -16,6 +16,8 @@ class Settings:
     def __init__(self, config):
         self.channels = config["block_out_channels"]
         self.groups = config["norm_num_groups"]
+        if mutant("groups-halved"):
+            self.groups //= 2
         self.eps = 1e-6 if mutant("groupnorm-eps-resnet") else config["norm_eps"]
         # "attention_head_dim" is, whatever its name says, the number of heads.
         heads = config["num_attention_heads"] or config["attention_head_dim"]
@@ -61,7 +63,12 @@ def attention(module, x, context, heads, real=None):
         scale = 1.0
     if mutant("attention-scale-of-all-heads"):
         scale = q.shape[-1] ** -0.5
-    x = nn.attention(q, k, v, heads, scale=scale)
+    if mutant("attention-scaled-twice"):
+        scale = heads / q.shape[-1]
+    if mutant("padding-not-attended") and real is not None:
+        x = nn.attention(q, k, v, heads, scale=scale, seen=real)
+    else:
+        x = nn.attention(q, k, v, heads, scale=scale)
     return module.tap(mole.linear(module / "to_out.0", x))
 
 
@@ -75,6 +82,8 @@ def feed_forward(module, x):
     value, gate = np.split(mole.linear(module / "net.0.proj", x), 2, -1)
     if mutant("geglu-halves"):
         value, gate = gate, value
+    if mutant("geglu-both"):
+        value = gelu(value)
     x = (module / "net.0").tap(nn.rounded(value * gelu(gate)))
     return module.tap(mole.linear(module / "net.2", x))
 
@@ -85,8 +94,12 @@ def transformer_block(module, x, prompt, heads):
         x = h
     x = nn.add(x, attention(module / "attn1", h, h, heads))
     h = layer_norm(module / "norm2", x, LAYER_NORM_EPS)
-    x = nn.add(x, attention(module / "attn2", h, prompt.states, heads, prompt.real))
-    h = layer_norm(module / "norm3", x, LAYER_NORM_EPS)
+    states = prompt.states[::-1] if mutant("context-rows-exchanged") else prompt.states
+    x = nn.add(x, attention(module / "attn2", h, states, heads, prompt.real))
+    norm3 = module / "norm3"
+    if mutant("norm2-for-norm3"):
+        norm3 = (module / "norm2").called(norm3)
+    h = layer_norm(norm3, x, LAYER_NORM_EPS)
     return module.tap(nn.add(x, feed_forward(module / "ff", h)))
 
 
@@ -109,6 +122,8 @@ def transformer(module, x, prompt, s, level):
     if s.linear:
         tokens = mole.linear(proj_out, tokens)
     h = tokens.swapaxes(1, 2).reshape(x.shape)
+    if mutant("transformer-residual-missing"):
+        x = np.zeros_like(x)
     return module.tap(nn.add(x, h if s.linear else mole.conv1x1(proj_out, h)))
 
 
@@ -144,6 +159,8 @@ def up_block(module, x, time, prompt, s, level, skips, attends, size):
         skips = skips[::-1]  # where shapes agree; elsewhere it would not go unnoticed
     for j in range(len(skips)):
         parts = [x, skips[-1 - j]]
+        if mutant("skip-left-out"):
+            parts[1] = np.zeros_like(parts[1])
         if mutant("skip-concatenated-first"):
             parts.reverse()
         x = resnet(module / f"resnets.{j}", np.concatenate(parts, 1), s.groups, s.eps, time)
@@ -165,7 +182,8 @@ def sinusoid(module, values, dim, config):
 def embedding(module, x):
     """Two linear maps with SiLU between."""
     x = linear(module / "linear_1", x)
-    x = activation(module / "act", x, nn.silu)
+    silu = nn.gelu if mutant("time-gelu") else nn.silu
+    x = activation(module / "act", x, silu)
     return module.tap(linear(module / "linear_2", x))
 
 
@@ -176,6 +194,9 @@ def added_embedding(root, prompt, config):
         numbers = numbers[:, [1, 0, 3, 2, 5, 4]]
     if mutant("target-before-original"):
         numbers = numbers[:, [4, 5, 2, 3, 0, 1]]
+    if mutant("crop-in-the-middle"):
+        numbers = numbers.copy()
+        numbers[:, 2:4] = np.floor(np.abs(numbers[:, 0:2] - numbers[:, 4:6]) / 2)
     if mutant("numbers-in-bf16"):
         numbers = nn.short(numbers.astype(np.float32), 16).astype(numbers.dtype)
     dim = config["addition_time_embed_dim"]
@@ -185,6 +206,8 @@ def added_embedding(root, prompt, config):
 
 
 def time_embedding(root, timestep, prompt, batch, config):
+    if mutant("timestep-in-bf16"):
+        timestep = float(nn.short(np.array([timestep], np.float32), 16)[0])
     x = sinusoid(root / "time_proj", [timestep] * batch, config["block_out_channels"][0], config)
     x = embedding(root / "time_embedding", x)
     if config["addition_embed_type"] is None:

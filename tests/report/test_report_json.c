@@ -145,6 +145,8 @@ static void one_row(void **state) {
     row->limit = 2.7;
     row->candidate_dtype = DTYPE_BF16;
     row->statistic = "deviation";
+    row->one_row = true;
+    row->batch_row = 1;
     json_t *o = written(&r), *found = at(o, "rows.1");
     assert_number(found, "index", 1);
     assert_text(found, "name", row->name);
@@ -161,6 +163,8 @@ static void one_row(void **state) {
     assert_number(found, "ratio", 2.2);
     assert_number(found, "ulp_p99", 2.3);
     assert_text(found, "statistic", "deviation");
+    assert_number(found, "batch_row", 1);
+    assert_no(o, "rows.0.batch_row");
     assert_number(found, "isolated_ratio", 2.4);
     assert_number(found, "bound_used", 2.5);
     assert_number(found, "typical_used", 2.6);
@@ -168,7 +172,7 @@ static void one_row(void **state) {
     assert_text(found, "origin", row->origin);
     assert_text(found, "cause.kind", "epsilon");
     assert_text(found, "cause.text", row->cause.text);
-    assert_int_equal(json_object_size(found), 25);
+    assert_int_equal(json_object_size(found), 26);
     assert_int_equal(json_object_size(at(found, "isolated")), 15);
     json_decref(o);
     compare_free(&r);
