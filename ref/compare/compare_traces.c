@@ -113,6 +113,7 @@ int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_
             weigh_traces(r, reference, candidate, peer, index, source, options->limit > 0, err);
     if (!status) {
         compare_judge(r, options->limit > 0 ? options->limit : COMPARE_LIMIT);
+        compare_resolution(r);
         compare_notes(r, trace_file_path(reference), trace_file_path(candidate), options);
         compare_note_skipped(r, "reference", reference);
         compare_note_skipped(r, "candidate", candidate);

@@ -186,8 +186,10 @@ json_t *report_json_value(const compare_result_t *result) {
     json_object_set_new(o, "counts", counts_value(result));
     json_object_set_new(o, "median_ratio", known(true, result->median_ratio));
     json_object_set_new(o, "worst_ratio", known(true, result->worst_ratio));
-    json_object_set_new(o, "resolution_median", known(true, result->seen_median));
-    json_object_set_new(o, "resolution_worst", known(true, result->seen_worst));
+    json_object_set_new(o, "resolution_median",
+                        known(!isnan(result->seen_median), result->seen_median));
+    json_object_set_new(o, "resolution_worst",
+                        known(!isnan(result->seen_worst), result->seen_worst));
     json_object_set_new(o, "unresolved", size(result->unresolved));
     json_object_set_new(o, "mixed", size(result->mixed));
     json_object_set_new(o, "hidden", text(budget_name(result->hidden)));
