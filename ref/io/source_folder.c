@@ -110,7 +110,8 @@ int source_open_file(source_t **source, const char *path, err_t *err) {
 }
 
 /* ---- shards -------------------------------------------------------------------------------------
- * FOLDER/STEM.safetensors.index.json: {"metadata": ..., "weight_map": {tensor name: file name}}.
+ * FOLDER/STEM.safetensors.index.json, of a variant STEM.safetensors.index.fp16.json:
+ * {"metadata": ..., "weight_map": {tensor name: file name}}.
  * The map and the shards must say the same: every name is in its file, and every tensor of a file
  * is mapped to it (so no name can be in two). */
 
@@ -180,7 +181,6 @@ static int refuse_absent(const char *folder, const char *stem, err_t *err) {
     static const struct {
         const char *suffix, *advice;
     } others[] = {
-        {".fp16.safetensors", "rename it, or pass the whole precision"},
         {".non_ema.safetensors", "rename it to use it"},
         {".bin",
          "a pickled file is refused because loading one runs code from it; save the model with "
@@ -212,10 +212,15 @@ static int open_shards(source_t **source, const char *folder, const char *base, 
     return status;
 }
 
-static int open_tensors(source_t **source, const char *folder, const char *stem, err_t *err) {
-    char *base = file_join(folder, stem);
-    char *single = xasprintf("%s.safetensors", base), *index = xasprintf("%s.index.json", single);
-    int status;
+/* One file STEM<variant>.safetensors, or shards with their index. SOURCE_ABSENT: there is neither. */
+enum { SOURCE_ABSENT = 1 };
+
+static int open_variant(source_t **source, const char *folder, const char *stem,
+                        const char *variant, err_t *err) {
+    char *base = xasprintf("%s/%s%s", folder, stem, variant);
+    char *single = xasprintf("%s.safetensors", base);
+    char *index = xasprintf("%s/%s.safetensors.index%s.json", folder, stem, variant);
+    int status = SOURCE_ABSENT;
     if (file_exists(single) && file_exists(index))
         status = err_set(err, "%s: there is also %s; which of them is meant? Remove the other",
                          single, index);
@@ -223,12 +228,19 @@ static int open_tensors(source_t **source, const char *folder, const char *stem,
         status = open_shards(source, folder, base, index, err);
     else if (file_exists(single))
         status = source_open_file(source, single, err);
-    else
-        status = refuse_absent(folder, stem, err);
     free(base);
     free(single);
     free(index);
     return status;
+}
+
+/* The plain files first; a folder may have been fetched with those of save_pretrained(variant="fp16") alone. */
+static int open_tensors(source_t **source, const char *folder, const char *stem, err_t *err) {
+    static const char *const variants[] = {"", ".fp16"};
+    int status = SOURCE_ABSENT;
+    for (size_t i = 0; status == SOURCE_ABSENT && i < sizeof variants / sizeof *variants; i++)
+        status = open_variant(source, folder, stem, variants[i], err);
+    return status == SOURCE_ABSENT ? refuse_absent(folder, stem, err) : status;
 }
 
 const source_class_t source_folder = {.read = read_text,

@@ -318,6 +318,36 @@ static void index_text(const char *map) {
     scratch_text("model.safetensors.index.json", text);
 }
 
+static void expect_path(const char *ending) {
+    err_t err;
+    weights_t *weights;
+    if (weights_open(&weights, scratch_folder(), "model", &err) != 0) fail_msg("%s", err.text);
+    if (!text_ends(weights_path(weights), ending)) fail_msg("%s", weights_path(weights));
+    weights_close(weights);
+}
+
+/* What save_pretrained(variant="fp16") writes stands in for the plain files, and never comes before them. */
+static void variants(void **state) {
+    (void)state;
+    const item_t half[] = {{"z", DTYPE_F16, {1, {6}}, f16}},
+                 whole[] = {{"z", DTYPE_F32, {1, {6}}, f32}};
+    unlink(scratch_path("w.safetensors"));
+    write_items("model.fp16.safetensors", half, 1);
+    expect_path("/model.fp16.safetensors");
+    write_items("model.safetensors", whole, 1);
+    expect_path("/model.safetensors");
+    unlink(scratch_path("model.safetensors"));
+    write_items("model.fp16-00001-of-00001.safetensors", half, 1);
+    scratch_text("model.safetensors.index.fp16.json",
+                 "{\"weight_map\": {\"z\": \"model.fp16-00001-of-00001.safetensors\"}}");
+    expect_open_error("model.fp16.safetensors: there is also", "index.fp16.json");
+    unlink(scratch_path("model.fp16.safetensors"));
+    expect_path("/model.fp16");
+    unlink(scratch_path("model.safetensors.index.fp16.json"));
+    expect_open_error("neither model.safetensors", "model.safetensors.index.json");
+    unlink(scratch_path("model.fp16-00001-of-00001.safetensors"));
+}
+
 static void shards(void **state) {
     (void)state;
     err_t err;
@@ -327,9 +357,6 @@ static void shards(void **state) {
     const item_t one[] = {{"x", DTYPE_F32, {1, {6}}, f32}, {"y", DTYPE_F32, {1, {6}}, f32}};
     const item_t two[] = {{"z", DTYPE_F16, {1, {6}}, f16}};
     expect_open_error("neither model.safetensors", "index.json");
-    scratch_text("model.fp16.safetensors", "");
-    expect_open_error("model.fp16.safetensors", "rename");
-    unlink(scratch_path("model.fp16.safetensors"));
     scratch_text("model.bin", "");
     expect_open_error("model.bin", "pickled");
     unlink(scratch_path("model.bin"));
@@ -444,6 +471,7 @@ int main(void) {
         cmocka_unit_test(not_finite),
         cmocka_unit_test(left_overs),
         cmocka_unit_test(aliases),
+        cmocka_unit_test(variants),
         cmocka_unit_test(shards),
     };
     return cmocka_run_group_tests_name("weights", tests, scratch_setup, scratch_teardown);
