@@ -82,20 +82,32 @@ static int check_names(const weights_t *w, notes_t *notes, err_t *err) {
     return 0;
 }
 
-int mole_check_base(const weights_t *w, size_t text_width, err_t *err) {
+/* ", as XL has them": the published base model whose text vectors are so wide; "" where none is. */
+static const char *base_of(size_t text_width) {
+    switch (text_width) {
+    case 768: return ", as v1.5 has them";
+    case 1024: return ", as v2.1 has them";
+    case 2048: return ", as XL has them";
+    default: return "";
+    }
+}
+
+int mole_check_base(const weights_t *w, const char *part, size_t text_width, err_t *err) {
+    char suffix[64];
+    snprintf(suffix, sizeof suffix, "attn2_to_k.%s.weight", part);
     size_t count = weights_count(w), width = 0;
     for (size_t i = 0; i < count; i++) {
         weight_entry_t e = weights_entry(w, i);
-        if (!text_ends(e.name, "attn2_to_k.lora_down.weight") || e.shape.ndim < 2) continue;
+        if (!text_ends(e.name, suffix) || e.shape.ndim < 2) continue;
         if (e.shape.dim[1] == text_width || (width && e.shape.dim[1] != width)) return 0;
         width = e.shape.dim[1];
     }
     if (!width) return 0;
     return err_set(
         err,
-        "%s: its factors of attn2.to_k take text vectors of %zu numbers, this UNet hears "
-        "%zu (cross_attention_dim): the expert is one of another base model",
-        weights_path(w), width, text_width);
+        "%s: its %s of attn2.to_k takes text vectors of %zu numbers%s, this UNet hears %zu "
+        "(cross_attention_dim)%s: the file is for another base model",
+        weights_path(w), part, width, base_of(width), text_width, base_of(text_width));
 }
 
 /* ---- metadata -------------------------------------------------------------------------------------- */

@@ -149,7 +149,7 @@ static int open_expert(mole_set_t *set, const mole_files_t *files, size_t i,
         return -1;
     weights_set_widen(file->weights, files->late ? WIDEN_AS_USED : WIDEN_AT_LOAD);
     if (mole_check_file(file->weights, &set->notes, err) ||
-        mole_check_base(file->weights, text_width(targets, count), err))
+        mole_check_base(file->weights, "lora_down", text_width(targets, count), err))
         return -1;
     weights_ignore(file->weights, "lora_te*");
     choose_names(file, "lora_unet_", &targets[0], ".lora_down.weight");
@@ -157,8 +157,10 @@ static int open_expert(mole_set_t *set, const mole_files_t *files, size_t i,
 }
 
 static int open_gates(mole_set_t *set, const mole_files_t *files, const mole_target_t *targets,
-                      err_t *err) {
-    if (weights_open_part(&set->gates.weights, files->gates, SOURCE_GATES, "gates", err)) return -1;
+                      size_t count, err_t *err) {
+    if (weights_open_part(&set->gates.weights, files->gates, SOURCE_GATES, "gates", err) ||
+        mole_check_base(set->gates.weights, "softmoe.Phi_1", text_width(targets, count), err))
+        return -1;
     choose_names(&set->gates, "moe_lora_unet_", &targets[0], ".softmoe.Phi_1.weight");
     return 0;
 }
@@ -172,7 +174,7 @@ int mole_files_load(mole_set_t **out, const mole_files_t *files, mole_target_t *
     set->experts = files->experts;
     for (size_t i = 0; i < set->experts; i++)
         if (open_expert(set, files, i, targets, count, err)) goto fail;
-    if (files->gates && open_gates(set, files, targets, err)) goto fail;
+    if (files->gates && open_gates(set, files, targets, count, err)) goto fail;
     for (size_t i = 0; i < count; i++)
         if (load_layer(set, files, &targets[i], err)) goto fail;
     for (size_t i = 0; i < set->experts; i++)
