@@ -56,6 +56,9 @@ static void earlier_tensors(void **state) {
     bench_tap(before[2], SHAPE3(B, T, C), x);
     bench_expect(map(y, B * T), "input", "given your unet.a.block.0");
     bench_expect(map(near(y, B * T * C, 205), B * T), "", NULL);
+    const double *z = fixture_random(B * T * C, 222, 1); /* of another step */
+    bench_tap(before[1], SHAPE3(B, T, C), z);
+    bench_expect(map(z, B * T), "", NULL);
     bench.earlier = NULL;
     bench_expect(map(y, B * T), "", NULL);
 }
