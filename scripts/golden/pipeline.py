@@ -57,9 +57,11 @@ def make_scheduler(out, settings, dtype, steps, model=models.SD15):
 
 
 def step(scheduler, noise, t, latents, eta):
-    """The latents after a step."""
+    """The latents after a step. Euler's computes in float32, also where everything else has fewer digits; of float64 all."""
     if isinstance(scheduler, DDIMScheduler):
         return scheduler.step(noise, t, latents, eta=eta).prev_sample
+    if latents.dtype != torch.float64:
+        return scheduler.step(noise, t, latents).prev_sample
     scheduling_euler_discrete.torch = sampler.AllOf(latents.dtype)
     try:
         return scheduler.step(noise, t, latents).prev_sample
