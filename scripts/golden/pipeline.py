@@ -57,7 +57,7 @@ def make_scheduler(out, settings, dtype, steps, model=models.SD15):
 
 
 def step(scheduler, noise, t, latents, eta):
-    """The latents after a step. Euler's computes in float32, also where everything else has fewer digits; of float64 all."""
+    """The latents after a step. Euler computes in float32 where all else has fewer digits; not in float64."""
     if isinstance(scheduler, DDIMScheduler):
         return scheduler.step(noise, t, latents, eta=eta).prev_sample
     if latents.dtype != torch.float64:

@@ -367,6 +367,27 @@ static void eta(void **state) {
     ddim_free(&ddim);
 }
 
+/* No timestep comes twice, as PNDM's second one does: every number of steps, every spacing. */
+static void timesteps_fall(void **state) {
+    (void)state;
+    static const timestep_spacing_t spacings[] = {SPACING_LEADING, SPACING_TRAILING,
+                                                  SPACING_LINSPACE};
+    for (size_t s = 0; s < 3; s++)
+        for (size_t steps = 1; steps <= 1000; steps++) {
+            err_t err;
+            ddim_plan_t plan;
+            ddim_config_t config = ddim_config_authors;
+            config.timestep_spacing = spacings[s];
+            config.steps_offset = 0;
+            if (ddim_plan(&plan, &config, steps, &err)) fail_msg("%zu steps: %s", steps, err.text);
+            for (size_t k = 1; k < steps; k++)
+                if (plan.timesteps[k] >= plan.timesteps[k - 1])
+                    fail_msg("%s, %zu steps: %d after %d", timestep_spacing_name(spacings[s]),
+                             steps, plan.timesteps[k], plan.timesteps[k - 1]);
+            ddim_free(&plan);
+        }
+}
+
 static void plans_refused(void **state) {
     static const struct {
         size_t steps;
@@ -432,17 +453,12 @@ static void guidance_combines(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_tables),
-        cmocka_unit_test(timestep_corners),
-        cmocka_unit_test(authors),
-        cmocka_unit_test(where_a_step_ends),
-        cmocka_unit_test(steps_end_beside_the_list),
-        cmocka_unit_test(zero_snr),
-        cmocka_unit_test(golden_steps),
-        cmocka_unit_test(exact_model),
-        cmocka_unit_test(eta),
-        cmocka_unit_test(plans_refused),
-        cmocka_unit_test(nan_passes),
+        cmocka_unit_test(golden_tables),     cmocka_unit_test(timestep_corners),
+        cmocka_unit_test(timesteps_fall),    cmocka_unit_test(authors),
+        cmocka_unit_test(where_a_step_ends), cmocka_unit_test(steps_end_beside_the_list),
+        cmocka_unit_test(zero_snr),          cmocka_unit_test(golden_steps),
+        cmocka_unit_test(exact_model),       cmocka_unit_test(eta),
+        cmocka_unit_test(plans_refused),     cmocka_unit_test(nan_passes),
         cmocka_unit_test(guidance_combines),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
