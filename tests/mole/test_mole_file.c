@@ -282,6 +282,39 @@ static void left_overs(void **state) {
     }
 }
 
+/* Factors of q, k and v in one matrix: three times the rank with one alpha, and no layer's name. */
+static void fused_factors(void **state) {
+    (void)state;
+    static const char fused[] = "mid_block_attentions_0_transformer_blocks_0_attn1_to_qkv";
+    subject_t s = subject();
+    put(&s.face, "lora_unet_", fused, ".lora_down.weight", SHAPE2(6, D), 1);
+    put(&s.face, "lora_unet_", fused, ".lora_up.weight", SHAPE2(3 * O, 6), 1);
+    must_refuse(&s, "face.safetensors", fused, "left over");
+}
+
+/* Linear layers from files that write every factor as a 1x1 convolution, and the reverse: the same numbers. */
+static void factors_as_convolutions(void **state) {
+    (void)state;
+    subject_t plain = subject(), turned = subject();
+    for (size_t i = 0; i < turned.face.count; i++) {
+        entry_t *e = &turned.face.entry[i];
+        if (e->shape.ndim == 2)
+            e->shape = SHAPE4(e->shape.dim[0], e->shape.dim[1], 1, 1);
+        else if (e->shape.ndim == 4)
+            e->shape = SHAPE2(e->shape.dim[0], e->shape.dim[1]);
+    }
+    must_load(&plain);
+    must_load(&turned);
+    for (size_t i = 0; i < TARGETS; i++) {
+        const mole_expert_t *a = plain.layer[i].expert, *b = turned.layer[i].expert;
+        assert_int_equal(a->rank, b->rank);
+        assert_memory_equal(a->down, b->down, a->rank * D * sizeof *a->down);
+        assert_memory_equal(a->up, b->up, a->rank * O * sizeof *a->up);
+    }
+    mole_set_free(plain.set);
+    mole_set_free(turned.set);
+}
+
 /* A scale that no training gives. */
 static void absurd_alphas(void **state) {
     (void)state;
@@ -453,6 +486,8 @@ int main(void) {
         cmocka_unit_test(other_conventions),
         cmocka_unit_test(rank_stabilised),
         cmocka_unit_test(left_overs),
+        cmocka_unit_test(fused_factors),
+        cmocka_unit_test(factors_as_convolutions),
         cmocka_unit_test(missing_tensors),
         cmocka_unit_test(gates_of_other_experts),
         cmocka_unit_test(other_base_is_named),
