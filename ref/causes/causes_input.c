@@ -116,7 +116,8 @@ static void try_rows(hunt_t *h, const linear_t *l, const double *x, shape_t shap
         last = last && t == T - 1;
         if (b == 0) first[0] = t, first[1] = nearest_row(rows, h->c->expected, T, N);
     }
-    double tries = 2 * pow((double)T, (double)B);
+    double tries = 2;
+    for (size_t b = 0; b < B; b++) tries *= (double)T;
     if (!normalised)
         hunt_try_chosen(
             h, guess, tries, "norm-missing",

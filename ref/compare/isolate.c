@@ -199,7 +199,8 @@ static void narrow(culprit_t *culprit, const compare_row_t *row) {
 /* The culprit shows what a layer gives that was not dumped. */
 static void say_where(cause_t *cause, const char *layer) {
     char *text = *cause->text ? xasprintf("%s, in %s", cause->text, layer) : NULL;
-    if (text && strlen(text) < sizeof cause->text) strcpy(cause->text, text);
+    if (text && strlen(text) < sizeof cause->text)
+        snprintf(cause->text, sizeof cause->text, "%s", text);
     free(text);
 }
 

@@ -186,9 +186,9 @@ static size_t latents_before(const comparison_t *c, size_t at) {
     return SIZE_MAX;
 }
 
-/* A step is a sum, x and what is added to it. Computed in bfloat16 both are rounded, and where noise is taken from
- * sigma 14 to sigma 1 they are ten times as large as the result, of which alone the emulation knows. Half of the largest
- * rounding is about what numbers are off in the mean. */
+/* A step is a sum, x and what is added to it. Computed in bfloat16 both are rounded, and where noise is
+ * taken from sigma 14 to sigma 1 they are ten times as large as the result, of which alone the emulation
+ * knows. Half of the largest rounding is about what numbers are off in the mean. */
 static int add_step_rounding(comparison_t *c, size_t at) {
     const compare_row_t *row = &c->result->row[at];
     tap_name_t name = tap_name(row->name);

@@ -49,7 +49,8 @@ double compare_ratio(const diff_t *diff, double scale) {
  * one. */
 enum { SAMPLE = MATCH_HEAD, TELLING = 8 };
 
-/* So many of a row's numbers, from `start` on: the candidate's, or the known ones of its statistics, and the truth's. */
+/* So many of a row's numbers, from `start` on: the candidate's, or the known ones of its statistics, and
+ * the truth's. */
 static int read_sample(const compare_row_t *row, trace_file_t *candidate, size_t source,
                        const truths_t *truths, size_t index, size_t start, double *mine,
                        double *true_numbers, size_t *known) {
@@ -62,7 +63,8 @@ static int read_sample(const compare_row_t *row, trace_file_t *candidate, size_t
 }
 
 /* The grid that a row's numbers lie on; *tells: it says something of the candidate, being the finest or
- * not the truth's as well. Where the first numbers say nothing (a negative prompt of zeros), the last are asked. */
+ * not the truth's as well. Where the first numbers say nothing (a negative prompt of zeros), the last are
+ * asked. */
 static precision_t grid_of(const compare_row_t *row, trace_file_t *candidate, size_t source,
                            const truths_t *truths, size_t index, bool *tells) {
     double mine[SAMPLE], true_numbers[SAMPLE];

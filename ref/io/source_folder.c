@@ -234,7 +234,8 @@ static int open_variant(source_t **source, const char *folder, const char *stem,
     return status;
 }
 
-/* The plain files first; a folder may have been fetched with those of save_pretrained(variant="fp16") alone. */
+/* The plain files first; a folder may have been fetched with those of save_pretrained(variant="fp16")
+ * alone. */
 static int open_tensors(source_t **source, const char *folder, const char *stem, err_t *err) {
     static const char *const variants[] = {"", ".fp16"};
     int status = SOURCE_ABSENT;

@@ -15,9 +15,9 @@
 /* The file as a whole: names of another convention, metadata that asks for another scaling: refused.
  * Factors of text encoders: noted. Returns 0, or -1 and err. */
 int mole_check_file(const weights_t *weights, notes_t *notes, err_t *err);
-/* What is multiplied by the input of attn2.to_k (`part`: "lora_down" of an expert, "softmoe.Phi_1" of gates) shows how
- * wide the text vectors of the file's base model are: not all of another width than text_width. Returns 0, or -1 and
- * err, which names the base model of either width where it is a published one. */
+/* What is multiplied by the input of attn2.to_k (`part`: "lora_down" of an expert, "softmoe.Phi_1" of gates)
+ * shows how wide the text vectors of the file's base model are: not all of another width than text_width.
+ * Returns 0, or -1 and err, which names the base model of either width where it is a published one. */
 int mole_check_base(const weights_t *weights, const char *part, size_t text_width, err_t *err);
 /* A layer, by what its keys begin with ("lora_unet_mid_block_attentions_0_proj_in"): no other kind of factor.
  * Returns 0, or -1 and err. */

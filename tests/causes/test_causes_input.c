@@ -1,7 +1,7 @@
 /* Causes by what goes into a layer, or into the whole: another tensor, another row of the text, the numbers
- * of sizes in another order, two text encoders side by side, other weights; and by a run of the reference with
- * one thing changed. The networks between are made here: any function of what goes in tells whether it was
- * another. */
+ * of sizes in another order, two text encoders side by side, other weights; and by a run of the reference
+ * with one thing changed. The networks between are made here: any function of what goes in tells whether it
+ * was another. */
 #include <math.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -157,8 +157,8 @@ static double *rounded(const golden_case_t *g, const char *name) {
     return x;
 }
 
-/* An Euler step for a velocity, each operation in bfloat16: x and what is added are ten times as large as what the step
- * leaves. off: a further error, in largest roundings of 1. */
+/* An Euler step for a velocity, each operation in bfloat16: x and what is added are ten times as large as
+ * what the step leaves. off: a further error, in largest roundings of 1. */
 static int euler_in_bfloat16(double off) {
     golden_case_t g;
     err_t err;

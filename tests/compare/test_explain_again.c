@@ -1,6 +1,6 @@
-/* test_explain_again.c - causes of what stands between the taps of a case: the reference runs once more with one
- * thing changed, and a layer is known whose input is not. The wrong numbers are made by the model's own parts, on
- * a wrong input. */
+/* test_explain_again.c - causes of what stands between the taps of a case: the reference runs once more with
+ * one thing changed, and a layer is known whose input is not. The wrong numbers are made by the model's own
+ * parts, on a wrong input. */
 #include <stdlib.h>
 #include <string.h>
 

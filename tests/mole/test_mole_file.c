@@ -292,7 +292,8 @@ static void fused_factors(void **state) {
     must_refuse(&s, "face.safetensors", fused, "left over");
 }
 
-/* Linear layers from files that write every factor as a 1x1 convolution, and the reverse: the same numbers. */
+/* Linear layers from files that write every factor as a 1x1 convolution, and the reverse: the same
+ * numbers. */
 static void factors_as_convolutions(void **state) {
     (void)state;
     subject_t plain = subject(), turned = subject();
@@ -418,7 +419,8 @@ static void gates_of_other_experts(void **state) {
     }
 }
 
-/* A file of one factor or of one gate's matrix, of text vectors of `width` numbers, for a UNet that hears `text`. */
+/* A file of one factor or of one gate's matrix, of text vectors of `width` numbers, for a UNet that hears
+ * `text`. */
 static int base_check(err_t *err, const char *name, const char *part, size_t width, size_t text) {
     file_t file = {0};
     weights_t *w;
