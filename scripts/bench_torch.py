@@ -24,7 +24,7 @@ The results of each component go into the section `torch` of the JSON file as so
 without --only, components that are there already (made with the same options) are left as they are.
 
 --with openvino --with onnxruntime adds these, which run the same model converted, in float32, where their packages are
-installed; the stock PyTorch is left out then.
+installed; the stock PyTorch is left out then. They cannot be held to AVX2, so not with --avx2.
 
 --serve speaks the protocol of `mole bench --serve`: loads, prints "ready GFLOP WEIGHT_BYTES" (GFLOP is
 0: not counted here), then for each line "go" runs once and prints "SECONDS FAULTS PEAK_RSS_BYTES".
@@ -36,6 +36,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -218,6 +219,50 @@ def peak_bytes():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
 
 
+def convert(o):
+    """The component as a converted model, with its inputs, in the folder o.convert."""
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(o.threads)
+    with torch.inference_mode():
+        model, whole, inputs = component(torch, o.serve, o.batch, o.width, o.height)
+        ENGINES[o.engine][0](torch, whole, inputs, o.convert)
+        np.savez(f"{o.convert}/inputs.npz", *[x.numpy() for x in inputs])
+        print(sum(p.numel() * p.element_size() for p in model.parameters()))
+
+
+def serve_engine(o):
+    import numpy as np
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        said = subprocess.run(
+            [sys.executable, *sys.argv, "--convert", folder], stdout=subprocess.PIPE, text=True, check=False
+        )
+        if said.returncode:
+            raise common.Failed(f"{o.engine}: the conversion ended with {said.returncode}")
+        inputs = list(np.load(f"{folder}/inputs.npz").values())
+        run = ENGINES[o.engine][1](folder, inputs, o.threads)
+    serve(run, lambda result: np.isfinite(result).all(), int(said.stdout.split()[-1]))
+
+
+def serve(run, finite, weights):
+    """The protocol of `mole bench --serve`."""
+    print("ready", 0, weights, flush=True)
+    for line in sys.stdin:
+        if line.strip() != "go":
+            raise common.Failed(f"expected 'go', found '{line.strip()}'")
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        start = time.perf_counter()
+        result = run()
+        seconds = time.perf_counter() - start
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+        if not finite(result):
+            raise common.Failed("the result is not finite")
+        del result
+        print(f"{seconds:.6f} {faults} {peak_bytes()}", flush=True)
+
+
 def serve_torch(o):
     try:
         import diffusers  # noqa: F401 -- all three are needed
@@ -230,26 +275,7 @@ def serve_torch(o):
     with torch.inference_mode():
         model, whole, inputs = component(torch, o.serve, o.batch, o.width, o.height)
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        if o.engine:
-            run = ENGINES[o.engine](torch, whole, inputs, o.threads)
-            del model, whole
-        else:
-            def run():
-                return whole(*inputs)
-
-        print("ready", 0, weights, flush=True)
-        for line in sys.stdin:
-            if line.strip() != "go":
-                raise common.Failed(f"expected 'go', found '{line.strip()}'")
-            faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-            start = time.perf_counter()
-            result = run()
-            seconds = time.perf_counter() - start
-            faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
-            if not torch.isfinite(result).all():
-                raise common.Failed("the result is not finite")
-            del result
-            print(f"{seconds:.6f} {faults} {peak_bytes()}", flush=True)
+        serve(lambda: whole(*inputs), lambda result: torch.isfinite(result).all(), weights)
 
 
 # ---- the driver -------------------------------------------------------------------------------------
@@ -363,13 +389,13 @@ def measure(o, key):
     yardstick = serve_mole(o, "yardstick", "--threads", str(o.threads))
     idle = idle_rate(yardstick)
     try:
+        for engine in o.engines:
+            programs[engine] = common.Child(engine, [*theirs, "--engine", engine], **forced(o))
+            programs[engine].go()
         programs["mole"] = serve_mole(o, *ours)
         programs["mole"].go()
         programs["tuned"] = common.Child("PyTorch, tuned", theirs, **TUNED, **forced(o))
         peak = programs["tuned"].go()["peak_rss_bytes"]
-        for engine in o.engines:
-            programs[engine] = common.Child(engine, [*theirs, "--engine", engine], **forced(o))
-            programs[engine].go()
         if o.engines:
             notes.append("stock allocator: left out")
         elif common.free_bytes() > 1.15 * peak:
@@ -491,6 +517,7 @@ def options():
     add("--width", type=int, default=512, help="pixels (512)")
     add("--height", type=int, default=512, help="pixels (512)")
     add("--engine", choices=list(ENGINES), help="of --serve: this program runs the converted model")
+    add("--convert", metavar="FOLDER", help="of --engine: leave the converted model here, no more")
     add("--with", dest="engines", action="append", default=[], choices=list(ENGINES), help="beside PyTorch, in its turn")
     add("--serve", metavar="COMPONENT", help="be the PyTorch program")
     add("--batch", type=int, default=2, help="of --serve (2)")
@@ -500,9 +527,14 @@ def options():
 def main():
     o = options()
     try:
-        if o.serve:
-            serve_torch(o)
+        if o.convert:
+            convert(o)
+        elif o.serve:
+            (serve_engine if o.engine else serve_torch)(o)
         else:
+            if o.avx2 and o.engines:
+                common.say("bench_torch.py: --with: these use AVX-512 where it is, whatever --avx2 says")
+                return 2
             if o.rounds < 1:
                 common.say("bench_torch.py: --rounds must be at least 1")
                 return 2

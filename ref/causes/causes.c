@@ -92,6 +92,7 @@ static const struct {
     {cause_timestep, true},
     {cause_latents_scale, true},
     {cause_bare_latents, true},
+    {cause_added_sizes, true},
     {cause_tokens, true},
     {cause_prompt, false},
     {cause_shifted, false},

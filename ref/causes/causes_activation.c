@@ -189,8 +189,7 @@ static void embed_number(double *out, double n, size_t dim, bool flip) {
     hunt_embed_time(out, dim, dim, (time_way_t){n, 0, 10000, flip});
 }
 
-/* The whole number whose sinusoid a row of the truth is; -1 when there is none. scratch (dim). */
-static int number_of(const double *row, size_t dim, bool flip, double *scratch) {
+int hunt_number_of(const double *row, size_t dim, bool flip, double *scratch) {
     for (int n = 0; n <= LARGEST_NUMBER; n++) {
         double worst = 0;
         embed_number(scratch, n, dim, flip);
@@ -206,7 +205,7 @@ static int *numbers_of(hunt_t *h, const double *tensor, bool flip) {
     double *scratch = hunt_doubles(h, dim);
     int *n = (int *)hunt_doubles(h, rows);
     for (size_t r = 0; r < rows; r++)
-        if ((n[r] = number_of(tensor + r * dim, dim, flip, scratch)) < 0) return NULL;
+        if ((n[r] = hunt_number_of(tensor + r * dim, dim, flip, scratch)) < 0) return NULL;
     return n;
 }
 

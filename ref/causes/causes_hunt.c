@@ -1,6 +1,8 @@
 /* causes_hunt.c - see causes_hunt.h. */
 #include "causes/causes_hunt.h"
 
+#include "causes/causes.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -49,9 +51,8 @@ double *hunt_neighbour(hunt_t *h, const char *from, const char *to, shape_t *sha
 
 double *hunt_again(hunt_t *h, const char *name, void (*change)(void *, double *, shape_t),
                    void *who) {
-    enum { RUNS = 24 };
     char full[512];
-    if (!h->c->again || h->runs++ >= RUNS) return NULL;
+    if (!h->c->again || h->runs++ >= CAUSES_RUNS) return NULL;
     int length =
         snprintf(full, sizeof full, "%.*s%s", (int)(h->name - h->c->name), h->c->name, name);
     if (length < 0 || (size_t)length >= sizeof full) return NULL;

@@ -127,6 +127,8 @@ typedef struct {
     bool flip;
 } time_way_t;
 void hunt_embed_time(double *out, size_t count, size_t dim, time_way_t way);
+/* The whole number, of XL's for sizes and corner, whose sinusoid (dim) is; -1: none's. scratch (dim). */
+int hunt_number_of(const double *sinusoid, size_t dim, bool flip, double *scratch);
 
 /* Activations that are taken for one another. */
 typedef struct {
@@ -157,7 +159,7 @@ hypothesis_t cause_upsample, cause_skip, cause_residual;             /* causes_i
 hypothesis_t cause_guidance, cause_step, cause_image;                /* causes_sampler.c */
 hypothesis_t cause_noise, cause_embeddings, cause_prompt;            /* causes_text.c */
 hypothesis_t cause_encoders;
-hypothesis_t cause_timestep, cause_latents_scale, cause_bare_latents,
+hypothesis_t cause_timestep, cause_latents_scale, cause_bare_latents, cause_added_sizes,
     cause_tokens;           /* causes_rerun.c */
 hypothesis_t cause_weights; /* causes_weights.c */
 hypothesis_t cause_copied, cause_other_input, cause_pooled, cause_added_input; /* causes_input.c */

@@ -1,6 +1,6 @@
 /* causes_rerun.c - the reference's run once more, on the candidate's own taps and with one thing changed that
- * the candidate did not dump: the timestep that the UNet is given, the scale of the latents that the VAE is
- * given, the tokens that a text encoder is given. */
+ * the candidate did not dump: the timestep and XL's six numbers that the UNet is given, the scale of the latents
+ * that the VAE is given, the tokens that a text encoder is given. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -101,6 +101,60 @@ void cause_timestep(hunt_t *h) {
         if (guess && t.known)
             hunt_try(h, guess, "schedule", "the UNet is given timestep %g (%s); it should be %g",
                      w.wrong[i], w.why[i], w.right);
+    }
+}
+
+/* ---- XL's six numbers ------------------------------------------------------------------------------ */
+
+/* bits: each is rounded to so many; 0: of each pair the second stands first. */
+typedef struct {
+    int bits, from;
+    double to;
+    bool changed; /* by more than nothing, and all were known; from becomes to */
+} sizes_t;
+
+static double other_size(const sizes_t *o, const int *n, size_t r) {
+    return o->bits ? cause_round(n[r], o->bits, -126) : n[r % 2 ? r - 1 : r + 1];
+}
+
+static void change_sizes(void *who, double *x, shape_t shape) {
+    sizes_t *o = who;
+    size_t rows = shape.ndim == 2 ? shape.dim[0] : 0, dim = rows ? shape.dim[1] : 0;
+    if (!rows || rows % 2 || dim < 4 || dim % 2) return;
+    double *scratch = xmalloc(dim * sizeof *scratch);
+    int *n = xcalloc(rows, sizeof *n);
+    for (int flip = 1; flip >= 0 && !o->changed; flip--) {
+        size_t r = 0;
+        while (r < rows && (n[r] = hunt_number_of(x + r * dim, dim, flip, scratch)) >= 0) r++;
+        if (r < rows) continue;
+        while (r-- > 0) {
+            double other = other_size(o, n, r);
+            hunt_embed_time(x + r * dim, dim, dim, (time_way_t){other, 0, 10000, flip});
+            if (other != n[r]) o->from = n[r], o->to = other, o->changed = true;
+        }
+        break;
+    }
+    free(scratch);
+    free(n);
+}
+
+void cause_added_sizes(hunt_t *h) {
+    static const struct {
+        int bits;
+        const char *how;
+    } ways[] = {{8, "rounded to bfloat16 before they are embedded"},
+                {11, "rounded to float16 before they are embedded"},
+                {0, "width first (left first) in each pair; it should be height (top) first"}};
+    shape_t shape;
+    if (!is_in_unet(h)) return;
+    if (hunt_tap(h, "unet.add_time_proj", &shape)) return; /* it has that, and that is right */
+    for (size_t i = 0; i < sizeof ways / sizeof *ways && !h->best.accepted; i++) {
+        sizes_t change = {.bits = ways[i].bits};
+        const double *guess = hunt_again(h, "unet.add_time_proj", change_sizes, &change);
+        if (guess && change.changed)
+            hunt_try(h, guess, ways[i].bits ? "time" : "swapped-halves",
+                     "the six numbers (sizes and corner) are %s: %d becomes %g", ways[i].how,
+                     change.from, change.to);
     }
 }
 

@@ -29,7 +29,9 @@ static void print_help(void) {
         "  --all                every tap, not only culprit and worst ten\n"
         "  --filter GLOB, --only GLOB  only taps whose name matches (* within an element, ** "
         "across)\n"
-        "  --map FILE|ldm|diffusers  rules from the candidate's names to ours\n"
+        "  --map FILE|ldm|diffusers|auto  rules from the candidate's names to ours; auto: what no "
+        "rule\n"
+        "                       finds is found by its numbers\n"
         "  --write-map FILE     the names that were matched, as rules for --map\n"
         "  --budget TYPE        type the candidate computes in (found from its numbers): f64, f32, "
         "tf32,\n"
@@ -221,9 +223,8 @@ static int write_reports(const options_t *o, const compare_result_t *result,
 /* What is known before the comparison: names, hashes, options. */
 static int begin_entry(const options_t *o, statement_t *statement, statement_entry_t *entry,
                        err_t *err) {
-    static const char *const builtin[] = {"ldm", "diffusers"};
     const char *map = o->map_path;
-    bool built_in = map && (strcmp(map, builtin[0]) == 0 || strcmp(map, builtin[1]) == 0);
+    bool built_in = map && name_map_is_builtin(map);
     *entry = (statement_entry_t){.budget = o->compare.budget,
                                  .limit = o->compare.limit,
                                  .only = o->compare.filter,
@@ -275,7 +276,7 @@ static int compare_with_golden(const options_t *o, trace_file_t *candidate, err_
 
 /* What the rest will take, on stderr: runs of the reference, each of which makes the truth anew. */
 static void say_cost(void *who, size_t taps) {
-    enum { RUNS = 15, WITHOUT_ALL = 10, CULPRIT = 40 };
+    enum { RUNS = 15, WITHOUT_ALL = 10, CULPRIT = 40 + CAUSES_RUNS };
     const options_t *o = who;
     double seconds = clock_seconds() - o->start;
     fprintf(

@@ -91,7 +91,10 @@ static int print_version(void) {
 
 static int run_command(int argc, char **argv) {
     for (int i = 0; i < COMMANDS; i++)
-        if (strcmp(argv[0], commands[i].name) == 0) return commands[i].run(argc, argv);
+        if (strcmp(argv[0], commands[i].name) == 0)
+            return argc == 2 && is_word(argv[1], "-V", "--version", "--version")
+                       ? print_version()
+                       : commands[i].run(argc, argv);
     cli_say("mole: no command '%s' (see mole --help)", argv[0]);
     return EXIT_USAGE;
 }

@@ -118,6 +118,7 @@ typedef struct {
     budget_t budget;   /* resolved: never AUTO */
     budget_t computed; /* what the candidate computes in, to all appearance */
     bool detected;     /* that was found from its numbers, not from the type they are stored in */
+    budget_t held;     /* of two traces: what the reference's numbers can hold; else AUTO */
     budget_t hidden;   /* of what was not dumped: the coarsest that is common, where types mix */
     size_t mixed;   /* so many taps lie on a coarser grid and are judged so; 0: one type for all */
     dtype_t stored; /* the type of most of the candidate's taps */

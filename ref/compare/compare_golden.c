@@ -236,6 +236,17 @@ static int note_coarser(comparison_t *c, double limit) {
     return status;
 }
 
+/* A cause that was reproduced, and is no matter of precision, leaves nothing to excuse: notes from `first` on
+ * go. */
+static void drop_excuses(compare_result_t *r, size_t first) {
+    const cause_t *cause = &r->row[r->culprit].cause;
+    if (!*cause->text || strstr(cause->text, "not proven")) return;
+    static const char *const rounding[] = {"precision", "variance", "summation"};
+    for (size_t i = 0; i < sizeof rounding / sizeof *rounding; i++)
+        if (strcmp(cause->kind, rounding[i]) == 0) return;
+    while (r->notes > first) free(r->note[--r->notes]);
+}
+
 static void find_culprit(compare_result_t *r, const char *filter) {
     for (r->culprit = 0; r->culprit < r->rows; r->culprit++) {
         const compare_row_t *row = &r->row[r->culprit];
@@ -249,10 +260,13 @@ static int explain_culprit(comparison_t *c, double limit, const compare_options_
     find_culprit(r, options->filter);
     if (r->culprit == SIZE_MAX) return one_pass_note(c);
     if (r->row[r->culprit].verdict != ROW_DIFFERS) return 0;
+    size_t notes = r->notes;
     if (options->budget == BUDGET_AUTO && note_coarser(c, limit)) return -1;
     find_culprit(r, options->filter);
-    return name_stretch(c) || isolate_explain(c, r->culprit) || one_pass_explain(c, r->culprit) ? -1
-                                                                                                : 0;
+    if (name_stretch(c) || isolate_explain(c, r->culprit) || one_pass_explain(c, r->culprit))
+        return -1;
+    drop_excuses(r, notes);
+    return 0;
 }
 
 /* A linear map that gives other numbers altogether for the very numbers that went into it. */

@@ -31,6 +31,10 @@ int compare_match(compare_result_t *result, trace_file_t *candidate,
 void compare_detect(compare_result_t *result, trace_file_t *candidate, const size_t *source,
                     const truths_t *truths, budget_t wanted);
 
+/* Of two traces, after that: a reference can be no better a measure than its own numbers. Fill `held`, and
+ * raise the budgets to it unless one was asked for. */
+void compare_detect_reference(compare_result_t *result, const truths_t *truths, budget_t wanted);
+
 /* Fill row->cumulative and ulp_p99, in chunks. */
 int compare_tensors(compare_row_t *row, trace_file_t *candidate, size_t index, const truth_t *truth,
                     double unit, err_t *err);

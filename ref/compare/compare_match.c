@@ -76,8 +76,9 @@ static int nothing_in_common(const compare_result_t *r, trace_file_t *candidate,
     return err_set(
         err,
         "%s: no tap has a name that the reference knows; there is '%.120s'%s%.120s%s%s. Dump "
-        "under the documented names or give --map.",
-        path, name, why, meant ? meant : "", meant ? "'" : "", kind);
+        "under the documented names or give --map%s.",
+        path, name, why, meant ? meant : "", meant ? "'" : "", kind,
+        r->extras && r->meant[first].by_value ? "; --map auto goes by the numbers" : "");
 }
 
 /* ---- both -------------------------------------------------------------------------------------------- */
@@ -96,6 +97,7 @@ int compare_match(compare_result_t *r, trace_file_t *candidate, const compare_op
                  NO_ROW};
     r->statistics = compare_by_statistics(candidate);
     int status = match_names(&m, err);
+    if (!status && name_map_is_auto(options->map) && !r->statistics) match_numbers(&m);
     if (!status) {
         match_batch(&m);
         if (!r->statistics) match_layouts(&m);

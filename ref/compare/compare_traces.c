@@ -72,9 +72,9 @@ static void guess_limits(compare_row_t *row, budget_t budget, bool limit_given) 
 static int weigh_traces(compare_result_t *r, trace_file_t *reference, trace_file_t *candidate,
                         trace_file_t *peer, const size_t *index, const size_t *source,
                         bool limit_given, err_t *err) {
-    double unit = budget_unit(r->budget);
     for (size_t i = 0; i < r->rows; i++) {
         compare_row_t *row = &r->row[i];
+        double unit = budget_unit(row->budget);
         if (!row->candidate_name || !shape_equal(row->shape, row->candidate_shape)) continue;
         truth_t truth = {read_trace, reference, index[i]};
         const statistics_t *s = trace_file_statistics(candidate, source[i]);
@@ -83,11 +83,11 @@ static int weigh_traces(compare_result_t *r, trace_file_t *reference, trace_file
             peer_error(peer, reference, index[i], row->name, row->shape, &row->peer_rms, err))
             return -1;
         if (isnan(row->peer_rms)) {
-            guess_limits(row, r->budget, limit_given);
+            guess_limits(row, row->budget, limit_given);
             continue;
         }
         row->ratio = compare_ratio(
-            &row->cumulative, compare_scale(row->peer_rms, row->cumulative.truth_rms, r->budget));
+            &row->cumulative, compare_scale(row->peer_rms, row->cumulative.truth_rms, row->budget));
         snprintf(row->origin, sizeof row->origin, "times the peer's own error");
     }
     return 0;
@@ -108,6 +108,7 @@ int compare_traces(trace_file_t *reference, trace_file_t *candidate, trace_file_
     if (!status) status = compare_match(r, candidate, options, &truths, source, err);
     if (!status && r->statistics) compare_note_statistics(r, candidate, source);
     if (!status) compare_detect(r, candidate, source, &truths, options->budget);
+    if (!status) compare_detect_reference(r, &truths, options->budget);
     if (!status)
         status =
             weigh_traces(r, reference, candidate, peer, index, source, options->limit > 0, err);

@@ -27,6 +27,12 @@ typedef struct {
 /* By name: row and source. -1 and err: two entries of different numbers stand for one row. */
 int match_names(match_t *m, err_t *err);
 
+/* ---- match_numbers.c ----------------------------------------------------------------------------------- */
+
+/* Of entries that nobody knows by name, after match_names(): row and source by their numbers, and of those
+ * between two that are known by their place. Says so. */
+void match_numbers(match_t *m);
+
 /* ---- match_batch.c ------------------------------------------------------------------------------------- */
 
 /* Finds m->batch_row, of rows and their sources. */

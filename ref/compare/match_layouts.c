@@ -45,6 +45,8 @@ typedef struct {
     vote_t *vote;
     size_t votes, winner; /* winner: SIZE_MAX: nobody */
     bool accepted;        /* of the same shape: all are to be changed */
+    form_t by_shape;      /* of another shape, where nobody tells: the likely form that fits most */
+    size_t fitting;       /* so many; 0: none was looked for */
 } kind_t;
 
 typedef struct {
@@ -289,13 +291,38 @@ static bool is_established(const kind_t *k) {
     return k->winner != SIZE_MAX && k->told >= FEW && 10 * k->vote[k->winner].votes >= 9 * k->told;
 }
 
+static size_t count_fitting(const layouts_t *l, size_t kind, const form_t *form) {
+    size_t count = 0;
+    for (size_t i = 0; i < l->tensors; i++)
+        count += l->tensor[i].kind == kind && find_form(&l->tensor[i], form) != SIZE_MAX;
+    return count;
+}
+
+/* A small or square tensor has several likely forms: all of a kind have the same writer, so the one that
+ * fits most of them, among equals the likelier. */
+static void elect_by_shape(layouts_t *l, size_t kind) {
+    kind_t *k = &l->kind[kind];
+    for (size_t i = 0; i < l->tensors; i++)
+        if (l->tensor[i].kind == kind) look(l, &l->tensor[i]);
+    for (size_t i = 0; i < l->tensors; i++) {
+        const tensor_t *t = &l->tensor[i];
+        for (size_t f = 0; t->kind == kind && f < t->forms; f++) {
+            size_t fitting = t->form[f].likely ? count_fitting(l, kind, &t->form[f]) : 0;
+            if (fitting > k->fitting) k->fitting = fitting, k->by_shape = t->form[f];
+        }
+    }
+}
+
 static void choose_for_other_shape(const kind_t *k, tensor_t *t) {
     const form_t *winner = winner_of(k);
     size_t elected = winner ? find_form(t, winner) : SIZE_MAX;
+    size_t by_shape = k->fitting ? find_form(t, &k->by_shape) : SIZE_MAX;
     if (elected != SIZE_MAX && (is_established(k) || !tells(t)))
         t->chosen = &t->form[elected];
     else if (tells(t))
         t->chosen = best_form(t, winner);
+    else if (by_shape != SIZE_MAX)
+        t->chosen = &t->form[by_shape], t->by_shape = true;
     else if (!k->told)
         for (size_t f = 0; f < t->forms && !t->chosen; f++)
             if (t->form[f].likely) t->chosen = &t->form[f], t->by_shape = true;
@@ -335,6 +362,8 @@ static void choose_for_same_shape(layouts_t *l, tensor_t *t) {
 
 static void choose(layouts_t *l) {
     for (size_t i = 0; i < l->kinds; i++) elect(l, i);
+    for (size_t i = 0; i < l->kinds; i++)
+        if (!l->kind[i].same && !l->kind[i].told) elect_by_shape(l, i);
     elect_few(l);
     for (size_t i = 0; i < l->tensors; i++) {
         tensor_t *t = &l->tensor[i];

@@ -60,10 +60,15 @@ static bool any_in_doubt(const compare_result_t *r) {
     return false;
 }
 
+/* Judged by a budget that its numbers cannot hold, every tap is off by their rounding. */
+static bool judged_too_finely(const compare_result_t *r) {
+    return r->detected && r->computed > r->budget;
+}
+
 int stray_taps(comparison_t *c, double limit) {
     compare_result_t *r = c->result;
     bool stretches = c->stretches;
-    if (!any_in_doubt(r)) return 0;
+    if (judged_too_finely(r) || !any_in_doubt(r)) return 0;
     compare_row_t *before = xcalloc(r->rows, sizeof *before);
     memcpy(before, r->row, r->rows * sizeof *before);
     for (size_t i = 0; i < r->rows; i++) c->meta[i].withheld = by_itself(&r->row[i]);

@@ -211,3 +211,34 @@ void compare_detect(compare_result_t *r, trace_file_t *candidate, const size_t *
     }
     for (size_t i = 0; i < r->rows; i++) r->row[i].budget = r->budget;
 }
+
+/* The type of the truth's first numbers; AUTO where they say nothing. */
+static budget_t type_of_truth(const truths_t *truths, size_t row, size_t count) {
+    double x[SAMPLE];
+    size_t telling;
+    if (count > SAMPLE) count = SAMPLE;
+    if (truths->read(truths->who, truths->index[row], 0, count, x, NULL)) return BUDGET_AUTO;
+    precision_t grid = precision_of(x, count, &telling);
+    return telling < TELLING ? BUDGET_AUTO : budget_of(grid);
+}
+
+/* As for a candidate: most taps say what the reference is, and where one of MANY or more is coarser than
+ * that, its types mix and each tap has its own. */
+void compare_detect_reference(compare_result_t *r, const truths_t *truths, budget_t wanted) {
+    size_t seen[BUDGETS] = {0}, telling = 0, coarser = 0;
+    budget_t *of = xcalloc(r->rows + 1, sizeof *of);
+    for (size_t i = 0; i < r->rows; i++) {
+        of[i] = type_of_truth(truths, i, shape_count(r->row[i].shape));
+        if (of[i] == BUDGET_AUTO) continue;
+        seen[of[i]]++;
+        telling++;
+    }
+    if (telling) r->held = most_votes(seen);
+    for (budget_t b = r->held + 1; b < BUDGETS; b++) coarser += seen[b];
+    for (size_t i = 0; telling && wanted == BUDGET_AUTO && i < r->rows; i++) {
+        budget_t held = coarser * MANY >= telling ? budget_coarser(r->held, of[i]) : r->held;
+        r->row[i].budget = budget_coarser(r->row[i].budget, held);
+    }
+    if (wanted == BUDGET_AUTO) r->budget = r->hidden = budget_coarser(r->budget, r->held);
+    free(of);
+}

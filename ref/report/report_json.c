@@ -165,6 +165,8 @@ json_t *report_json_value(const compare_result_t *result) {
     json_object_set_new(budget, "about", json_string(budget_about(result->budget)));
     json_object_set_new(budget, "computed", json_string(budget_name(result->computed)));
     json_object_set_new(budget, "detected", json_boolean(result->detected));
+    json_object_set_new(budget, "reference",
+                        result->held ? json_string(budget_name(result->held)) : json_null());
     json_object_set_new(budget, "stored", json_string(dtype_name(result->stored)));
     for (size_t i = 0; i < result->extras; i++) {
         json_array_append_new(extra, text(result->extra[i]));

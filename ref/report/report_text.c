@@ -201,9 +201,11 @@ static char *verdict_text(const compare_result_t *result) {
 
 /* "bf16-acc32: bfloat16, float32 sums, as the candidate's numbers show (stored as F32)" */
 static void put_precision(FILE *to, const compare_result_t *result) {
-    const char *origin = result->budget != result->computed ? "as asked"
-                         : result->detected                 ? "as the candidate's numbers show"
-                                                            : "as the candidate is stored";
+    const char *origin =
+        result->budget == result->computed
+            ? (result->detected ? "as the candidate's numbers show" : "as the candidate is stored")
+        : result->budget == result->held ? "as the reference's numbers show"
+                                         : "as asked";
     fprintf(to, "%-11s%s: %s, %s (stored as %s); one rounding is off by at most %.1e\n",
             "precision", budget_name(result->budget), budget_about(result->budget), origin,
             dtype_name(result->stored), budget_unit(result->budget));

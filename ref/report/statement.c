@@ -64,7 +64,7 @@ static int read_file(statement_t *s, json_node_t entry, const char *key, stateme
                                "expected a path relative to the statement, found '%s'", path);
     file->path = pool_printf(&s->pool, "%s", path);
     if (map && !json_node_has(node, "sha256")) {
-        if (strcmp(path, "ldm") == 0 || strcmp(path, "diffusers") == 0) return 0;
+        if (name_map_is_builtin(path)) return 0;
         return json_node_error(node, "sha256", err, "is null, and '%s' is no built-in map", path);
     }
     if (json_get_string(node, "sha256", &hash, err)) return -1;

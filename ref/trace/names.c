@@ -47,6 +47,7 @@ typedef struct {
  * one after the other. */
 struct name_map {
     char *(*builtin)(const char *name); /* NULL: the rules of a file */
+    bool by_numbers;                    /* "auto", which has none */
     rule_t *rule;
     size_t rules;
     exact_t *exact; /* (exacts), by name, then by rule */
@@ -292,7 +293,7 @@ static int read_map(name_map_t *map, const char *path, err_t *err) {
     size_t bytes;
     if (file_read(path, map_limit, &text, &bytes, err) != 0) {
         char *what = err ? xstrdup(err->text) : NULL;
-        err_set(err, "%s (a map is a file, or one of the built-in: ldm, diffusers)",
+        err_set(err, "%s (a map is a file, or one of the built-in: ldm, diffusers, auto)",
                 what ? what : "");
         free(what);
         return -1;
@@ -307,12 +308,25 @@ static int read_map(name_map_t *map, const char *path, err_t *err) {
                    map->tries);
 }
 
+static const char by_numbers[] = "auto";
+
+bool name_map_is_builtin(const char *path_or_name) {
+    for (size_t i = 0; i < BUILTINS; i++)
+        if (strcmp(path_or_name, builtins[i].name) == 0) return true;
+    return strcmp(path_or_name, by_numbers) == 0;
+}
+
+bool name_map_is_auto(const name_map_t *map) {
+    return map && map->by_numbers;
+}
+
 int name_map_open(name_map_t **map, const char *path_or_name, err_t *err) {
     name_map_t *opened = xcalloc(1, sizeof *opened);
     *map = NULL;
+    opened->by_numbers = strcmp(path_or_name, by_numbers) == 0;
     for (size_t i = 0; i < BUILTINS; i++)
         if (strcmp(path_or_name, builtins[i].name) == 0) opened->builtin = builtins[i].map;
-    if (!opened->builtin && read_map(opened, path_or_name, err) != 0) {
+    if (!name_map_is_builtin(path_or_name) && read_map(opened, path_or_name, err) != 0) {
         name_map_free(opened);
         return -1;
     }

@@ -9,7 +9,7 @@
  * digit.
  *
  * Built-in maps have names: "ldm" (single-file checkpoints and kohya), "diffusers" (module names without
- * the component in front). */
+ * the component in front), "auto" (no rule: a comparison finds by the numbers what it does not by the names). */
 #ifndef MOLE_TRACE_NAMES_H
 #define MOLE_TRACE_NAMES_H
 
@@ -24,6 +24,10 @@ typedef struct name_map name_map_t;
 /* A built-in map's name, or a file. 0, or -1 and err ("FILE: line 3: ..."). name_map_free is due. */
 int name_map_open(name_map_t **map, const char *path_or_name, err_t *err);
 void name_map_free(name_map_t *map);
+/* Whether that is a built-in map's name. */
+bool name_map_is_builtin(const char *path_or_name);
+/* Whether it is the map "auto". */
+bool name_map_is_auto(const name_map_t *map);
 
 /* The name that `name` maps to, in fresh memory; a copy of it where no rule matches, or map is NULL. */
 char *name_map_apply(const name_map_t *map, const char *name);

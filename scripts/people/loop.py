@@ -89,9 +89,9 @@ class State:
         scratch.replace(path)
 
 
-def rate_at(step, steps, peak, warmup):
-    """Rising, constant, and falling to a twentieth over the last quarter."""
-    rising = min(1.0, (step + 1) / warmup)
+def rate_at(step, steps, peak, warmup, begun=0):
+    """Rising, constant, and falling to a twentieth over the last quarter. begun: where the optimizer is new."""
+    rising = min(1.0, (step - begun + 1) / warmup)
     tail = max(1, steps // 4)
     left = min(1.0, (steps - step) / tail)
     return peak * rising * (0.05 + 0.95 * left)
@@ -131,7 +131,7 @@ class Trainer:
         self.names, self.parameters = list(parameters), list(parameters.values())
         self.optimizer = torch.optim.AdamW(self.parameters, lr=1e-3, weight_decay=0.01, foreach=True)
         self.average = Average(self.parameters, self.options.get("ema", self.decay))
-        self.step, self.curves, self.seconds = 0, [], 0.0
+        self.step, self.begun, self.curves, self.seconds = 0, 0, [], 0.0
 
     # ---- what is kept --------------------------------------------------------------------------------
 
@@ -146,12 +146,14 @@ class Trainer:
             self.optimizer.load_state_dict(saved["optimizer"])
         self.average.shadow = saved["average"]
         self.step, self.curves, self.seconds = saved["step"], saved["curves"], saved["seconds"]
+        self.begun = saved.get("begun", 0) if saved["optimizer"] else self.step
 
     def save(self):
         self.state.save(
             self.name,
             {
                 "step": self.step,
+                "begun": self.begun,
                 "names": self.names,
                 "parameters": [p.detach() for p in self.parameters],
                 "average": self.average.shadow,
@@ -169,7 +171,7 @@ class Trainer:
 
     def update(self):
         """One step; the figures to log."""
-        rate = rate_at(self.step, self.options["steps"], self.options["rate"], self.recipe["warmup"])
+        rate = rate_at(self.step, self.options["steps"], self.options["rate"], self.recipe["warmup"], self.begun)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", torch.bfloat16, enabled=self.state.bfloat16):

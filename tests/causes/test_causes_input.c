@@ -336,6 +336,40 @@ static void timesteps(void **state) {
     ddim_free(&plan);
 }
 
+/* Sinusoids of six numbers for each of two pictures. */
+static const double *sizes_of(const double n[6]) {
+    double *y = bench_zeros(12 * DIM);
+    for (size_t i = 0; i < 12 * DIM; i++) {
+        size_t k = i % DIM;
+        double angle = n[i / DIM % 6] * exp(-log(10000) * (double)(k % (DIM / 2)) / (DIM / 2));
+        y[i] = k < DIM / 2 ? cos(angle) : sin(angle);
+    }
+    return y;
+}
+
+/* XL's six numbers, of a UNet whose blocks alone were dumped. */
+static void sizes(void **state) {
+    (void)state;
+    const double right[] = {1023, 768, 0, 100, 2049, 769}, eight[] = {1024, 768, 0, 100, 2048, 768},
+                 eleven[] = {1023, 768, 0, 100, 2048, 769},
+                 turned[] = {768, 1023, 100, 0, 769, 2049},
+                 other[] = {1022, 768, 0, 100, 2049, 769};
+    start_run("unet.down_blocks.1.resnets.0", SHAPE4(2, 4, 3, 5), "unet.add_time_proj",
+              SHAPE2(12, DIM), sizes_of(right));
+    bench_expect(made(sizes_of(eight)), "time",
+                 "to bfloat16 before they are embedded: 1023 becomes 1024");
+    bench_expect(made(sizes_of(eleven)), "time",
+                 "to float16 before they are embedded: 2049 becomes 2048");
+    bench_expect(
+        made(sizes_of(turned)), "swapped-halves",
+        "width first (left first) in each pair; it should be height (top) first: 1023 becomes 768");
+    bench_expect(made(sizes_of(other)), "", NULL);
+    bench_tap("unet.add_time_proj", SHAPE2(12, DIM), sizes_of(right)); /* dumped, and right */
+    passing.runs = 0;
+    bench_expect(made(sizes_of(eight)), "", NULL);
+    assert_int_equal(passing.runs, 0);
+}
+
 /* Euler's, divided by 2.5 before the UNet. */
 static void bare_latents(void **state) {
     (void)state;
@@ -429,10 +463,10 @@ static void tokens(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        bench_test(copied_tensors),  bench_test(other_weights), bench_test(bare_latents),
-        bench_test(earlier_tensors), bench_test(pooled_rows),   bench_test(six_numbers),
-        bench_test(added_parts),     bench_test(side_by_side),  bench_test(timesteps),
-        bench_test(latents),         bench_test(tokens),
+        bench_test(copied_tensors), bench_test(other_weights),   bench_test(bare_latents),
+        bench_test(sizes),          bench_test(earlier_tensors), bench_test(pooled_rows),
+        bench_test(six_numbers),    bench_test(added_parts),     bench_test(side_by_side),
+        bench_test(timesteps),      bench_test(latents),         bench_test(tokens),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -77,6 +77,33 @@ static void step_before_is_known(void **state) {
     expect("step.000/noise_pred", truth_of("step.001/noise_pred"), "step.000/noise_pred");
 }
 
+/* Every tap rounded to float32, and 1e-3 on one number of one step's latents. */
+static void one_number_of_a_step_shows(void **state) {
+    (void)state;
+    for (size_t k = 0; k < 5; k++) {
+        char wrong[32], culprit[64];
+        err_t err;
+        st_writer_t *w;
+        const char *path = scratch_path("candidate.safetensors");
+        snprintf(wrong, sizeof wrong, "step.%03zu/latents", k);
+        snprintf(culprit, sizeof culprit, " %s (", wrong);
+        assert_int_equal(st_writer_open(&w, path, &err), 0);
+        for (size_t i = 0; i < golden.taps; i++) {
+            const golden_tap_t *t = &golden.tap[i];
+            double *x = truth_of(t->name);
+            size_t count = shape_count(t->shape);
+            for (size_t n = 0; n < count; n++) x[n] = (double)(float)x[n];
+            if (strcmp(t->name, wrong) == 0) x[(37 * k + 11) % count] += 1e-3;
+            assert_int_equal(st_writer_add(w, t->name, DTYPE_F64, t->shape, x, &err), 0);
+        }
+        assert_int_equal(st_writer_finish(w, &err), 0);
+        int code = mole_says("compare %s %s", CASE, path);
+        const char *line = strstr(output, "culprit    #");
+        if (code != 1 || !line || !strstr(line, culprit) || !strstr(output, "judged as f32"))
+            fail_msg("%s: exit code %d:\n%s", wrong, code, output);
+    }
+}
+
 /* The whole truth, with another tensor in the place of one. */
 static void write_with(const golden_case_t *g, const char *path, const char *name,
                        const double *x) {
@@ -204,6 +231,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(setting_is_named),
         fixture_test(step_before_is_known),
+        fixture_test(one_number_of_a_step_shows),
         fixture_test(small_taps_share_their_measure),
         fixture_test(digits_behind_zeros_are_seen),
         fixture_test(a_step_in_bfloat16_is_right),

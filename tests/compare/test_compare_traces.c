@@ -84,6 +84,21 @@ static void dtype_is_the_precision(void **state) {
     }
 }
 
+/* A float32 reference is off by its own roundings: a float64 candidate is judged by them. */
+static void reference_may_be_the_coarser(void **state) {
+    (void)state;
+    make(reference, (made_t){.dtype = DTYPE_F32});
+    make(candidate, (made_t){0});
+    expect(0, "precision  f32: float32, as the reference's numbers show (stored as F64)", reference,
+           "");
+    expect(1, "judged as f64", reference, "--budget f64");
+    make(candidate, (made_t){.edit = gain});
+    expect(1, TAP, reference, ""); /* which excuses no mistake */
+    make(candidate, (made_t){0});
+    make(reference, (made_t){.edit = to_bf16_like});
+    expect(1, "judged as f64", reference, ""); /* one tap of a coarser type is a mistake */
+}
+
 static void empty_reference_is_no_verdict(void **state) {
     (void)state;
     make(candidate, (made_t){0});
@@ -218,6 +233,7 @@ int main(void) {
         fixture_test(peer_is_the_measure),
         fixture_test(a_guess_leaves_doubt),
         fixture_test(dtype_is_the_precision),
+        fixture_test(reference_may_be_the_coarser),
         fixture_test(empty_reference_is_no_verdict),
         fixture_test(every_piece_counts),
         fixture_test(wholes_are_noted),
