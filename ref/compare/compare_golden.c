@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "compare/detect_products.h"
 #include "compare/isolate.h"
 #include "compare/one_pass.h"
 #include "compare/own_figures.h"
@@ -263,7 +264,7 @@ static int explain_culprit(comparison_t *c, double limit, const compare_options_
     size_t notes = r->notes;
     if (options->budget == BUDGET_AUTO && note_coarser(c, limit)) return -1;
     find_culprit(r, options->filter);
-    if (name_stretch(c) || isolate_explain(c, r->culprit) || one_pass_explain(c, r->culprit))
+    if (name_stretch(c) || isolate_explain(c, r->culprit, true) || one_pass_explain(c, r->culprit))
         return -1;
     drop_excuses(r, notes);
     return 0;
@@ -302,6 +303,9 @@ static void note_other_weights(comparison_t *c) {
 static int isolate(comparison_t *c, const compare_options_t *options, double limit) {
     units_of_case(c);
     if (units_known(c) || isolate_rows(c) || verdicts_of_isolated(c, limit)) return -1;
+    if (options->budget == BUDGET_AUTO && c->result->budget == BUDGET_F32 &&
+        compare_differs(c->result) && detect_products(c, limit))
+        return -1;
     if (stray_taps(c, limit)) return -1;
     if (!c->golden->is_calls) note_other_weights(c);
     return explain_culprit(c, limit, options);

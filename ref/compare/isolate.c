@@ -13,6 +13,7 @@
 
 typedef struct {
     size_t culprit; /* whose cause is wanted; SIZE_MAX: none, every row is measured */
+    bool again;     /* hypotheses may ask for runs of their own */
     double *input;  /* of the module whose output comes next */
     size_t room;
     bool dumped; /* these are the numbers that went into the candidate's module, see is_dumped */
@@ -227,7 +228,7 @@ static int explain(comparison_t *c, const forcing_t *f) {
                          .rounding = row->unit,
                          .layer = run ? pipeline_module(&c->pipeline, layer) : NULL,
                          .pipeline = run ? &c->pipeline : NULL,
-                         .again = run ? run_again : NULL,
+                         .again = run && f->again ? run_again : NULL,
                          .tap = candidate_tap,
                          .earlier = earlier_tap,
                          .context = c,
@@ -296,8 +297,8 @@ static int force(comparison_t *c, void *who, size_t at, const char *name, real_t
     return 0;
 }
 
-static int run_forced(comparison_t *c, size_t culprit) {
-    forcing_t f = {.culprit = culprit};
+static int run_forced(comparison_t *c, size_t culprit, bool again) {
+    forcing_t f = {.culprit = culprit, .again = again};
     int status = pass_run(c, force, &f, true);
     if (!status && f.found) status = explain(c, &f);
     free(f.input);
@@ -308,9 +309,9 @@ static int run_forced(comparison_t *c, size_t culprit) {
 }
 
 int isolate_rows(comparison_t *c) {
-    return run_forced(c, SIZE_MAX);
+    return run_forced(c, SIZE_MAX, false);
 }
 
-int isolate_explain(comparison_t *c, size_t culprit) {
-    return run_forced(c, culprit);
+int isolate_explain(comparison_t *c, size_t culprit, bool again) {
+    return run_forced(c, culprit, again);
 }

@@ -7,7 +7,7 @@
 
 /* row.isolated of every forced row, and what the provable bound needs. 0, or -1 and c->err. */
 int isolate_rows(comparison_t *c);
-/* row.cause of the culprit: a second run, up to it. */
-int isolate_explain(comparison_t *c, size_t culprit);
+/* row.cause of result.culprit: a second run, up to it. again: hypotheses may ask for runs of their own. */
+int isolate_explain(comparison_t *c, size_t culprit, bool again);
 
 #endif

@@ -199,7 +199,8 @@ def conv1x1(module, x):
     x = module.tap_input(x)
     B, _, H, W = x.shape
     tokens = tokens_of(x)
-    base = nn.linear(tokens, *weight_and_bias(module))
+    weight, bias = weight_and_bias(module)
+    base = nn.linear(nn.conv_factor(tokens), nn.conv_factor(weight), bias)
 
     def image(t):
         return t.swapaxes(1, 2).reshape(B, -1, H, W)

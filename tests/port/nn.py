@@ -97,10 +97,11 @@ def mean(x):
 # ---- computing types -----------------------------------------------------------------------------
 
 # A port that computes in a short type keeps weights and every operation's result in that type and
-# adds up in float32; with tf32 only the factors of products are short. The arrays stay float32.
+# adds up in float32; with tf32 and cudnn only factors of products are short. The arrays stay float32.
 COMPUTE = {
     "f32": "float32 throughout",
     "tf32": "factors of matrix products and convolutions in 11 digits, all else float32",
+    "cudnn": "the same of convolutions alone, as PyTorch has it unless told otherwise",
     "f16": "weights and results of operations in float16, sums in float32",
     "bf16": "weights and results of operations in bfloat16, sums in float32",
 }
@@ -121,7 +122,7 @@ def short(x, bits):
 
 def rounded(x):
     """A result of an operation, as the computing type stores it."""
-    if _compute in ("f32", "tf32"):
+    if _compute in ("f32", "tf32", "cudnn"):
         return x
     x = np.asarray(x, np.float32, order="C")
     with np.errstate(over="ignore"):
@@ -130,7 +131,16 @@ def rounded(x):
 
 def factor(x):
     """A factor of a product. Of f16 and bf16 all factors are results of operations, and short already."""
-    return short(np.asarray(x, order="C"), 13) if _compute == "tf32" else x
+    return eleven_digits(x) if _compute == "tf32" else x
+
+
+def eleven_digits(x):
+    return short(np.asarray(x, order="C"), 13)
+
+
+def conv_factor(x):
+    """A factor of a convolution."""
+    return eleven_digits(x) if _compute == "cudnn" else x
 
 
 def add(x, y):
@@ -163,7 +173,7 @@ def conv2d(x, weight, bias=None, stride=1, padding=(0, 0, 0, 0)):
     rows = windows.transpose(0, 2, 3, 1, 4, 5).reshape(B * H * W, C * kh * kw)
     if mutant("conv-kernel-ohwi"):  # the numbers of (O, kh, kw, C) read as (O, C, kh, kw)
         weight = weight.transpose(0, 2, 3, 1).reshape(O, C, kh, kw)
-    out = matmul(rows, weight.reshape(O, -1).T)
+    out = matmul(conv_factor(rows), conv_factor(weight.reshape(O, -1).T))
     if bias is not None:
         out = out + bias
     return rounded(out.reshape(B, H, W, O).transpose(0, 3, 1, 2))

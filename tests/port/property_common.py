@@ -19,7 +19,7 @@ ROOT = HERE.parent.parent
 LIMIT = 16.0  # COMPARE_LIMIT of ref/compare/compare.h: what an error may be in units of rounding
 SAFETY = 2.0  # what is so many times beyond a limit must be noticed
 SMALL = 16  # taps of fewer numbers are judged together
-UNIT = {"f64": 2.0**-53, "f32": 2.0**-24, "tf32": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}
+UNIT = {"f64": 2.0**-53, "f32": 2.0**-24, "tf32": 2.0**-11, "cudnn": 2.0**-11, "f16": 2.0**-11, "bf16": 2.0**-8}
 
 
 def case_folders():
