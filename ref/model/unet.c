@@ -118,7 +118,7 @@ static void bind_up(binder_t *b, unet_t *u, size_t index) {
     size_t level = c->levels - 1 - index, out = c->block_out_channels[level];
     size_t before = index ? c->block_out_channels[level + 1] : out;
     size_t last_skip = c->block_out_channels[level ? level - 1 : 0];
-    start_block(b, block, c->layers_per_block + 1, c->up_attention[index], at);
+    start_block(b, block, c->layers_per_block + 1, c->down_attention[level], at);
     for (size_t i = 0; i < block->resnets; i++) {
         size_t skip = i + 1 < block->resnets ? out : last_skip;
         bind_unet_resnet(b, c, &block->resnet[i], (i ? out : before) + skip, out,

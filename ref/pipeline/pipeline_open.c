@@ -6,7 +6,6 @@
 #include "core/tap_name.h"
 #include "io/config_keys.h"
 #include "io/file.h"
-#include "io/ldm_names.h"
 #include "io/marks.h"
 #include "io/source.h"
 #include "pipeline/pipeline.h"
@@ -150,21 +149,13 @@ static int check_fit(const pipeline_t *p, const char *folder, err_t *err) {
     return 0;
 }
 
-/* How single files would number the UNet's blocks. */
-static ldm_layout_t layout_of(const unet_config_t *c) {
-    ldm_layout_t layout = {.levels = c->levels, .layers = c->layers_per_block};
-    for (size_t i = 0; i < c->levels; i++)
-        layout.depth[i] = c->down_attention[i] ? c->transformer_depth[i] : 0;
-    return layout;
-}
-
 int pipeline_attach_experts(pipeline_t *p, const mole_files_t *files, bool allow_unused,
                             err_t *err) {
     const mole_site_t *site = unet_mole_sites(p->unet, &p->mole_layers);
     p->mole_layer = xcalloc(p->mole_layers, sizeof *p->mole_layer);
     mole_target_t *target = xcalloc(p->mole_layers, sizeof *target);
     char **ldm = xcalloc(p->mole_layers, sizeof *ldm);
-    ldm_layout_t layout = layout_of(unet_config(p->unet));
+    ldm_layout_t layout = unet_config_layout(unet_config(p->unet));
     for (size_t i = 0; i < p->mole_layers; i++) {
         const linear_t *layer = site[i].layer;
         const char *path = layer->name + strlen("unet.");

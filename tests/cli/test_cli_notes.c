@@ -238,6 +238,67 @@ static void marked_checkpoint(void **state) {
     says(ran.err, "as tensor 'v_pred' says");
 }
 
+/* ---- families ------------------------------------------------------------------------------------------ */
+
+/* What `mole inspect --json` says of a file under "for"; NULL for nothing. */
+static char *for_whom(const char *path) {
+    json_error_t error;
+    json_t *all = json_loads(program_works(program_run(NULL, "inspect --json %s", path)).out, 0,
+                             &error);
+    if (!all) fail_msg("%s", error.text);
+    const char *text = json_string_value(json_object_get(all, "for"));
+    char *copy = fixture_bytes(text ? strlen(text) + 1 : 1);
+    if (text) strcpy(copy, text);
+    json_decref(all);
+    return text ? copy : NULL;
+}
+
+static void families_of_files(void **state) {
+    (void)state;
+    static const char xl[] = "golden/models/sdxl-tiny-mole/";
+    static const struct {
+        const char *part;
+        size_t text, token;
+        const char *said;
+    } rows[] = {{"lora_down", 2048, 640, "Stable Diffusion XL (experts)"},
+                {"lora_down", 1024, 320, "Stable Diffusion v2 (experts)"},
+                {"softmoe.Phi_1", 768, 320, "Stable Diffusion v1 (gates)"},
+                {"softmoe.Phi_1", 1280, 768, "the refiner of Stable Diffusion XL (gates)"},
+                {"lora_down", 768, 640, "none of the published families (experts)"}};
+    char path[1200], name[128];
+    snprintf(path, sizeof path, "%sgates.safetensors", xl);
+    assert_string_equal(for_whom(path), "none of the published families (gates)");
+    assert_null(for_whom("golden/models/people/unet/diffusion_pytorch_model.safetensors"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static const float zeros[2 * 2048];
+        const char *file = program_file("part.safetensors");
+        err_t err;
+        st_writer_t *writer;
+        must(st_writer_open(&writer, file, &err), &err);
+        snprintf(name, sizeof name, "lora_unet_x_attn2_to_k.%s.weight", rows[i].part);
+        must(st_writer_add(writer, name, DTYPE_F32, SHAPE2(2, rows[i].text), zeros, &err), &err);
+        snprintf(name, sizeof name, "lora_unet_x_attn1_to_q.%s.weight", rows[i].part);
+        must(st_writer_add(writer, name, DTYPE_F32, SHAPE2(2, rows[i].token), zeros, &err), &err);
+        must(st_writer_finish(writer, &err), &err);
+        assert_string_equal(for_whom(file), rows[i].said);
+    }
+}
+
+static void families_of_models(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"golden/models/people", "none of the published families"},
+        {"golden/models/other-tiny", "none of the published families"},
+        {"golden/models/sd15-tiny", "Stable Diffusion v1, in other widths"},
+        {"golden/models/sd21-tiny", "Stable Diffusion v2, in other widths"},
+        {"golden/models/sdxl-tiny", "Stable Diffusion XL, in other widths"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *all = inspect(rows[i][0]);
+        assert_string_equal(json_string_value(json_object_get(all, "kind")), rows[i][1]);
+        json_decref(all);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(euler),
@@ -247,6 +308,8 @@ int main(void) {
         fixture_test(unknown_keys),
         fixture_test(marked_checkpoint),
         fixture_test(experts),
+        fixture_test(families_of_files),
+        fixture_test(families_of_models),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

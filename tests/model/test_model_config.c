@@ -184,6 +184,18 @@ static void left_over_tensors(void **state) {
     assert_int_equal(open_text(root, true, NULL, &err), 0);
 }
 
+/* What goes down with attention comes up with it. */
+static void blocks_that_do_not_mirror(void **state) {
+    (void)state;
+    err_t err = {""};
+    const char *root = model_copy(), *attention = "CrossAttnUpBlock2D", *none = "UpBlock2D";
+    model_copy_set("unet/config.json", "up_block_types",
+                   json_pack("[s,s,s,s]", none, attention, none, attention));
+    assert_int_equal(open_unet(root, false, NULL, &err), -1);
+    assert_message(&err, "unet/config.json: up_block_types: ", "[2] CrossAttnUpBlock2D",
+                   "down_block_types[1] is CrossAttnDownBlock2D", "found UpBlock2D", NULL);
+}
+
 /* The encoder half of a VAE and the positions of an old text encoder are known, and passed over. */
 static void known_left_overs(void **state) {
     (void)state;
@@ -204,6 +216,7 @@ int main(void) {
         cmocka_unit_test(defaults),
         cmocka_unit_test(left_over_tensors),
         cmocka_unit_test(known_left_overs),
+        cmocka_unit_test(blocks_that_do_not_mirror),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }
