@@ -85,9 +85,7 @@ def encode(parts, settings, taps):
     """(context, None) of prompts, negative first."""
     guided = settings["guidance_scale"] > 1.0
     prompts = [settings["negative_prompt"]] * guided + [settings["prompt"]]
-    ids = parts["tokenizer"](
-        prompts, padding="max_length", max_length=77, truncation=True, return_tensors="pt"
-    ).input_ids
+    ids = parts["tokenizer"](prompts, padding="max_length", truncation=True, return_tensors="pt").input_ids
     return taps.keep("prompt_embeds", parts["text_encoder"](ids).last_hidden_state), None
 
 
@@ -260,9 +258,18 @@ def sd21base_run_3(out):
 
 def other_run_2_mole(out):
     """What the published models have in common is otherwise."""
-    about = "Two steps of other-tiny: two levels of one layer, latents of 6 channels at half the size."
+    about = "Two steps of other-tiny, predicting the picture: 900 linear levels, clipped, rows of 50 tokens."
+    config = models.load(out, "scheduler", models.OTHER).config
+    settings = {
+        "negative_prompt": None,
+        "negative_rule": "encoded",
+        "original_size": [40, 90],
+        "crops_coords_top_left": [3, 7],
+        "target_size": [12, 16],
+        "scheduler": {key: config[key] for key in AUTHORS},
+    }
     size = {"width": 16, "height": 12, "num_inference_steps": 2, "seed": 21}
-    case(out, "other-run-2-mole", about, True, "other-tiny", **size)
+    case(out, "other-run-2-mole", about, True, models.OTHER, **settings, **size)
 
 
 PEOPLE_PROMPT = "a smiling woman with long red hair and glasses, wearing a green sweater, showing two fingers in a park"
