@@ -169,6 +169,7 @@ int unet_open_widening(unet_t **unet, const char *folder, bool allow_unused, wid
     if (unet_config_read(&u->config, folder, err) ||
         weights_open(&u->weights, folder, "diffusion_pytorch_model", err))
         goto fail;
+    if (bind_check_fused(u->weights, allow_unused, err)) goto fail;
     weights_set_widen(u->weights, widen);
     binder_t b = {.weights = u->weights, .component = "unet", .pool = &u->pool, .err = err};
     bind_all(&b, u);

@@ -238,6 +238,50 @@ static void marked_checkpoint(void **state) {
     says(ran.err, "as tensor 'v_pred' says");
 }
 
+/* v2's single file says nothing of what the model predicts: a file of the scheduler is the word that is
+ * asked for, and no contradiction. */
+static void word_of_a_scheduler_file(void **state) {
+    (void)state;
+    const char *plain = program_file("v2.safetensors"), *err, *file = program_file("epsilon.json");
+    char words[1200];
+    program_works(program_run(NULL, "synth --arch sd21-tiny --format ldm -q -o %s", plain));
+    says(note_of_run(plain, "--tokenizer synth:sd21-tiny/tokenizer", &err), "v_prediction");
+    says(err, "nothing in it says what the model predicts; v_prediction is taken");
+    scratch_text("epsilon.json",
+                 "{\"_class_name\": \"DDIMScheduler\", \"num_train_timesteps\": 1000, "
+                 "\"beta_start\": 0.00085, \"beta_end\": 0.012, "
+                 "\"beta_schedule\": \"scaled_linear\", \"prediction_type\": \"epsilon\"}");
+    snprintf(words, sizeof words, "--tokenizer synth:sd21-tiny/tokenizer --scheduler %s", file);
+    says(note_of_run(plain, words, &err), "Prediction type: epsilon");
+    assert_string_equal(err, "");
+}
+
+/* ---- a negative prompt that is not given ---------------------------------------------------------------- */
+
+static void other_negative_rule(void **state) {
+    (void)state;
+    static const char xl[] = "golden/models/sdxl-tiny", other[] = "golden/models/other-tiny";
+    static const char key[] = "force_zeros_for_empty_prompt";
+    const char *err;
+    note_of_run(xl, "", &err);
+    says(err, "model_index.json has force_zeros_for_empty_prompt true, so diffusers takes zeros");
+    says(err, "here the empty text is encoded (--negative-rule zeros does as diffusers)");
+    note_of_run(other, "--negative-rule zeros", &err);
+    says(err, "force_zeros_for_empty_prompt false, so diffusers encodes the empty text");
+    says(err, "here zeros are taken (--negative-rule encoded does as diffusers)");
+    static const char *const silent[] = {"--negative-rule zeros", "--negative y", "--scale 1"};
+    for (size_t i = 0; i < 3; i++) {
+        note_of_run(xl, silent[i], &err);
+        assert_null(strstr(err, key));
+    }
+    note_of_run(other, "", &err);
+    assert_null(strstr(err, key));
+    /* The pipeline of one text encoder has no such rule. */
+    const char *model = model_copy();
+    model_copy_set("model_index.json", key, json_true());
+    is_silent(model, "");
+}
+
 /* ---- families ------------------------------------------------------------------------------------------ */
 
 /* What `mole inspect --json` says of a file under "for"; NULL for nothing. */
@@ -308,6 +352,8 @@ int main(void) {
         fixture_test(unknown_keys),
         fixture_test(marked_checkpoint),
         fixture_test(experts),
+        fixture_test(word_of_a_scheduler_file),
+        fixture_test(other_negative_rule),
         fixture_test(families_of_files),
         fixture_test(families_of_models),
     };
