@@ -194,7 +194,7 @@ OTHER_SCHEDULER = dict(
     prediction_type="sample",
     timestep_spacing="linspace",
     steps_offset=0,
-    set_alpha_to_one=False,
+    set_alpha_to_one=True,
     clip_sample=True,
     clip_sample_range=0.8,
 )
