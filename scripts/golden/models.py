@@ -197,6 +197,7 @@ OTHER_SCHEDULER = dict(
     set_alpha_to_one=True,
     clip_sample=True,
     clip_sample_range=0.8,
+    rescale_betas_zero_snr=True,
 )
 V21_SCHEDULER = dict(SCHEDULER, prediction_type="v_prediction", skip_prk_steps=True)
 XL_SCHEDULER = dict(SCHEDULER, interpolation_type="linear", skip_prk_steps=True, sample_max_value=1.0)

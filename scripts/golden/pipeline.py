@@ -3,7 +3,8 @@
 Two things are replaced for the float64 truth, and nothing else: the timestep angles (see
 taps.ExactTimesteps), and the scheduler's table, which is widened to float64 so that what follows
 from its float32 values is computed in float64 (DDIMScheduler.step would take square roots of
-float32 scalars, EulerDiscreteScheduler.step round to float32).
+float32 scalars, EulerDiscreteScheduler.step round to float32). Where that table has square roots in it, those
+of zero terminal SNR, they are correctly rounded in float32 (see sampler.exact_roots).
 """
 
 import copy
@@ -49,7 +50,8 @@ def make_scheduler(out, settings, dtype, steps, model=models.SD15):
         scheduler.set_timesteps(steps)
         scheduler.sigmas = sampler.exact_sigmas(scheduler).to(dtype)
         return scheduler
-    scheduler = DDIMScheduler.from_config(config)
+    with sampler.exact_roots():
+        scheduler = DDIMScheduler.from_config(config)
     scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(dtype)
     scheduler.final_alpha_cumprod = scheduler.final_alpha_cumprod.to(dtype)
     scheduler.set_timesteps(steps)
@@ -262,7 +264,7 @@ def other_run_2_mole(out):
     Clipped latents are flat in places, and a group of small variance multiplies errors: with seed 24 by 2 in a
     step, with seeds 21 and 27 by 20.
     """
-    about = "Two steps of other-tiny, predicting the picture: 900 linear levels, clipped, rows of 50 tokens."
+    about = "Two steps of other-tiny, predicting the picture: 900 linear levels to zero SNR, clipped, rows of 50."
     config = models.load(out, "scheduler", models.OTHER).config
     settings = {
         "negative_prompt": None,

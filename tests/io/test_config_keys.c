@@ -252,11 +252,9 @@ static bool differs(const char *file, const char *key) {
     return differs;
 }
 
-/* Proven elsewhere: pictures have three colours, which pipeline/test_fit holds; the tables of
- * golden/sampler. */
+/* Proven elsewhere: pictures have three colours, which pipeline/test_fit holds. */
 static bool is_proven_elsewhere(const config_key_t *table, const char *key) {
     return (table == config_keys_vae && strcmp(key, "out_channels") == 0) ||
-           (table == config_keys_scheduler && strcmp(key, "rescale_betas_zero_snr") == 0) ||
            table == config_keys_tokenizer; /* golden/tokenizer */
 }
 

@@ -27,11 +27,26 @@ def alphas_cumprod(config):
         betas = betas * betas
     else:
         raise FileError(f"beta_schedule {schedule}: neither linear nor scaled_linear")
-    table, product = np.empty(n, f32), 1.0
-    for t, alpha in enumerate(f32(1) - betas):
+    if config.get("rescale_betas_zero_snr"):
+        betas = without_signal_at_last(betas)
+    return products(f32(1) - betas)
+
+
+def products(alphas):
+    """Of the first, of the first two, ...; in double, each rounded."""
+    table, product = np.empty(len(alphas), f32), 1.0
+    for t, alpha in enumerate(alphas):
         product *= float(alpha)
         table[t] = product
     return table
+
+
+def without_signal_at_last(betas):
+    """Lin et al. 2024, algorithm 1: the levels' square roots shifted and stretched, so that the last is 0."""
+    roots = np.sqrt(products(f32(1) - betas))
+    stretch = roots[0] / (roots[0] - roots[-1])
+    levels = ((roots - roots[-1]) * stretch) ** 2
+    return f32(1) - np.concatenate([levels[:1], levels[1:] / levels[:-1]])
 
 
 def plan(config, steps):
