@@ -241,12 +241,13 @@ static void note_negative_rule(job_t *job) {
         missing |= !o->list.prompt[i].has_negative && o->list.prompt[i].set.scale > 1;
     empty_rule_t empty = job->pipeline.empty;
     if (!missing || empty == EMPTY_NOT_SAID || zeros == (empty == EMPTY_ZEROS)) return;
-    notes_add(&job->notes,
-              "note: %s/model_index.json has force_zeros_for_empty_prompt %s, so diffusers %s where "
-              "no negative prompt is given; here %s (--negative-rule %s does as diffusers)",
-              o->common.files.folder, zeros ? "false" : "true",
-              zeros ? "encodes the empty text" : "takes zeros",
-              zeros ? "zeros are taken" : "the empty text is encoded", zeros ? "encoded" : "zeros");
+    notes_add(
+        &job->notes,
+        "note: %s/model_index.json has force_zeros_for_empty_prompt %s, so diffusers %s where "
+        "no negative prompt is given; here %s (--negative-rule %s does as diffusers)",
+        o->common.files.folder, zeros ? "false" : "true",
+        zeros ? "encodes the empty text" : "takes zeros",
+        zeros ? "zeros are taken" : "the empty text is encoded", zeros ? "encoded" : "zeros");
 }
 
 int generate_plan(job_t *job, err_t *err) {

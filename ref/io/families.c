@@ -47,9 +47,8 @@ const char *family_name(const family_t *family) {
 void family_see(family_file_t *file, const char *name, shape_t shape) {
     static const struct {
         const char *text, *token, *part, *of;
-    } rows[] = {
-        {"attn2_to_k.lora_down.weight", "to_q.lora_down.weight", "experts", "lora_down"},
-        {"attn2_to_k.softmoe.Phi_1.weight", "to_q.softmoe.Phi_1.weight", "gates", "Phi_1"}};
+    } rows[] = {{"attn2_to_k.lora_down.weight", "to_q.lora_down.weight", "experts", "lora_down"},
+                {"attn2_to_k.softmoe.Phi_1.weight", "to_q.softmoe.Phi_1.weight", "gates", "Phi_1"}};
     family_widths_t *w = &file->widths;
     if (shape.ndim < 2) return;
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {

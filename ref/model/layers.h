@@ -126,8 +126,8 @@ typedef struct {
     size_t module_room, block_room;
 } binder_t;
 
-/* No projections of q, k and v in one matrix; those that stand beside separate ones may be passed over. Returns
- * 0, or -1 and err. */
+/* No projections of q, k and v in one matrix; those that stand beside separate ones may be passed over.
+ * Returns 0, or -1 and err. */
 int bind_check_fused(const weights_t *weights, bool allow_unused, err_t *err);
 
 /* Names are relative to the component, as in its checkpoint, and end up in the layer's pool. */

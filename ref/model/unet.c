@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "model/resnet.h"
-#include "model/unet_config.h"
 
 enum { SKIPS = UNET_LEVELS * 16 };
 
@@ -167,9 +166,9 @@ int unet_open_widening(unet_t **unet, const char *folder, bool allow_unused, wid
     unet_t *u = xcalloc(1, sizeof *u);
     *unet = u;
     if (unet_config_read(&u->config, folder, err) ||
-        weights_open(&u->weights, folder, "diffusion_pytorch_model", err))
+        weights_open(&u->weights, folder, "diffusion_pytorch_model", err) ||
+        bind_check_fused(u->weights, allow_unused, err))
         goto fail;
-    if (bind_check_fused(u->weights, allow_unused, err)) goto fail;
     weights_set_widen(u->weights, widen);
     binder_t b = {.weights = u->weights, .component = "unet", .pool = &u->pool, .err = err};
     bind_all(&b, u);

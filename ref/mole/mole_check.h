@@ -16,9 +16,9 @@
 /* The file as a whole: names of another convention, metadata that asks for another scaling: refused.
  * Factors of text encoders: noted. Returns 0, or -1 and err. */
 int mole_check_file(const weights_t *weights, notes_t *notes, err_t *err);
-/* A file of experts or gates of another base model, which the width of the text vectors shows that its layers
- * take: refused where all of them are of one width, and not base.text. Returns 0, or -1 and err, which names the
- * families of both where they are published ones. */
+/* A file of experts or gates of another base model, which the width of the text vectors shows that its
+ * layers take: refused where all of them are of one width, and not base.text. Returns 0, or -1 and err,
+ * which names the families of both where they are published ones. */
 int mole_check_base(const weights_t *weights, family_widths_t base, err_t *err);
 /* A layer, by what its keys begin with ("lora_unet_mid_block_attentions_0_proj_in"): no other kind of factor.
  * Returns 0, or -1 and err. */

@@ -24,7 +24,7 @@ typedef struct {
     const char *tokenizer; /* a tokenizer folder; NULL: the model's own */
     mole_files_t mole;     /* experts = 0: plain Stable Diffusion */
     bool allow_unused;     /* tensors that nothing uses are listed by `inspect`, not refused */
-    bool scheduler_given;  /* what the model predicts is the user's word, where the model says nothing */
+    bool scheduler_given;  /* the user says what a model predicts that does not say it itself */
     widen_t widen;         /* the matrices of the UNet's transformers, and experts with them */
     notes_t *notes;        /* gets what the user must know; NULL: nobody asks */
 } pipeline_files_t;

@@ -256,7 +256,7 @@ static void word_of_a_scheduler_file(void **state) {
     assert_string_equal(err, "");
 }
 
-/* ---- a negative prompt that is not given ---------------------------------------------------------------- */
+/* ---- a negative prompt that is not given --------------------------------------------------------------- */
 
 static void other_negative_rule(void **state) {
     (void)state;
@@ -287,8 +287,8 @@ static void other_negative_rule(void **state) {
 /* What `mole inspect --json` says of a file under "for"; NULL for nothing. */
 static char *for_whom(const char *path) {
     json_error_t error;
-    json_t *all = json_loads(program_works(program_run(NULL, "inspect --json %s", path)).out, 0,
-                             &error);
+    json_t *all =
+        json_loads(program_works(program_run(NULL, "inspect --json %s", path)).out, 0, &error);
     if (!all) fail_msg("%s", error.text);
     const char *text = json_string_value(json_object_get(all, "for"));
     char *copy = fixture_bytes(text ? strlen(text) + 1 : 1);

@@ -222,7 +222,7 @@ static void harmless_keys_are_taken(void **state) {
                 must_accept(f, row->key, values[i]);
 }
 
-/* ---- what golden runs prove ----------------------------------------------------------------------------- */
+/* ---- what golden runs prove -------------------------------------------------------------------------- */
 
 /* The value of a key of a golden model's file; NULL where it has none. The caller frees it. */
 static char *golden_value(const char *model, const char *file, const char *key) {

@@ -1,5 +1,6 @@
-/* test_source_single.c - numbers of single files that are not stored as a model takes them, by hand: OpenCLIP's
- * projections of q, k and v in one tensor, in this order, and its text projection the other way round. */
+/* test_source_single.c - numbers of single files that are not stored as a model takes them, by hand:
+ * OpenCLIP's projections of q, k and v in one tensor, in this order, and its text projection the other way
+ * round. */
 #include <stdlib.h>
 #include <string.h>
 
@@ -77,8 +78,7 @@ static void text_projection_turned(void **state) {
     weights_t *w = open_text();
     must(weights_take(w, "text_projection.weight", SHAPE2(P, D), &weight, &err), &err);
     for (size_t p = 0; p < P; p++)
-        for (size_t d = 0; d < D; d++)
-            assert_true(weight[p * D + d] == (real_t)(9000 + d * P + p));
+        for (size_t d = 0; d < D; d++) assert_true(weight[p * D + d] == (real_t)(9000 + d * P + p));
     weights_close(w);
 }
 

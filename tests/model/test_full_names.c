@@ -226,12 +226,13 @@ static void check_family_of_file(const char *model, const family_t *family) {
     list_t list = read_list(path, all);
     family_file_t experts = {0}, gates = {0};
     for (size_t i = 0; i < list.count; i++) {
-        char key[256], name[320];
-        size_t in;
-        assert_int_equal(sscanf(list.rows[i], "%255s %zu", key, &in), 2);
-        snprintf(name, sizeof name, "%s.lora_down.weight", key);
+        char name[320], *gap = strchr(list.rows[i], ' ');
+        assert_non_null(gap);
+        int key = (int)(gap - list.rows[i]);
+        size_t in = strtoul(gap, NULL, 10);
+        snprintf(name, sizeof name, "%.*s.lora_down.weight", key, list.rows[i]);
         family_see(&experts, name, SHAPE2(4, in));
-        snprintf(name, sizeof name, "moe_%s.softmoe.Phi_1.weight", key);
+        snprintf(name, sizeof name, "moe_%.*s.softmoe.Phi_1.weight", key, list.rows[i]);
         family_see(&gates, name, SHAPE2(2, in));
     }
     assert_string_equal(experts.part, "experts");

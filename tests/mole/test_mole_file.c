@@ -419,48 +419,6 @@ static void gates_of_other_experts(void **state) {
     }
 }
 
-/* A file of two factors or of two matrices of gates, for text vectors and for tokens of so many numbers, held
- * against a base model. */
-static int base_check(err_t *err, const char *part, family_widths_t theirs, family_widths_t base) {
-    static const char layer[] = "lora_unet_mid_block_attentions_0_transformer_blocks_0_";
-    file_t file = {0};
-    weights_t *w;
-    put(&file, layer, "attn2_to_k", part, SHAPE2(2, theirs.text), 1);
-    put(&file, layer, "attn1_to_q", part, SHAPE2(2, theirs.narrowest), 1);
-    if (weights_open_part(&w, save(&file, "base.safetensors"), SOURCE_EXPERT, "face", err))
-        fail_msg("%s", err->text);
-    int status = mole_check_base(w, base, err);
-    weights_close(w);
-    return status;
-}
-
-static void other_base_is_named(void **state) {
-    (void)state;
-    err_t err;
-    static const char down[] = ".lora_down.weight", gate[] = ".softmoe.Phi_1.weight";
-    static const family_widths_t v1 = {768, 320}, v2 = {1024, 320}, xl = {2048, 640};
-    static const family_widths_t refiner = {1280, 768}, tiny = {36, 8}, strange = {2048, 320};
-    assert_int_equal(base_check(&err, down, xl, xl), 0);
-    assert_int_equal(base_check(&err, gate, v1, v1), 0);
-    assert_int_equal(base_check(&err, ".alpha", xl, v1), 0); /* nothing that takes text vectors */
-    assert_int_equal(base_check(&err, down, xl, v1), -1);
-    assert_message(&err, "base.safetensors: these experts are for Stable Diffusion XL, this base "
-                         "model is Stable Diffusion v1: ",
-                   "lora_down", "2048 numbers, this UNet hears 768 (cross_attention_dim)", NULL);
-    assert_int_equal(base_check(&err, gate, v1, v2), -1);
-    assert_message(&err, "these gates are for Stable Diffusion v1", "is Stable Diffusion v2:",
-                   "Phi_1", "768 numbers, this UNet hears 1024", NULL);
-    assert_int_equal(base_check(&err, gate, tiny, (family_widths_t){24, 8}), -1);
-    assert_message(&err, "these gates are for another base model", "36 numbers", "24", NULL);
-    assert_int_equal(base_check(&err, down, tiny, xl), -1);
-    assert_message(&err, "for none of the published families", "is Stable Diffusion XL", NULL);
-    assert_int_equal(base_check(&err, down, refiner, xl), -1);
-    assert_message(&err, "for the refiner of Stable Diffusion XL", NULL);
-    /* A width alone is no family. */
-    assert_int_equal(base_check(&err, down, strange, v2), -1);
-    assert_message(&err, "for none of the published families", NULL);
-}
-
 static void shapes(void **state) {
     (void)state;
     subject_t s = subject();
@@ -501,7 +459,6 @@ int main(void) {
         cmocka_unit_test(factors_as_convolutions),
         cmocka_unit_test(missing_tensors),
         cmocka_unit_test(gates_of_other_experts),
-        cmocka_unit_test(other_base_is_named),
         cmocka_unit_test(shapes),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

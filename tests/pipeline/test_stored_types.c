@@ -1,6 +1,6 @@
-/* A checkpoint under the names of an older diffusers is the same model. A checkpoint stored in another type is the same model where that type holds its numbers: the golden text
- * encoder's are bfloat16's and stored as F32, the golden UNet's are half precision's and stored so.
- * Widened at load they give the same picture, bit for bit. */
+/* A checkpoint under the names of an older diffusers is the same model. So is one stored in another type,
+ * where that type holds its numbers: the golden text encoder's are bfloat16's and stored as F32, the golden
+ * UNet's are half precision's and stored so. Widened at load they give the same picture, bit for bit. */
 #include <unistd.h>
 
 #include "../model/model_copy.h"
@@ -42,8 +42,10 @@ static dtype_t store_as(const char *root, const char *name, dtype_t type) {
 
 /* A VAE's file of the copy with the names that diffusers gave to the projections of attention before 0.18. */
 static void name_as_before(const char *root) {
-    static const char *const pairs[][2] = {
-        {".to_q.", ".query."}, {".to_k.", ".key."}, {".to_v.", ".value."}, {".to_out.0.", ".proj_attn."}};
+    static const char *const pairs[][2] = {{".to_q.", ".query."},
+                                           {".to_k.", ".key."},
+                                           {".to_v.", ".value."},
+                                           {".to_out.0.", ".proj_attn."}};
     char path[1200], name[256];
     size_t renamed = 0;
     err_t err;

@@ -209,8 +209,8 @@ static void timesteps_fall(void **state) {
             for (size_t k = 1; k < steps; k++)
                 if (!(euler.timesteps[k] < euler.timesteps[k - 1] &&
                       euler.sigmas[k] < euler.sigmas[k - 1]))
-                    fail_msg("spacing %d, %zu steps: timestep %zu is %g after %g", spacing, steps, k,
-                             (double)euler.timesteps[k], (double)euler.timesteps[k - 1]);
+                    fail_msg("spacing %d, %zu steps: timestep %zu is %g after %g", spacing, steps,
+                             k, (double)euler.timesteps[k], (double)euler.timesteps[k - 1]);
             assert_true(euler.sigmas[steps] == 0 && euler.sigmas[steps - 1] > 0);
             plans++;
             euler_free(&euler);
