@@ -333,6 +333,11 @@ static bool has_work(const generate_options_t *o) {
     return false;
 }
 
+static bool is_scheduler_file(const char *scheduler) {
+    return strcmp(scheduler, "authors") != 0 && strcmp(scheduler, "config") != 0 &&
+           strcmp(scheduler, "euler") != 0;
+}
+
 int cli_generate(int argc, char **argv) {
     generate_options_t options;
     int usage = generate_options_parse(&options, argc, argv);
@@ -342,6 +347,7 @@ int cli_generate(int argc, char **argv) {
     int status = 0;
     if (has_work(&options)) {
         options.common.files.notes = &job.notes;
+        options.common.files.scheduler_given = is_scheduler_file(options.scheduler);
         status = pipeline_open(&job.pipeline, &options.common.files, &err);
         cli_print_notes("generate", &job.notes, 0);
         if (!status) status = run_job(&job, &err);

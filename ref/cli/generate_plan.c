@@ -67,7 +67,7 @@ static void note_other_levels(job_t *job) {
     const ddim_config_t *run = &job->scheduler, *model = &job->pipeline.scheduler;
     notes_t *notes = &job->notes;
     static const char where[] = "the model";
-    if (run->prediction_type != model->prediction_type)
+    if (run->prediction_type != model->prediction_type && !job->pipeline.prediction_assumed)
         notes_add(notes, "warning: prediction_type %s, where %s has %s",
                   prediction_type_name(run->prediction_type), where,
                   prediction_type_name(model->prediction_type));
@@ -233,7 +233,25 @@ static int choose_sizes(job_t *job, err_t *err) {
     return 0;
 }
 
+/* A negative prompt that is not given, where the model's folder asks for the other rule. */
+static void note_negative_rule(job_t *job) {
+    const generate_options_t *o = job->options;
+    bool zeros = o->negative_rule == NEGATIVE_ZEROS, missing = false;
+    for (size_t i = 0; i < o->list.count; i++)
+        missing |= !o->list.prompt[i].has_negative && o->list.prompt[i].set.scale > 1;
+    empty_rule_t empty = job->pipeline.empty;
+    if (!missing || empty == EMPTY_NOT_SAID || zeros == (empty == EMPTY_ZEROS)) return;
+    notes_add(
+        &job->notes,
+        "note: %s/model_index.json has force_zeros_for_empty_prompt %s, so diffusers %s where "
+        "no negative prompt is given; here %s (--negative-rule %s does as diffusers)",
+        o->common.files.folder, zeros ? "false" : "true",
+        zeros ? "encodes the empty text" : "takes zeros",
+        zeros ? "zeros are taken" : "the empty text is encoded", zeros ? "encoded" : "zeros");
+}
+
 int generate_plan(job_t *job, err_t *err) {
+    note_negative_rule(job);
     return pipeline_check_deviations(&job->pipeline, job->options->deviations, err) ||
                    choose_scheduler(job, err) || choose_sizes(job, err) || check_sized(job, err) ||
                    load_latents(job, err) || check_texts(job, err) || plan_pictures(job, err) ||

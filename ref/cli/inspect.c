@@ -7,6 +7,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
+#include "io/families.h"
 #include "io/file.h"
 #include "io/safetensors.h"
 
@@ -99,8 +100,8 @@ static json_t *collect_unet(const pipeline_t *p) {
     for (size_t i = 0; i < c->levels; i++) {
         json_array_append_new(
             down, json_string(c->down_attention[i] ? "CrossAttnDownBlock2D" : "DownBlock2D"));
-        json_array_append_new(up,
-                              json_string(c->up_attention[i] ? "CrossAttnUpBlock2D" : "UpBlock2D"));
+        bool up_attention = c->down_attention[c->levels - 1 - i];
+        json_array_append_new(up, json_string(up_attention ? "CrossAttnUpBlock2D" : "UpBlock2D"));
     }
     json_object_set_new(out, "down_block_types", down);
     json_object_set_new(out, "up_block_types", up);
@@ -211,16 +212,19 @@ static json_t *collect_notes(const notes_t *notes) {
     return list;
 }
 
-/* The family, by what its networks are configured as. */
-static const char *kind_of(const pipeline_t *p) {
-    if (unet_config(p->unet)->added_embedding) return "Stable Diffusion XL";
-    bool open_clip = text_encoder_config(p->text_encoder[0])->hidden_act == ACT_GELU;
-    return open_clip ? "Stable Diffusion v2" : "Stable Diffusion v1";
+/* The family, by the UNet: whether its layout is a published one, and its widths are. */
+static json_t *collect_kind(const pipeline_t *p) {
+    const unet_config_t *c = unet_config(p->unet);
+    ldm_layout_t layout = unet_config_layout(c);
+    const family_t *family = family_of_layout(&layout, c->use_linear_projection);
+    bool same = family && c->block_out_channels[0] == family->channels &&
+                c->cross_attention_dim == family->text;
+    return json_sprintf("%s%s", family_name(family), family && !same ? ", in other widths" : "");
 }
 
 static json_t *collect_model(const pipeline_t *p, const cli_common_t *common) {
-    json_t *out = json_pack("{s:s, s:s, s:s}", "model", common->files.folder, "kind", kind_of(p),
-                            "pipeline", p->kind->class_name);
+    json_t *out = json_pack("{s:s, s:o, s:s}", "model", common->files.folder, "kind",
+                            collect_kind(p), "pipeline", p->kind->class_name);
     set_size(out, "default_size", pipeline_default_size(p));
     const notes_t *notes = common->files.notes;
     if (notes->count) json_object_set_new(out, "notes", collect_notes(notes));
@@ -250,14 +254,19 @@ static json_t *collect_unread(const st_file_t *file) {
 
 static json_t *collect_file(const st_file_t *file) {
     json_t *list = json_array();
+    family_file_t seen = {0};
     for (size_t i = 0; i < st_count(file); i++) {
         const st_tensor_t *t = st_at(file, i);
+        family_see(&seen, t->name, t->shape);
         json_array_append_new(list, json_pack("{s:s, s:s, s:o}", "tensor", t->name, "dtype",
                                               dtype_name(t->dtype), "shape",
                                               sizes(t->shape.dim, (size_t)t->shape.ndim)));
     }
     json_t *out =
         json_pack("{s:s, s:I}", "file", st_path(file), "tensors", (json_int_t)st_count(file));
+    if (seen.part)
+        json_object_set_new(out, "for",
+                            json_sprintf("%s (%s)", family_name(family_of_file(&seen)), seen.part));
     json_object_set_new(out, "list", list);
     if (st_unread_count(file)) json_object_set_new(out, "not_read", collect_unread(file));
     return out;

@@ -30,7 +30,8 @@ const config_key_t config_keys_index[] = {
     {"safety_checker", KEY_HARMLESS, CHECKER},
     {"feature_extractor", KEY_HARMLESS, CHECKER},
     {"requires_safety_checker", KEY_HARMLESS, CHECKER},
-    {"force_zeros_for_empty_prompt", KEY_HARMLESS, "--negative-rule says it"},
+    {"force_zeros_for_empty_prompt", KEY_HARMLESS,
+     "--negative-rule says it; a note where it says otherwise"},
     {"add_watermarker", KEY_HARMLESS, "marks finished pictures; does not run"},
     {"image_encoder", KEY_HARMLESS, "of prompts that are pictures, which do not exist here"},
     {NULL, KEY_END, NULL}};

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "io/families.h"
 #include "io/file.h"
 #include "io/ldm_names.h"
 #include "io/source_internal.h"
@@ -35,39 +36,36 @@ static bool starts_with(const char *text, const char *front) {
 
 #define UNET       "model.diffusion_model."
 #define FIRST_CONV UNET "input_blocks.0.0.weight"
+enum { BLOCKS = 12 }; /* input_blocks, at most */
 
-/* By the name of a tensor that no other kind has. */
+/* By the name of a tensor that no other family has. Without any, the UNet alone tells. */
 static const struct {
     const char *front; /* of its name */
-    const ldm_layout_t *layout;
-    const char *text; /* a tensor as wide as the text that cross-attention hears */
-} kinds[] = {{"conditioner.embedders.1.model.", &ldm_layout_xl,
-              UNET "input_blocks.4.1.transformer_blocks.0.attn2.to_k.weight"},
-             {"cond_stage_model.transformer.", &ldm_layout_v1,
-              UNET "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"},
-             {"cond_stage_model.model.", &ldm_layout_v2,
-              UNET "input_blocks.1.1.transformer_blocks.0.attn2.to_k.weight"}};
+    const family_t *family;
+} kinds[] = {{"conditioner.embedders.1.model.", &families[FAMILY_XL]},
+             {"conditioner.embedders.0.transformer.", &families[FAMILY_XL]},
+             {"cond_stage_model.transformer.", &families[FAMILY_V1]},
+             {"cond_stage_model.model.", &families[FAMILY_V2]},
+             {UNET "label_emb.", &families[FAMILY_XL]}};
 
-/* The models whose configurations are known: channels of the first convolution, width of the text. */
+/* The same layouts in few channels. */
 static const struct {
-    const ldm_layout_t *layout;
-    size_t width, text;
+    const family_t *family;
+    size_t channels, text; /* as in families.h */
     const char *model;
-} models[] = {
-    {&ldm_layout_v1, 320, 768, "synth:sd15"},  {&ldm_layout_v1, 16, 40, "synth:sd15-tiny"},
-    {&ldm_layout_v2, 320, 1024, "synth:sd21"}, {&ldm_layout_v2, 8, 24, "synth:sd21-tiny"},
-    {&ldm_layout_xl, 320, 2048, "synth:sdxl"}, {&ldm_layout_xl, 8, 36, "synth:sdxl-tiny"}};
+} narrow[] = {{&families[FAMILY_V1], 16, 40, "synth:sd15-tiny"},
+              {&families[FAMILY_V2], 8, 24, "synth:sd21-tiny"},
+              {&families[FAMILY_XL], 8, 36, "synth:sdxl-tiny"}};
 
 /* Files of other families, which people try. */
 static const struct {
-    const char *front, *what;
-} strangers[] = {{UNET "double_blocks.", "a transformer of Flux"},
-                 {"double_blocks.", "a transformer of Flux"},
-                 {UNET "joint_blocks.", "a transformer of Stable Diffusion 3"},
-                 {"joint_blocks.", "a transformer of Stable Diffusion 3"},
-                 {"conditioner.embedders.0.model.",
-                  "the refiner of Stable Diffusion XL, which is told five numbers and has one text "
-                  "encoder"}};
+    const char *front, *what, *more;
+} strangers[] = {{UNET "double_blocks.", "a transformer of Flux", ""},
+                 {"double_blocks.", "a transformer of Flux", ""},
+                 {UNET "joint_blocks.", "a transformer of Stable Diffusion 3", ""},
+                 {"joint_blocks.", "a transformer of Stable Diffusion 3", ""},
+                 {"conditioner.embedders.0.model.", NULL,
+                  ", which is told five numbers and has one text encoder"}};
 
 static bool has_front(const st_file_t *file, const char *front) {
     for (size_t i = 0; i < st_count(file); i++)
@@ -80,8 +78,11 @@ static int refuse_strangers(const st_file_t *file, const char *path, err_t *err)
         if (has_front(file, strangers[i].front))
             return err_set(
                 err,
-                "%s: has tensors '%s...': this is %s; --model takes Stable Diffusion v1, v2 or XL",
-                path, strangers[i].front, strangers[i].what);
+                "%s: has tensors '%s...': this is %s%s; --model takes Stable Diffusion v1, v2 or "
+                "XL",
+                path, strangers[i].front,
+                strangers[i].what ? strangers[i].what : families[FAMILY_XL_REFINER].name,
+                strangers[i].more);
     return 0;
 }
 
@@ -103,54 +104,75 @@ static int check_first(const st_file_t *file, const char *path, const st_tensor_
                                       : "a model of pictures made from pictures is not supported");
 }
 
-static const char *name_of(const ldm_layout_t *layout) {
-    return layout == &ldm_layout_v1 ? "v1" : layout == &ldm_layout_v2 ? "v2" : "XL";
+/* The first that is as wide as the text; NULL without. */
+static const st_tensor_t *text_of(const st_file_t *file) {
+    const st_tensor_t *found = NULL;
+    for (size_t i = 1; i < BLOCKS && !found; i++) {
+        char *name = xasprintf(UNET "input_blocks.%zu.1.transformer_blocks.0.attn2.to_k.weight", i);
+        found = st_find(file, name);
+        free(name);
+    }
+    return found && found->shape.ndim >= 2 ? found : NULL;
 }
 
-static size_t width_of(const ldm_layout_t *layout) {
-    size_t i = 0;
-    while (models[i].layout != layout) i++;
-    return models[i].text;
+static bool fits(size_t channels, size_t width, const st_tensor_t *conv, const st_tensor_t *text) {
+    return shape_equal(conv->shape, SHAPE4(channels, 4, 3, 3)) &&
+           (!text || text->shape.dim[1] == width);
 }
 
-/* The model's row, and the kind's layout. */
-static int recognise(const st_file_t *file, const char *path, const ldm_layout_t **layout,
+/* Of the family, the one of these widths; NULL for none. */
+static const char *model_of(const family_t *family, const st_tensor_t *conv,
+                            const st_tensor_t *text) {
+    if (fits(family->channels, family->text, conv, text)) return family->model;
+    for (size_t i = 0; i < sizeof narrow / sizeof *narrow; i++)
+        if (narrow[i].family == family && fits(narrow[i].channels, narrow[i].text, conv, text))
+            return narrow[i].model;
+    return NULL;
+}
+
+static const family_t *family_of(const st_file_t *file, const st_tensor_t *conv,
+                                 const st_tensor_t *text) {
+    for (size_t i = 0; i < sizeof kinds / sizeof *kinds; i++)
+        if (has_front(file, kinds[i].front)) return kinds[i].family;
+    const family_t *v2 = &families[FAMILY_V2]; /* without a text encoder: by widths */
+    return model_of(v2, conv, text) && text ? v2 : &families[FAMILY_V1];
+}
+
+/* The family, and the model whose configurations the file has. */
+static int recognise(const st_file_t *file, const char *path, const family_t **family,
                      const char **model, err_t *err) {
-    const st_tensor_t *conv, *text = NULL;
+    const st_tensor_t *conv;
     char found[SHAPE_TEXT];
     if (refuse_strangers(file, path, err) || check_first(file, path, &conv, err)) return -1;
-    *layout = NULL;
-    for (size_t i = 0; !*layout && i < sizeof kinds / sizeof *kinds; i++) {
-        if (!has_front(file, kinds[i].front)) continue;
-        *layout = kinds[i].layout;
-        text = st_find(file, kinds[i].text);
-    }
-    if (!*layout) { /* v1, whose missing text encoder is named when it is looked for */
-        *layout = &ldm_layout_v1;
-        text = st_find(file, kinds[1].text);
-    }
-    *model = NULL;
-    for (size_t i = 0; !*model && i < sizeof models / sizeof *models; i++)
-        if (models[i].layout == *layout &&
-            shape_equal(conv->shape, SHAPE4(models[i].width, 4, 3, 3)) &&
-            (!text || text->shape.ndim < 2 || text->shape.dim[1] == models[i].text))
-            *model = models[i].model;
+    const st_tensor_t *text = text_of(file);
+    const family_t *f = *family = family_of(file, conv, text);
+    *model = model_of(f, conv, text);
     if (*model) return 0;
-    if (text && text->shape.ndim == 2 && shape_equal(conv->shape, SHAPE4(320, 4, 3, 3)))
+    if (text && fits(f->channels, 0, conv, NULL))
         return err_set(err,
-                       "%s: its text encoders are those of %s, whose cross-attention hears vectors "
+                       "%s: its other tensors are those of %s, whose cross-attention hears vectors "
                        "of %zu numbers, but '%s' has %s",
-                       path, name_of(*layout), width_of(*layout), text->name,
-                       shape_text(found, text->shape));
-    return err_set(err, "%s: tensor '%s': expected (320, 4, 3, 3), found %s", path, FIRST_CONV,
-                   shape_text(found, conv->shape));
+                       path, f->name, f->text, text->name, shape_text(found, text->shape));
+    return err_set(err, "%s: tensor '%s': expected (%zu, 4, 3, 3), found %s", path, FIRST_CONV,
+                   f->channels, shape_text(found, conv->shape));
+}
+
+/* A component of which the file has no tensor at all. */
+static int check_component(const st_file_t *file, const char *path, const family_t *family,
+                           const char *component, err_t *err) {
+    const char *prefix = ldm_prefix(family->layout, component);
+    if (!prefix || has_front(file, prefix)) return 0;
+    return err_set(err,
+                   "%s: a file of %s without its %s: there are no tensors '%s...'; take a whole "
+                   "checkpoint",
+                   path, family->name, component, prefix);
 }
 
 static int read_made(const st_file_t *file, const char *path, const char *rest, char **text,
                      err_t *err) {
-    const ldm_layout_t *layout;
+    const family_t *family;
     const char *model;
-    if (recognise(file, path, &layout, &model, err)) return -1;
+    if (recognise(file, path, &family, &model, err)) return -1;
     char *made = file_join(model, rest);
     int status = synth_file(text, made, err);
     free(made);
@@ -366,6 +388,7 @@ static void close_single(source_t *source) {
 static int open_tensors(source_t **source, const char *folder, const char *stem, err_t *err) {
     char *path;
     const char *component, *model;
+    const family_t *family;
     (void)stem;
     *source = NULL;
     if (!source_split(folder, &path, &component)) return err_set(err, "%s: no such file", folder);
@@ -375,12 +398,17 @@ static int open_tensors(source_t **source, const char *folder, const char *stem,
                            .path = path,
                            .loose = true,
                            .doubt = "is this a checkpoint of Stable Diffusion v1, v2 or XL alone?"};
-    if (source_open_file(&s->file, path, err) ||
-        recognise(((const source_files_t *)(const void *)s->file)->file[0], path, &s->layout,
-                  &model, err)) {
+    int status = source_open_file(&s->file, path, err);
+    if (!status) {
+        const st_file_t *file = ((const source_files_t *)(const void *)s->file)->file[0];
+        status = recognise(file, path, &family, &model, err) ||
+                 check_component(file, path, family, component, err);
+    }
+    if (status) {
         close_single(&s->source);
         return -1;
     }
+    s->layout = family->layout;
     see_all(s);
     *source = &s->source;
     return 0;

@@ -4,6 +4,9 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
+
+#include "io/file.h"
 
 /* The same tensor with other channels. */
 static view_t with_channels(view_t view, size_t channels) {
@@ -82,6 +85,34 @@ void layer_norm_forward(const run_t *run, const norm_t *norm, real_t *out, const
 }
 
 /* ---- binding ------------------------------------------------------------------------------------- */
+
+/* The name with `apart` in place of `fused`; fresh memory. */
+static char *renamed(const char *name, const char *fused, const char *apart) {
+    const char *at = strstr(name, fused);
+    return xasprintf("%.*s%s%s", (int)(at - name), name, apart, at + strlen(fused));
+}
+
+int bind_check_fused(const weights_t *w, bool allow_unused, err_t *err) {
+    static const char *const fused[] = {".to_qkv.", ".to_kv."};
+    char shown[SHOWN_TEXT];
+    for (size_t i = 0; i < 2 * weights_count(w); i++) {
+        const char *name = weights_entry(w, i / 2).name, *which = fused[i % 2];
+        if (!strstr(name, which)) continue;
+        char *key = renamed(name, which, ".to_k.");
+        bool apart = weights_has(w, key);
+        free(key);
+        if (apart && allow_unused) continue;
+        return err_set(
+            err,
+            "%s: tensor '%s' is several projections in one, as fuse_qkv_projections() of diffusers "
+            "makes it; expected to_q, to_k and to_v: %s",
+            weights_path(w), text_shown(shown, name),
+            apart ? "they are in the file too, so save it without the fused ones, or pass over "
+                    "these with --allow-unused"
+                  : "split its rows into equal parts, in this order, and save those");
+    }
+    return 0;
+}
 
 const char *bind_name(binder_t *b, const char *format, ...) {
     char text[256];

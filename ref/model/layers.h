@@ -126,6 +126,10 @@ typedef struct {
     size_t module_room, block_room;
 } binder_t;
 
+/* No projections of q, k and v in one matrix; those that stand beside separate ones may be passed over.
+ * Returns 0, or -1 and err. */
+int bind_check_fused(const weights_t *weights, bool allow_unused, err_t *err);
+
 /* Names are relative to the component, as in its checkpoint, and end up in the layer's pool. */
 void bind_linear(binder_t *b, linear_t *layer, size_t in, size_t out, bool bias, const char *name);
 /* A Linear whose checkpoint may hold a 1x1 convolution instead (conv: it must). */

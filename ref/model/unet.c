@@ -5,7 +5,6 @@
 #include <string.h>
 
 #include "model/resnet.h"
-#include "model/unet_config.h"
 
 enum { SKIPS = UNET_LEVELS * 16 };
 
@@ -118,7 +117,7 @@ static void bind_up(binder_t *b, unet_t *u, size_t index) {
     size_t level = c->levels - 1 - index, out = c->block_out_channels[level];
     size_t before = index ? c->block_out_channels[level + 1] : out;
     size_t last_skip = c->block_out_channels[level ? level - 1 : 0];
-    start_block(b, block, c->layers_per_block + 1, c->up_attention[index], at);
+    start_block(b, block, c->layers_per_block + 1, c->down_attention[level], at);
     for (size_t i = 0; i < block->resnets; i++) {
         size_t skip = i + 1 < block->resnets ? out : last_skip;
         bind_unet_resnet(b, c, &block->resnet[i], (i ? out : before) + skip, out,
@@ -167,7 +166,8 @@ int unet_open_widening(unet_t **unet, const char *folder, bool allow_unused, wid
     unet_t *u = xcalloc(1, sizeof *u);
     *unet = u;
     if (unet_config_read(&u->config, folder, err) ||
-        weights_open(&u->weights, folder, "diffusion_pytorch_model", err))
+        weights_open(&u->weights, folder, "diffusion_pytorch_model", err) ||
+        bind_check_fused(u->weights, allow_unused, err))
         goto fail;
     weights_set_widen(u->weights, widen);
     binder_t b = {.weights = u->weights, .component = "unet", .pool = &u->pool, .err = err};

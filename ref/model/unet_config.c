@@ -19,8 +19,14 @@ static int read_blocks(json_node_t node, unet_config_t *c, err_t *err) {
                                c->transformer_depth, err))
         return -1;
     for (size_t i = 0; i < c->levels; i++) {
+        size_t mirror = c->levels - 1 - i;
         c->down_attention[i] = down_type[i] == 0;
-        c->up_attention[i] = up_type[i] == 0;
+        if (up_type[mirror] != down_type[i])
+            return json_node_error(node, "up_block_types", err,
+                                   "expected those of down_block_types from the last to the first: "
+                                   "[%zu] %s, since down_block_types[%zu] is %s, found %s",
+                                   mirror, up[down_type[i]], i, down[down_type[i]],
+                                   up[up_type[mirror]]);
     }
     return 0;
 }
@@ -50,9 +56,9 @@ static int read_added(json_node_t node, unet_config_t *c, err_t *err) {
     return 0;
 }
 
-/* Level i has attention on the way down, on the way up, or, the last one, in the middle. */
+/* Level i has attention on the way down and up, or, the last one, in the middle. */
 static bool has_attention(const unet_config_t *c, size_t i) {
-    return c->down_attention[i] || c->up_attention[c->levels - 1 - i] || i + 1 == c->levels;
+    return c->down_attention[i] || i + 1 == c->levels;
 }
 
 static int check_divisions(json_node_t node, const unet_config_t *c, err_t *err) {
@@ -100,4 +106,11 @@ int unet_config_read(unet_config_t *c, const char *folder, err_t *err) {
     int failed = read_keys(json_file_root(file), c, err);
     json_file_close(file);
     return failed ? -1 : 0;
+}
+
+ldm_layout_t unet_config_layout(const unet_config_t *c) {
+    ldm_layout_t layout = {.levels = c->levels, .layers = c->layers_per_block};
+    for (size_t i = 0; i < c->levels; i++)
+        layout.depth[i] = c->down_attention[i] ? c->transformer_depth[i] : 0;
+    return layout;
 }

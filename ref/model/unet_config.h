@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "io/config_keys.h"
+#include "io/ldm_names.h"
 
 /* time_ids are six numbers: a size, a corner, a size (height first). */
 enum { UNET_LEVELS = 8, UNET_TIME_IDS = 6 };
@@ -14,7 +15,7 @@ enum { UNET_LEVELS = 8, UNET_TIME_IDS = 6 };
 typedef struct {
     size_t sample_size, in_channels, out_channels, levels, layers_per_block;
     size_t block_out_channels[UNET_LEVELS];
-    bool down_attention[UNET_LEVELS], up_attention[UNET_LEVELS];
+    bool down_attention[UNET_LEVELS]; /* on the way down, and at the same level on the way up */
     size_t heads[UNET_LEVELS], transformer_depth[UNET_LEVELS];
     size_t cross_attention_dim, norm_num_groups;
     bool use_linear_projection, flip_sin_to_cos;
@@ -29,5 +30,7 @@ typedef struct {
 /* Fill *config from FOLDER/config.json. Keys that are absent take diffusers' own defaults, each named
  * where it is read. Returns 0, or -1 and err. */
 int unet_config_read(unet_config_t *config, const char *folder, err_t *err);
+/* How a single file would number its blocks; without components. */
+ldm_layout_t unet_config_layout(const unet_config_t *config);
 
 #endif

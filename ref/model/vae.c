@@ -136,7 +136,8 @@ int vae_open(vae_t **vae, const char *folder, bool allow_unused, err_t *err) {
     vae_t *v = xcalloc(1, sizeof *v);
     *vae = v;
     if (config_read(&v->config, folder, err) ||
-        weights_open(&v->weights, folder, "diffusion_pytorch_model", err))
+        weights_open(&v->weights, folder, "diffusion_pytorch_model", err) ||
+        bind_check_fused(v->weights, allow_unused, err))
         goto fail;
     weights_ignore(v->weights, "encoder.*");
     weights_ignore(v->weights, "quant_conv.*");

@@ -3,6 +3,7 @@
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -82,32 +83,24 @@ static int check_names(const weights_t *w, notes_t *notes, err_t *err) {
     return 0;
 }
 
-/* ", as XL has them": the published base model whose text vectors are so wide; "" where none is. */
-static const char *base_of(size_t text_width) {
-    switch (text_width) {
-    case 768: return ", as v1.5 has them";
-    case 1024: return ", as v2.1 has them";
-    case 2048: return ", as XL has them";
-    default: return "";
-    }
-}
-
-int mole_check_base(const weights_t *w, const char *part, size_t text_width, err_t *err) {
-    char suffix[64];
-    snprintf(suffix, sizeof suffix, "attn2_to_k.%s.weight", part);
-    size_t count = weights_count(w), width = 0;
+int mole_check_base(const weights_t *w, family_widths_t base, err_t *err) {
+    family_file_t file = {0};
+    size_t count = weights_count(w);
     for (size_t i = 0; i < count; i++) {
         weight_entry_t e = weights_entry(w, i);
-        if (!text_ends(e.name, suffix) || e.shape.ndim < 2) continue;
-        if (e.shape.dim[1] == text_width || (width && e.shape.dim[1] != width)) return 0;
-        width = e.shape.dim[1];
+        family_see(&file, e.name, e.shape);
     }
-    if (!width) return 0;
-    return err_set(
-        err,
-        "%s: its %s of attn2.to_k takes text vectors of %zu numbers%s, this UNet hears %zu "
-        "(cross_attention_dim)%s: the file is for another base model",
-        weights_path(w), part, width, base_of(width), text_width, base_of(text_width));
+    if (!file.part || file.mixed || file.widths.text == base.text) return 0;
+    const family_t *theirs = family_of_file(&file), *ours = family_of_widths(base);
+    char *who = theirs || ours ? xasprintf("for %s, this base model is %s", family_name(theirs),
+                                           family_name(ours))
+                               : xstrdup("for another base model");
+    err_set(err,
+            "%s: these %s are %s: their %s of attn2.to_k takes text vectors of %zu numbers, this "
+            "UNet hears %zu (cross_attention_dim)",
+            weights_path(w), file.part, who, file.of, file.widths.text, base.text);
+    free(who);
+    return -1;
 }
 
 /* ---- metadata -------------------------------------------------------------------------------------- */

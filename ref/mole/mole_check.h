@@ -5,6 +5,7 @@
 #define MOLE_MOLE_MOLE_CHECK_H
 
 #include "core/notes.h"
+#include "io/families.h"
 #include "io/weights.h"
 
 /* A scale alpha / rank beyond this, in magnitude, is no expert's: training gives 0.01 to 10. */
@@ -15,10 +16,10 @@
 /* The file as a whole: names of another convention, metadata that asks for another scaling: refused.
  * Factors of text encoders: noted. Returns 0, or -1 and err. */
 int mole_check_file(const weights_t *weights, notes_t *notes, err_t *err);
-/* What is multiplied by the input of attn2.to_k (`part`: "lora_down" of an expert, "softmoe.Phi_1" of gates)
- * shows how wide the text vectors of the file's base model are: not all of another width than text_width.
- * Returns 0, or -1 and err, which names the base model of either width where it is a published one. */
-int mole_check_base(const weights_t *weights, const char *part, size_t text_width, err_t *err);
+/* A file of experts or gates of another base model, which the width of the text vectors shows that its
+ * layers take: refused where all of them are of one width, and not base.text. Returns 0, or -1 and err,
+ * which names the families of both where they are published ones. */
+int mole_check_base(const weights_t *weights, family_widths_t base, err_t *err);
 /* A layer, by what its keys begin with ("lora_unet_mid_block_attentions_0_proj_in"): no other kind of factor.
  * Returns 0, or -1 and err. */
 int mole_check_layer(const weights_t *weights, const char *layer, err_t *err);

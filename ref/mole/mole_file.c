@@ -135,11 +135,15 @@ static void choose_names(file_t *file, const char *prefix, const mole_target_t *
     file->ldm = weights_has(file->weights, key);
 }
 
-/* How wide the text vectors are; 0 without a layer that takes them. */
-static size_t text_width(const mole_target_t *targets, size_t count) {
-    for (size_t i = 0; i < count; i++)
-        if (text_ends(targets[i].path, "attn2.to_k")) return targets[i].d_in;
-    return 0;
+static family_widths_t widths_of(const mole_target_t *targets, size_t count) {
+    family_widths_t w = {0};
+    for (size_t i = 0; i < count; i++) {
+        size_t d_in = targets[i].d_in;
+        if (text_ends(targets[i].path, "attn2.to_k")) w.text = d_in;
+        if (text_ends(targets[i].path, ".to_q") && (!w.narrowest || d_in < w.narrowest))
+            w.narrowest = d_in;
+    }
+    return w;
 }
 
 static int open_expert(mole_set_t *set, const mole_files_t *files, size_t i,
@@ -149,7 +153,7 @@ static int open_expert(mole_set_t *set, const mole_files_t *files, size_t i,
         return -1;
     weights_set_widen(file->weights, files->late ? WIDEN_AS_USED : WIDEN_AT_LOAD);
     if (mole_check_file(file->weights, &set->notes, err) ||
-        mole_check_base(file->weights, "lora_down", text_width(targets, count), err))
+        mole_check_base(file->weights, widths_of(targets, count), err))
         return -1;
     weights_ignore(file->weights, "lora_te*");
     choose_names(file, "lora_unet_", &targets[0], ".lora_down.weight");
@@ -159,7 +163,7 @@ static int open_expert(mole_set_t *set, const mole_files_t *files, size_t i,
 static int open_gates(mole_set_t *set, const mole_files_t *files, const mole_target_t *targets,
                       size_t count, err_t *err) {
     if (weights_open_part(&set->gates.weights, files->gates, SOURCE_GATES, "gates", err) ||
-        mole_check_base(set->gates.weights, "softmoe.Phi_1", text_width(targets, count), err))
+        mole_check_base(set->gates.weights, widths_of(targets, count), err))
         return -1;
     choose_names(&set->gates, "moe_lora_unet_", &targets[0], ".softmoe.Phi_1.weight");
     return 0;

@@ -24,6 +24,7 @@ typedef struct {
     const char *tokenizer; /* a tokenizer folder; NULL: the model's own */
     mole_files_t mole;     /* experts = 0: plain Stable Diffusion */
     bool allow_unused;     /* tensors that nothing uses are listed by `inspect`, not refused */
+    bool scheduler_given;  /* the user says what a model predicts that does not say it itself */
     widen_t widen;         /* the matrices of the UNet's transformers, and experts with them */
     notes_t *notes;        /* gets what the user must know; NULL: nobody asks */
 } pipeline_files_t;
@@ -37,6 +38,10 @@ typedef struct {
     text_use_t use[PIPELINE_TEXTS];
 } pipeline_kind_t;
 
+/* force_zeros_for_empty_prompt of a pipeline that has such a rule: what stands for a negative prompt that is
+ * not given. */
+typedef enum { EMPTY_NOT_SAID, EMPTY_ENCODED, EMPTY_ZEROS } empty_rule_t;
+
 typedef struct {
     const pipeline_kind_t *kind;
     size_t texts; /* those that are open or were */
@@ -49,6 +54,8 @@ typedef struct {
     size_t mole_layers;
     ddim_config_t scheduler; /* scheduler/scheduler_config.json; its class, or model_index.json's */
     char marked_by[256]; /* "tensor 'v_pred'": what the file of a model says of it (io/marks.h) */
+    bool prediction_assumed; /* nothing says what the model predicts: v_prediction was taken */
+    empty_rule_t empty;      /* of model_index.json */
 } pipeline_t;
 
 /* Load and check everything. Returns 0, or -1 and err; on success pipeline_close is due. */

@@ -6,7 +6,6 @@
 #include "core/tap_name.h"
 #include "io/config_keys.h"
 #include "io/file.h"
-#include "io/ldm_names.h"
 #include "io/marks.h"
 #include "io/source.h"
 #include "pipeline/pipeline.h"
@@ -57,6 +56,16 @@ static int check_members(json_node_t index, const pipeline_kind_t *kind, err_t *
     return 0;
 }
 
+/* diffusers' pipeline for one text encoder has no such rule, whatever its file says; a single file says
+ * nothing. */
+static empty_rule_t empty_rule_of(json_node_t index, const pipeline_kind_t *kind,
+                                  const char *folder) {
+    const json_t *zeros = json_object_get(index.value, "force_zeros_for_empty_prompt");
+    if (kind->texts == 1 || source_is_single(folder) || !json_is_boolean(zeros))
+        return EMPTY_NOT_SAID;
+    return json_is_true(zeros) ? EMPTY_ZEROS : EMPTY_ENCODED;
+}
+
 /* A pipeline folder is known by its model_index.json. `scheduler` gets the class that it names, or "". */
 static int check_index(pipeline_t *p, const char *folder, char scheduler[SHOWN_TEXT],
                        notes_t *notes, err_t *err) {
@@ -69,6 +78,7 @@ static int check_index(pipeline_t *p, const char *folder, char scheduler[SHOWN_T
     int status = json_get_string_or(root, "_class_name", kinds[0].class_name, &class_name, err);
     p->kind = status ? NULL : kind_of(class_name);
     if (!status) status = check_members(root, p->kind, err);
+    if (!status) p->empty = empty_rule_of(root, p->kind, folder);
     note_unknown(notes, folder, "model_index.json", unknown);
     text_shown(scheduler, named_class(root.value, "scheduler"));
     json_file_close(index);
@@ -150,21 +160,13 @@ static int check_fit(const pipeline_t *p, const char *folder, err_t *err) {
     return 0;
 }
 
-/* How single files would number the UNet's blocks. */
-static ldm_layout_t layout_of(const unet_config_t *c) {
-    ldm_layout_t layout = {.levels = c->levels, .layers = c->layers_per_block};
-    for (size_t i = 0; i < c->levels; i++)
-        layout.depth[i] = c->down_attention[i] ? c->transformer_depth[i] : 0;
-    return layout;
-}
-
 int pipeline_attach_experts(pipeline_t *p, const mole_files_t *files, bool allow_unused,
                             err_t *err) {
     const mole_site_t *site = unet_mole_sites(p->unet, &p->mole_layers);
     p->mole_layer = xcalloc(p->mole_layers, sizeof *p->mole_layer);
     mole_target_t *target = xcalloc(p->mole_layers, sizeof *target);
     char **ldm = xcalloc(p->mole_layers, sizeof *ldm);
-    ldm_layout_t layout = layout_of(unet_config(p->unet));
+    ldm_layout_t layout = unet_config_layout(unet_config(p->unet));
     for (size_t i = 0; i < p->mole_layers; i++) {
         const linear_t *layer = site[i].layer;
         const char *path = layer->name + strlen("unet.");
@@ -232,7 +234,9 @@ static int apply_marks(pipeline_t *p, const pipeline_files_t *files, err_t *err)
         return -1;
     snprintf(p->marked_by, sizeof p->marked_by, "%s%s%s", m.prediction_by,
              *m.prediction_by && *m.zero_snr_by ? ", " : "", m.zero_snr_by);
-    if (single && !m.prediction && p->scheduler.prediction_type != PREDICT_EPSILON)
+    p->prediction_assumed =
+        single && !m.prediction && p->scheduler.prediction_type != PREDICT_EPSILON;
+    if (p->prediction_assumed && !files->scheduler_given)
         notes_add(
             files->notes,
             "note: %s: nothing in it says what the model predicts; %s is taken, as of v2's 768 "

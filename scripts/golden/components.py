@@ -207,7 +207,10 @@ def sdxl_unet(out):
 def other_unet_mole(out):
     """What the published models have in common is otherwise."""
     about = "One UNet pass of other-tiny with MoLE, every tap: two levels, one layer each, shifted angles, sines first."
-    unet_case(out, "other-unet-mole", about, True, (2, 6, 6, 4), 77, 501, whole=False, model="other-tiny")
+    size, rows = (2, 6, 6, 4), models.MODELS[models.OTHER].row
+    unet_case(
+        out, "other-unet-mole", about, True, size, rows, 501, whole=False, model=models.OTHER, numbers=NUMBERS
+    )  # fmt: skip
 
 
 def people_unet(out):

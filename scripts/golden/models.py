@@ -133,30 +133,71 @@ XL_TEXT_2 = dict(
     projection_dim=XL_WIDTHS[1],
     **LEGACY_IDS,
 )
+OTHER_WIDTHS, OTHER_POOLED, OTHER_NUMBER_WIDTH = (10, 14), 9, 6
 OTHER_UNET = dict(
+    sample_size=20,
     in_channels=6,
     out_channels=6,
     flip_sin_to_cos=False,
     freq_shift=1,
     down_block_types=("CrossAttnDownBlock2D", "DownBlock2D"),
     up_block_types=("UpBlock2D", "CrossAttnUpBlock2D"),
-    block_out_channels=(8, 16),
+    block_out_channels=(12, 18),
     layers_per_block=1,
-    norm_num_groups=2,
+    norm_num_groups=3,
     norm_eps=1e-3,
-    cross_attention_dim=24,
-    attention_head_dim=(2, 4),
+    cross_attention_dim=sum(OTHER_WIDTHS),
+    attention_head_dim=(3, 2),
+    transformer_layers_per_block=(2, 3),
+    addition_embed_type="text_time",
+    addition_time_embed_dim=OTHER_NUMBER_WIDTH,
+    projection_class_embeddings_input_dim=OTHER_POOLED + 6 * OTHER_NUMBER_WIDTH,
 )
 OTHER_VAE = dict(
     down_block_types=("DownEncoderBlock2D",) * 2,
     up_block_types=("UpDecoderBlock2D",) * 2,
-    block_out_channels=(8, 16),
+    block_out_channels=(6, 12),
     layers_per_block=1,
     latent_channels=6,
-    norm_num_groups=2,
+    norm_num_groups=3,
     scaling_factor=0.7,
     use_quant_conv=False,
     use_post_quant_conv=False,
+)
+# The end token's id is not the largest, and no 2: it is looked for in the row. The activations are those of
+# XL's text encoders exchanged; no width is a multiple of another.
+OTHER_TEXT = dict(
+    hidden_size=OTHER_WIDTHS[0],
+    intermediate_size=26,
+    num_hidden_layers=3,
+    num_attention_heads=2,
+    max_position_embeddings=60,
+    hidden_act="gelu",
+    layer_norm_eps=1e-3,
+    projection_dim=7,
+)
+OTHER_TEXT_2 = dict(
+    OTHER_TEXT,
+    hidden_size=OTHER_WIDTHS[1],
+    intermediate_size=33,
+    num_hidden_layers=2,
+    num_attention_heads=7,
+    hidden_act="quick_gelu",
+    layer_norm_eps=1e-4,
+    projection_dim=OTHER_POOLED,
+)
+OTHER_SCHEDULER = dict(
+    num_train_timesteps=900,
+    beta_start=0.0011,
+    beta_end=0.015,
+    beta_schedule="linear",
+    prediction_type="sample",
+    timestep_spacing="linspace",
+    steps_offset=0,
+    set_alpha_to_one=True,
+    clip_sample=True,
+    clip_sample_range=0.8,
+    rescale_betas_zero_snr=True,
 )
 V21_SCHEDULER = dict(SCHEDULER, prediction_type="v_prediction", skip_prk_steps=True)
 XL_SCHEDULER = dict(SCHEDULER, interpolation_type="linear", skip_prk_steps=True, sample_max_value=1.0)
@@ -171,6 +212,9 @@ class Model:
     texts: dict  # component -> configuration; text_encoder_2 has a projection
     pads: dict  # tokenizer -> padding token
     scheduler: tuple  # class, settings
+    row: int = 77  # tokens of a text
+    specials_inside: bool = False  # see vocabulary.vocabulary
+    spare_ids: int = 0  # of the text encoders, beyond the vocabulary
     pipeline: type = StableDiffusionPipeline
     own: dict = None  # further arguments of the pipeline
     vae_type: torch.dtype = torch.float16
@@ -191,7 +235,7 @@ class Model:
         return self.unet["cross_attention_dim"]
 
 
-PEOPLE = "people"
+OTHER, PEOPLE = "other-tiny", "people"
 NO_CHECKER = dict(safety_checker=None, feature_extractor=None, requires_safety_checker=False)
 MODELS = {
     "sd15-tiny": Model(
@@ -227,14 +271,18 @@ MODELS = {
         expert_names="ldm",
         residual=0.35,
     ),
-    # Of no published model: what v1.5, v2.1 and XL have in common is otherwise here.
-    "other-tiny": Model(
+    # Of no published model: every entry of a configuration that v1.5, v2.1 and XL have in common is otherwise.
+    OTHER: Model(
         unet={**UNET, **OTHER_UNET},
         vae={**VAE, **OTHER_VAE},
-        texts={"text_encoder": {**TEXT, **V21_TEXT, "hidden_act": "quick_gelu", "layer_norm_eps": 1e-3}},
-        pads={"tokenizer": vocabulary.EOS},
-        scheduler=(DDIMScheduler, SCHEDULER),
-        own=NO_CHECKER,
+        texts={"text_encoder": OTHER_TEXT, "text_encoder_2": OTHER_TEXT_2},
+        pads={"tokenizer": "$", "tokenizer_2": vocabulary.EOS},
+        row=50,
+        specials_inside=True,
+        spare_ids=10,
+        scheduler=(DDIMScheduler, OTHER_SCHEDULER),
+        pipeline=StableDiffusionXLPipeline,
+        own=dict(force_zeros_for_empty_prompt=False),
         expert_type=torch.float16,
     ),
     PEOPLE: Model(
@@ -250,17 +298,17 @@ SD15 = "sd15-tiny"
 TEXT_CLASSES = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
 
 
-def make_tokenizer(folder, pad):
+def make_tokenizer(folder, pad, row=77, inside=False):
     """Train the vocabulary, let transformers write its files, and add the classic ones.
 
     transformers 5 writes tokenizer.json and tokenizer_config.json only; vocab.json, merges.txt and
     special_tokens_map.json are what the v1.5 checkpoints have.
     """
     merges = vocabulary.train_tiny()
-    ids = vocabulary.vocabulary(merges)
-    tokenizer = CLIPTokenizer(vocab=ids, merges=merges, model_max_length=77, pad_token=pad)
+    ids = vocabulary.vocabulary(merges, inside)
+    tokenizer = CLIPTokenizer(vocab=ids, merges=merges, model_max_length=row, pad_token=pad)
     tokenizer.save_pretrained(folder)
-    vocabulary.write(folder, merges)
+    vocabulary.write(folder, merges, inside)
     special = {
         "bos_token": vocabulary.BOS,
         "eos_token": vocabulary.EOS,
@@ -295,7 +343,8 @@ def make_text(name, component, tokenizer):
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.pad_token_id,
     )
-    config = CLIPTextConfig(vocab_size=len(tokenizer), **{**ids, **MODELS[name].texts[component]})
+    size = len(tokenizer) + MODELS[name].spare_ids
+    config = CLIPTextConfig(vocab_size=size, **{**ids, **MODELS[name].texts[component]})
     model = TEXT_CLASSES[component](config)
     return fill(model, prefix_of(name, component), None, numbers).to(stored)
 
@@ -304,7 +353,10 @@ def make(out, work, name=SD15):
     """Write golden/models/<name>; `work` is a folder for scratch."""
     folder, model = folder_of(out, name), MODELS[name]
     shutil.rmtree(folder, ignore_errors=True)
-    tokenizers = {part: make_tokenizer(Path(work) / part, pad) for part, pad in model.pads.items()}
+    tokenizers = {
+        part: make_tokenizer(Path(work) / part, pad, model.row, model.specials_inside)
+        for part, pad in model.pads.items()
+    }
     unet = UNet2DConditionModel(**model.unet)
     fill(unet, prefix_of(name, "unet"), model.groups, torch.float16, model.residual)
     vae_groups = model.vae["norm_num_groups"]

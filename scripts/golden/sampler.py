@@ -1,5 +1,6 @@
 """Golden data of the sampler: torch's random numbers, Philox, DDIM's and Euler's tables and steps."""
 
+import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -127,6 +128,33 @@ SCHEDULES = {
 }
 
 
+@contextlib.contextmanager
+def exact_roots():
+    """Square roots correctly rounded, which torch's float32 ones are not, nor the same on every machine."""
+    own = torch.Tensor.sqrt
+    torch.Tensor.sqrt = lambda x: torch.from_numpy(np.sqrt(x.numpy()))
+    try:
+        yield
+    finally:
+        torch.Tensor.sqrt = own
+
+
+def ddim_levels(settings):
+    """A DDIMScheduler whose levels have correctly rounded roots; without zero terminal SNR they have none."""
+    with exact_roots():
+        exact = DDIMScheduler(**settings)
+    off = (exact.alphas_cumprod - DDIMScheduler(**settings).alphas_cumprod).abs()
+    assert off.max() <= (1e-6 if settings.get("rescale_betas_zero_snr") else 0)
+    return exact
+
+
+ZERO_SNR = {
+    "rescale_betas_zero_snr": True,
+    "prediction_type": "v_prediction",
+    "timestep_spacing": "trailing",
+}
+
+
 def ddim_tables(out):
     """Timesteps as integers, alphas_cumprod as the bits of its float32 values."""
     rows = []
@@ -140,8 +168,9 @@ def ddim_tables(out):
                 row = {"timestep_spacing": spacing, "steps_offset": offset, "steps": steps}
                 rows.append({**row, "timesteps": scheduler.timesteps.tolist()})
     tables = []
-    for name, betas in SCHEDULES.items():
-        scheduler = DDIMScheduler(beta_schedule=name, **betas)
+    rescaled = [(name, {**SCHEDULES[name], **ZERO_SNR}) for name in ("scaled_linear", "linear")]
+    for name, betas in [*SCHEDULES.items(), *rescaled]:
+        scheduler = ddim_levels({"beta_schedule": name, **betas})
         bits = scheduler.alphas_cumprod.numpy().view(np.uint32)
         row = {"beta_schedule": name, "num_train_timesteps": 1000, **betas}
         row["final_alpha_cumprod"] = {
@@ -154,7 +183,9 @@ def ddim_tables(out):
     folder.mkdir(parents=True, exist_ok=True)
     about = (
         "DDIM's timesteps, and alphas_cumprod as 1000 float32 bit patterns in hexadecimal. "
-        "steps_offset acts with leading spacing only; timesteps may leave the table (1000)."
+        "steps_offset acts with leading spacing only; timesteps may leave the table (1000). The square "
+        "roots of rescale_betas_zero_snr are correctly rounded; with torch's own a level differs by 1e-6 "
+        "at most."
     )
     head = {"format": "mole-golden-ddim", "version": 1, "about": about, "made_with": made_with()}
     dump_json(folder / "ddim-tables.json", {**head, "tables": tables, "timesteps": rows})
@@ -202,6 +233,10 @@ def ddim_step(out):
         ("eta-clip", 20, 451, 0.7, {"clip_sample": True}),
         ("linear", 50, 501, 0.0, {"beta_schedule": "linear", "beta_start": 1e-4, "beta_end": 0.02}),
         ("cosine", 50, 501, 0.0, {"beta_schedule": "squaredcos_cap_v2"}),
+        ("zero-snr-first", 4, 999, 0.0, ZERO_SNR),
+        ("zero-snr-middle", 4, 499, 0.0, ZERO_SNR),
+        ("zero-snr-last", 4, 249, 0.0, ZERO_SNR),
+        ("zero-snr-sample", 4, 999, 0.0, {**ZERO_SNR, "prediction_type": "sample"}),
     ]:
         settings = {**AUTHORS, **changes}
         tensors = {
@@ -211,7 +246,7 @@ def ddim_step(out):
         }
 
         def function(sample, model_output, variance_noise):
-            scheduler = DDIMScheduler(**settings)
+            scheduler = ddim_levels(settings)
             scheduler.set_timesteps(steps)
             scheduler.alphas_cumprod = scheduler.alphas_cumprod.to(sample.dtype)
             scheduler.final_alpha_cumprod = scheduler.final_alpha_cumprod.to(sample.dtype)

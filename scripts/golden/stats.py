@@ -78,7 +78,7 @@ def check_norms(label, rows):
 
 
 # Containers, MoLE layers.
-WRAPPED = {"sd15-tiny": (16, 192), "sd21-tiny": (16, 192), "sdxl-tiny": (11, 722), "other-tiny": (4, 48)}
+WRAPPED = {"sd15-tiny": (16, 192), "sd21-tiny": (16, 192), "sdxl-tiny": (11, 722), models.OTHER: (4, 98)}
 
 
 def conditions(model):

@@ -57,20 +57,24 @@ def train(text, count):
     return merges
 
 
-def vocabulary(merges):
-    """Token -> id in CLIP's order: bytes, bytes that end a word, merges, the two specials."""
+def vocabulary(merges, inside=False):
+    """Token -> id in CLIP's order: bytes, bytes that end a word, merges, the two specials.
+
+    inside: the specials stand before the merges, so that the end token is not the largest id.
+    """
     singles = list(byte_symbols().values())
-    tokens = singles + [s + "</w>" for s in singles] + ["".join(m) for m in merges] + [BOS, EOS]
+    words = ["".join(m) for m in merges]
+    tokens = singles + [s + "</w>" for s in singles] + [BOS, EOS] * inside + words + [BOS, EOS] * (not inside)
     ids = {token: i for i, token in enumerate(tokens)}
     assert len(ids) == len(tokens)
     return ids
 
 
-def write(folder, merges):
+def write(folder, merges, inside=False):
     """vocab.json and merges.txt as CLIP's tokenizer files have them."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    ids = json.dumps(vocabulary(merges), ensure_ascii=False)
+    ids = json.dumps(vocabulary(merges, inside), ensure_ascii=False)
     (folder / "vocab.json").write_text(ids + "\n", encoding="utf-8")
     lines = ["#version: 0.2"] + [" ".join(m) for m in merges]
     (folder / "merges.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")

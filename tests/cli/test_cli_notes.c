@@ -238,6 +238,111 @@ static void marked_checkpoint(void **state) {
     says(ran.err, "as tensor 'v_pred' says");
 }
 
+/* v2's single file says nothing of what the model predicts: a file of the scheduler is the word that is
+ * asked for, and no contradiction. */
+static void word_of_a_scheduler_file(void **state) {
+    (void)state;
+    const char *plain = program_file("v2.safetensors"), *err, *file = program_file("epsilon.json");
+    char words[1200];
+    program_works(program_run(NULL, "synth --arch sd21-tiny --format ldm -q -o %s", plain));
+    says(note_of_run(plain, "--tokenizer synth:sd21-tiny/tokenizer", &err), "v_prediction");
+    says(err, "nothing in it says what the model predicts; v_prediction is taken");
+    scratch_text("epsilon.json",
+                 "{\"_class_name\": \"DDIMScheduler\", \"num_train_timesteps\": 1000, "
+                 "\"beta_start\": 0.00085, \"beta_end\": 0.012, "
+                 "\"beta_schedule\": \"scaled_linear\", \"prediction_type\": \"epsilon\"}");
+    snprintf(words, sizeof words, "--tokenizer synth:sd21-tiny/tokenizer --scheduler %s", file);
+    says(note_of_run(plain, words, &err), "Prediction type: epsilon");
+    assert_string_equal(err, "");
+}
+
+/* ---- a negative prompt that is not given --------------------------------------------------------------- */
+
+static void other_negative_rule(void **state) {
+    (void)state;
+    static const char xl[] = "golden/models/sdxl-tiny", other[] = "golden/models/other-tiny";
+    static const char key[] = "force_zeros_for_empty_prompt";
+    const char *err;
+    note_of_run(xl, "", &err);
+    says(err, "model_index.json has force_zeros_for_empty_prompt true, so diffusers takes zeros");
+    says(err, "here the empty text is encoded (--negative-rule zeros does as diffusers)");
+    note_of_run(other, "--negative-rule zeros", &err);
+    says(err, "force_zeros_for_empty_prompt false, so diffusers encodes the empty text");
+    says(err, "here zeros are taken (--negative-rule encoded does as diffusers)");
+    static const char *const silent[] = {"--negative-rule zeros", "--negative y", "--scale 1"};
+    for (size_t i = 0; i < 3; i++) {
+        note_of_run(xl, silent[i], &err);
+        assert_null(strstr(err, key));
+    }
+    note_of_run(other, "", &err);
+    assert_null(strstr(err, key));
+    /* The pipeline of one text encoder has no such rule. */
+    const char *model = model_copy();
+    model_copy_set("model_index.json", key, json_true());
+    is_silent(model, "");
+}
+
+/* ---- families ------------------------------------------------------------------------------------------ */
+
+/* What `mole inspect --json` says of a file under "for"; NULL for nothing. */
+static char *for_whom(const char *path) {
+    json_error_t error;
+    json_t *all =
+        json_loads(program_works(program_run(NULL, "inspect --json %s", path)).out, 0, &error);
+    if (!all) fail_msg("%s", error.text);
+    const char *text = json_string_value(json_object_get(all, "for"));
+    char *copy = fixture_bytes(text ? strlen(text) + 1 : 1);
+    if (text) strcpy(copy, text);
+    json_decref(all);
+    return text ? copy : NULL;
+}
+
+static void families_of_files(void **state) {
+    (void)state;
+    static const char xl[] = "golden/models/sdxl-tiny-mole/";
+    static const struct {
+        const char *part;
+        size_t text, token;
+        const char *said;
+    } rows[] = {{"lora_down", 2048, 640, "Stable Diffusion XL (experts)"},
+                {"lora_down", 1024, 320, "Stable Diffusion v2 (experts)"},
+                {"softmoe.Phi_1", 768, 320, "Stable Diffusion v1 (gates)"},
+                {"softmoe.Phi_1", 1280, 768, "the refiner of Stable Diffusion XL (gates)"},
+                {"lora_down", 768, 640, "none of the published families (experts)"}};
+    char path[1200], name[128];
+    snprintf(path, sizeof path, "%sgates.safetensors", xl);
+    assert_string_equal(for_whom(path), "none of the published families (gates)");
+    assert_null(for_whom("golden/models/people/unet/diffusion_pytorch_model.safetensors"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        static const float zeros[2 * 2048];
+        const char *file = program_file("part.safetensors");
+        err_t err;
+        st_writer_t *writer;
+        must(st_writer_open(&writer, file, &err), &err);
+        snprintf(name, sizeof name, "lora_unet_x_attn2_to_k.%s.weight", rows[i].part);
+        must(st_writer_add(writer, name, DTYPE_F32, SHAPE2(2, rows[i].text), zeros, &err), &err);
+        snprintf(name, sizeof name, "lora_unet_x_attn1_to_q.%s.weight", rows[i].part);
+        must(st_writer_add(writer, name, DTYPE_F32, SHAPE2(2, rows[i].token), zeros, &err), &err);
+        must(st_writer_finish(writer, &err), &err);
+        assert_string_equal(for_whom(file), rows[i].said);
+    }
+}
+
+static void families_of_models(void **state) {
+    (void)state;
+    static const char *const rows[][2] = {
+        {"golden/models/people", "none of the published families"},
+        {"golden/models/other-tiny", "none of the published families"},
+        {"golden/models/sd15-tiny", "Stable Diffusion v1, in other widths"},
+        {"golden/models/sd21-tiny", "Stable Diffusion v2, in other widths"},
+        {"golden/models/sdxl-tiny", "Stable Diffusion XL, in other widths"}};
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        json_t *all = inspect(rows[i][0]);
+        assert_string_equal(json_string_value(json_object_get(all, "kind")), rows[i][1]);
+        json_decref(all);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(euler),
@@ -247,6 +352,10 @@ int main(void) {
         fixture_test(unknown_keys),
         fixture_test(marked_checkpoint),
         fixture_test(experts),
+        fixture_test(word_of_a_scheduler_file),
+        fixture_test(other_negative_rule),
+        fixture_test(families_of_files),
+        fixture_test(families_of_models),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -130,13 +130,16 @@ static void strangers(void **state) {
     const char *config = scratch_path("other.safetensors/unet/config.json");
     for (size_t i = 0; i <= sizeof rows / sizeof *rows; i++) {
         st_writer_t *writer;
-        bool last = i == sizeof rows / sizeof *rows; /* v1's keys, v2's width */
+        bool last = i == sizeof rows / sizeof *rows; /* v1's text encoder, v2's width */
         assert_int_equal(st_writer_open(&writer, path, &err), 0);
         if (last) {
             assert_int_equal(
                 st_writer_add(writer, first, DTYPE_F32, SHAPE4(320, 4, 3, 3), zeros, &err), 0);
             assert_int_equal(
                 st_writer_add(writer, context, DTYPE_F32, SHAPE2(4, 1024), zeros, &err), 0);
+            assert_int_equal(st_writer_add(writer, "cond_stage_model.transformer.x", DTYPE_F32,
+                                           SHAPE1(1), zeros, &err),
+                             0);
         } else {
             assert_int_equal(
                 st_writer_add(writer, rows[i].name, DTYPE_F32, rows[i].shape, zeros, &err), 0);
@@ -147,6 +150,41 @@ static void strangers(void **state) {
     }
 }
 
+/* A file without text encoders is still of its family, by its UNet. */
+static void families_of_a_unet(void **state) {
+    (void)state;
+    static const char front[] = "model.diffusion_model.";
+    static const struct {
+        const char *block, *more; /* where the first attention is; a tensor besides */
+        size_t text;
+        const char *has; /* of its unet/config.json */
+    } rows[] = {{"1", "out.0.bias", 768, "\"cross_attention_dim\": 768"},
+                {"1", "out.0.bias", 1024, "\"cross_attention_dim\": 1024"},
+                {"4", "label_emb.0.0.bias", 2048, "\"cross_attention_dim\": 2048"}};
+    err_t err;
+    char *text, name[128];
+    size_t bytes;
+    float *zeros = fixture_bytes((size_t)320 * 4 * 9 * sizeof *zeros);
+    memset(zeros, 0, (size_t)320 * 4 * 9 * sizeof *zeros);
+    for (size_t i = 0; i < 3; i++) {
+        st_writer_t *writer;
+        const char *path = scratch_path("unet.safetensors");
+        assert_int_equal(st_writer_open(&writer, path, &err), 0);
+        snprintf(name, sizeof name, "%sinput_blocks.0.0.weight", front);
+        int status = st_writer_add(writer, name, DTYPE_F32, SHAPE4(320, 4, 3, 3), zeros, &err);
+        snprintf(name, sizeof name, "%sinput_blocks.%s.1.transformer_blocks.0.attn2.to_k.weight",
+                 front, rows[i].block);
+        status |= st_writer_add(writer, name, DTYPE_F32, SHAPE2(2, rows[i].text), zeros, &err);
+        snprintf(name, sizeof name, "%s%s", front, rows[i].more);
+        status |= st_writer_add(writer, name, DTYPE_F32, SHAPE1(2), zeros, &err);
+        assert_int_equal(status | st_writer_finish(writer, &err), 0);
+        const char *config = scratch_path("unet.safetensors/unet/config.json");
+        if (source_read(config, 1000, &text, &bytes, &err)) fail_msg("%s", err.text);
+        assert_non_null(strstr(text, rows[i].has));
+        free(text);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(kinds),
@@ -154,6 +192,7 @@ int main(void) {
         cmocka_unit_test(texts_of_a_folder),
         cmocka_unit_test(texts_of_a_single_file),
         fixture_test(strangers),
+        fixture_test(families_of_a_unet),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

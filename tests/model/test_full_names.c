@@ -3,7 +3,7 @@
  * they have names alone, and each is what a loader asked for. */
 #include "../scratch.h"
 #include "../unit.h"
-#include "io/ldm_names.h"
+#include "io/families.h"
 #include "model/text_encoder.h"
 #include "model/unet.h"
 #include "model/vae.h"
@@ -170,8 +170,9 @@ static list_t layers_of(const weights_t *expert) {
     return list;
 }
 
-/* A LoRA has three tensors per layer, the gates have six. */
-static void check_experts(const char *model) {
+/* A LoRA has three tensors per layer, the gates have six. ldm: the golden names are those of single files,
+ * which check_ldm_layers holds. */
+static void check_experts(const char *model, size_t layers, bool ldm) {
     char folder[128], path[256];
     err_t err;
     pipeline_t p = {0};
@@ -183,12 +184,12 @@ static void check_experts(const char *model) {
     snprintf(path, sizeof path, "golden/names/%s/mole.txt", model);
     if (unet_open(&p.unet, folder, false, &err) || pipeline_attach_experts(&p, &files, false, &err))
         fail_msg("%s", err.text);
-    list_t expected = read_list(path, all);
-    assert_int_equal(weights_count(mole_set_gates(p.mole)), 6 * expected.count);
-    assert_int_equal(weights_count(mole_set_expert(p.mole, 1)), 3 * expected.count);
-    list_free(&expected);
-    for (size_t i = 0; i < 2; i++)
-        same(read_list(path, all), layers_of(mole_set_expert(p.mole, i)), path);
+    assert_int_equal(p.mole_layers, layers);
+    assert_int_equal(weights_count(mole_set_gates(p.mole)), 6 * layers);
+    for (size_t i = 0; i < 2; i++) {
+        assert_int_equal(weights_count(mole_set_expert(p.mole, i)), 3 * layers);
+        if (!ldm) same(read_list(path, all), layers_of(mole_set_expert(p.mole, i)), path);
+    }
     pipeline_close(&p);
 }
 
@@ -218,6 +219,52 @@ static void check_ldm_layers(const char *model, const ldm_layout_t *layout) {
     unet_close(unet);
 }
 
+/* The rows of golden/names as an expert's tensors: "KEY IN OUT" is a factor of that input. */
+static void check_family_of_file(const char *model, const family_t *family) {
+    char path[256];
+    snprintf(path, sizeof path, "golden/names/%s/mole.txt", model);
+    list_t list = read_list(path, all);
+    family_file_t experts = {0}, gates = {0};
+    for (size_t i = 0; i < list.count; i++) {
+        char name[320], *gap = strchr(list.rows[i], ' ');
+        assert_non_null(gap);
+        int key = (int)(gap - list.rows[i]);
+        size_t in = strtoul(gap, NULL, 10);
+        snprintf(name, sizeof name, "%.*s.lora_down.weight", key, list.rows[i]);
+        family_see(&experts, name, SHAPE2(4, in));
+        snprintf(name, sizeof name, "moe_%.*s.softmoe.Phi_1.weight", key, list.rows[i]);
+        family_see(&gates, name, SHAPE2(2, in));
+    }
+    assert_string_equal(experts.part, "experts");
+    assert_string_equal(gates.part, "gates");
+    assert_ptr_equal(family_of_file(&experts), family);
+    assert_ptr_equal(family_of_file(&gates), family);
+    list_free(&list);
+}
+
+/* The table of families against the libraries' own configurations and layers. */
+static void families_are_told_apart(void **state) {
+    (void)state;
+    static const char *const models[] = {"sd15", "sd21", "sdxl"};
+    for (size_t i = 0; i < 3; i++) {
+        const family_t *family = &families[i];
+        char folder[128];
+        err_t err;
+        unet_config_t c;
+        snprintf(folder, sizeof folder, "golden/names/%s/unet", models[i]);
+        if (unet_config_read(&c, folder, &err)) fail_msg("%s", err.text);
+        ldm_layout_t layout = unet_config_layout(&c);
+        assert_ptr_equal(family_of_layout(&layout, c.use_linear_projection), family);
+        assert_int_equal(c.block_out_channels[0], family->channels);
+        assert_int_equal(c.cross_attention_dim, family->text);
+        assert_int_equal(strcmp(family->model + strlen("synth:"), models[i]), 0);
+        assert_ptr_not_equal(family_of_layout(&layout, !c.use_linear_projection), family);
+        layout.depth[1]++;
+        assert_null(family_of_layout(&layout, c.use_linear_projection));
+        check_family_of_file(models[i], family);
+    }
+}
+
 static void every_tensor_once(void **state) {
     (void)state;
     check_model("sd15");
@@ -232,13 +279,15 @@ static void every_tensor_once(void **state) {
 
 static void every_layer_has_experts(void **state) {
     (void)state;
-    check_experts("sd15");
-    check_experts("sd21");
+    check_experts("sd15", 192, false);
+    check_experts("sd21", 192, false);
+    check_experts("sdxl", 722, true);
     check_ldm_layers("sdxl", &ldm_layout_xl);
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {cmocka_unit_test(every_tensor_once),
-                                       cmocka_unit_test(every_layer_has_experts)};
+                                       cmocka_unit_test(every_layer_has_experts),
+                                       cmocka_unit_test(families_are_told_apart)};
     return cmocka_run_group_tests_name("full_names", tests, scratch_setup, scratch_teardown);
 }

@@ -184,6 +184,39 @@ static void left_over_tensors(void **state) {
     assert_int_equal(open_text(root, true, NULL, &err), 0);
 }
 
+/* diffusers' fused projections, alone and beside the separate ones, which they do not change. */
+static void fused_projections(void **state) {
+    (void)state;
+    static const char block[] = "down_blocks.0.attentions.0.transformer_blocks.0.";
+    err_t err = {""};
+    char name[128];
+    const char *root = model_copy();
+    snprintf(name, sizeof name, "%sattn1.to_qkv.weight", block);
+    model_copy_add(unet_weights_file, name, SHAPE2(48, 16));
+    assert_int_equal(open_unet(root, false, NULL, &err), -1);
+    assert_message(&err, "unet", name, "fuse_qkv_projections()", "--allow-unused", NULL);
+    assert_int_equal(open_unet(root, true, NULL, &err), 0);
+    snprintf(name, sizeof name, "%sattn9.to_kv.weight", block); /* nothing stands beside it */
+    model_copy_add(unet_weights_file, name, SHAPE2(32, 40));
+    assert_int_equal(open_unet(root, true, NULL, &err), -1);
+    assert_message(&err, "unet", name, "split its rows", NULL);
+    model_copy_add(vae_weights_file, "decoder.mid_block.attentions.0.to_qkv.bias", SHAPE1(96));
+    assert_int_equal(open_vae(root, false, NULL, &err), -1);
+    assert_message(&err, "vae", "to_qkv.bias", "to_q, to_k and to_v", NULL);
+}
+
+/* What goes down with attention comes up with it. */
+static void blocks_that_do_not_mirror(void **state) {
+    (void)state;
+    err_t err = {""};
+    const char *root = model_copy(), *attention = "CrossAttnUpBlock2D", *none = "UpBlock2D";
+    model_copy_set("unet/config.json", "up_block_types",
+                   json_pack("[s,s,s,s]", none, attention, none, attention));
+    assert_int_equal(open_unet(root, false, NULL, &err), -1);
+    assert_message(&err, "unet/config.json: up_block_types: ", "[2] CrossAttnUpBlock2D",
+                   "down_block_types[1] is CrossAttnDownBlock2D", "found UpBlock2D", NULL);
+}
+
 /* The encoder half of a VAE and the positions of an old text encoder are known, and passed over. */
 static void known_left_overs(void **state) {
     (void)state;
@@ -204,6 +237,8 @@ int main(void) {
         cmocka_unit_test(defaults),
         cmocka_unit_test(left_over_tensors),
         cmocka_unit_test(known_left_overs),
+        cmocka_unit_test(fused_projections),
+        cmocka_unit_test(blocks_that_do_not_mirror),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

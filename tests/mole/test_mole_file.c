@@ -419,39 +419,6 @@ static void gates_of_other_experts(void **state) {
     }
 }
 
-/* A file of one factor or of one gate's matrix, of text vectors of `width` numbers, for a UNet that hears
- * `text`. */
-static int base_check(err_t *err, const char *name, const char *part, size_t width, size_t text) {
-    file_t file = {0};
-    weights_t *w;
-    put(&file, "", name, "", SHAPE2(2, width), 1);
-    if (weights_open_part(&w, save(&file, "base.safetensors"), SOURCE_EXPERT, "face", err))
-        fail_msg("%s", err->text);
-    int status = mole_check_base(w, part, text, err);
-    weights_close(w);
-    return status;
-}
-
-static void other_base_is_named(void **state) {
-    (void)state;
-    err_t err;
-    const char *down =
-        "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.lora_down.weight";
-    const char *gate =
-        "moe_lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k.softmoe.Phi_1.weight";
-    assert_int_equal(base_check(&err, down, "lora_down", 2048, 2048), 0);
-    assert_int_equal(base_check(&err, gate, "softmoe.Phi_1", 768, 768), 0);
-    assert_int_equal(base_check(&err, down, "softmoe.Phi_1", 2048, 768), 0); /* has none */
-    assert_int_equal(base_check(&err, down, "lora_down", 2048, 768), -1);
-    assert_message(&err, "base.safetensors", "2048 numbers, as XL has them",
-                   "768 (cross_attention_dim), as v1.5 has them", NULL);
-    assert_int_equal(base_check(&err, gate, "softmoe.Phi_1", 768, 1024), -1);
-    assert_message(&err, "768 numbers, as v1.5 has them",
-                   "1024 (cross_attention_dim), as v2.1 has them", "another base model", NULL);
-    assert_int_equal(base_check(&err, gate, "softmoe.Phi_1", 36, 24), -1);
-    assert_message(&err, "36 numbers, this UNet hears 24 (cross_attention_dim): the file", NULL);
-}
-
 static void shapes(void **state) {
     (void)state;
     subject_t s = subject();
@@ -492,7 +459,6 @@ int main(void) {
         cmocka_unit_test(factors_as_convolutions),
         cmocka_unit_test(missing_tensors),
         cmocka_unit_test(gates_of_other_experts),
-        cmocka_unit_test(other_base_is_named),
         cmocka_unit_test(shapes),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);

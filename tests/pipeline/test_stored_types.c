@@ -1,6 +1,6 @@
-/* A checkpoint stored in another type is the same model where that type holds its numbers: the golden text
- * encoder's are bfloat16's and stored as F32, the golden UNet's are half precision's and stored so.
- * Widened at load they give the same picture, bit for bit. */
+/* A checkpoint under the names of an older diffusers is the same model. So is one stored in another type,
+ * where that type holds its numbers: the golden text encoder's are bfloat16's and stored as F32, the golden
+ * UNet's are half precision's and stored so. Widened at load they give the same picture, bit for bit. */
 #include <unistd.h>
 
 #include "../model/model_copy.h"
@@ -40,6 +40,37 @@ static dtype_t store_as(const char *root, const char *name, dtype_t type) {
     return had;
 }
 
+/* A VAE's file of the copy with the names that diffusers gave to the projections of attention before 0.18. */
+static void name_as_before(const char *root) {
+    static const char *const pairs[][2] = {{".to_q.", ".query."},
+                                           {".to_k.", ".key."},
+                                           {".to_v.", ".value."},
+                                           {".to_out.0.", ".proj_attn."}};
+    char path[1200], name[256];
+    size_t renamed = 0;
+    err_t err;
+    st_file_t *old;
+    st_writer_t *writer;
+    snprintf(path, sizeof path, "%s/vae/diffusion_pytorch_model.safetensors", root);
+    if (st_open(&old, path, &err) || st_writer_open(&writer, path, &err)) fail_msg("%s", err.text);
+    for (size_t i = 0; i < st_count(old); i++) {
+        const st_tensor_t *t = st_at(old, i);
+        snprintf(name, sizeof name, "%s", t->name);
+        for (size_t k = 0; k < 4; k++) {
+            const char *at = strstr(t->name, pairs[k][0]);
+            if (!at) continue;
+            snprintf(name, sizeof name, "%.*s%s%s", (int)(at - t->name), t->name, pairs[k][1],
+                     at + strlen(pairs[k][0]));
+            renamed++;
+        }
+        assert_int_equal(st_writer_add(writer, name, t->dtype, t->shape, t->data, &err), 0);
+    }
+    st_close(old);
+    assert_int_equal(renamed, 16); /* of the encoder and the decoder, weights and biases */
+    assert_int_equal(unlink(path), 0);
+    if (st_writer_finish(writer, &err)) fail_msg("%s", err.text);
+}
+
 static tiny_picture_t picture_of(const char *folder) {
     err_t err;
     pipeline_t p;
@@ -72,10 +103,20 @@ static void unet_in_f16_and_f32(void **state) {
     tiny_same(&usual, &other, "UNet F16 again");
 }
 
+static void older_names_of_attention(void **state) {
+    (void)state;
+    const char *root = model_copy();
+    tiny_picture_t usual = picture_of("golden/models/sd15-tiny");
+    name_as_before(root);
+    tiny_picture_t other = picture_of(root);
+    tiny_same(&usual, &other, "the VAE's attention under its older names");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(text_encoder_in_bf16),
         fixture_test(unet_in_f16_and_f32),
+        fixture_test(older_names_of_attention),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -284,6 +284,52 @@ static void spare_tensors_of_v2(void **state) {
     free(more);
 }
 
+/* Copy a file without the tensors whose names start with `front`. */
+static void leave_out(const char *from, const char *to, const char *front) {
+    err_t err;
+    st_file_t *old;
+    st_writer_t *writer;
+    if (st_open(&old, from, &err) || st_writer_open(&writer, to, &err)) fail_msg("%s", err.text);
+    int status = 0;
+    for (size_t i = 0; !status && i < st_count(old); i++) {
+        const st_tensor_t *t = st_at(old, i);
+        if (strncmp(t->name, front, strlen(front)) != 0)
+            status = st_writer_add(writer, t->name, t->dtype, t->shape, t->data, &err);
+    }
+    st_close(old);
+    if (status || st_writer_finish(writer, &err)) fail_msg("%s", err.text);
+}
+
+/* Files without one of their components: the family is told all the same, and what is missing is named. */
+static void components_that_are_missing(void **state) {
+    (void)state;
+    static const struct {
+        const char *arch, *front, *family, *component;
+    } rows[] = {
+        {"sdxl-tiny", "conditioner.embedders.0.", "Stable Diffusion XL", "its text_encoder:"},
+        {"sdxl-tiny", "conditioner.embedders.1.", "Stable Diffusion XL", "its text_encoder_2:"},
+        {"sdxl-tiny", "conditioner.", "Stable Diffusion XL", "its text_encoder:"},
+        {"sd21-tiny", "cond_stage_model.", "Stable Diffusion v2", "its text_encoder:"},
+        {"sd15-tiny", "cond_stage_model.", "Stable Diffusion v1", "its text_encoder:"},
+        {"sd15-tiny", "first_stage_model.", "Stable Diffusion v1", "its vae:"}};
+    char *whole = xstrdup(scratch_path("whole.safetensors"));
+    char *part = xstrdup(scratch_path("part.safetensors"));
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        err_t err;
+        pipeline_t p;
+        char tokenizer[64];
+        snprintf(tokenizer, sizeof tokenizer, "synth:%s", rows[i].arch);
+        pipeline_files_t files = {.folder = part, .tokenizer = tokenizer};
+        write_ldm(rows[i].arch, whole);
+        leave_out(whole, part, rows[i].front);
+        if (pipeline_open(&p, &files, &err) == 0) fail_msg("%s was accepted", rows[i].front);
+        assert_message(&err, "part.safetensors: a file of", rows[i].family, rows[i].component,
+                       rows[i].front, NULL);
+    }
+    free(whole);
+    free(part);
+}
+
 /* A tensor that is turned on its way in is looked through as any other. */
 static void nan_in_a_turned_tensor(void **state) {
     (void)state;
@@ -343,6 +389,7 @@ int main(void) {
         fixture_test(same_picture_from_every_form),
         fixture_test(same_picture_of_other_kinds),
         fixture_test(spare_tensors_of_v2),
+        fixture_test(components_that_are_missing),
         fixture_test(nan_in_a_turned_tensor),
         cmocka_unit_test(narrow_types),
         cmocka_unit_test(names_of_ldm),

@@ -380,6 +380,35 @@ static void components_that_do_not_fit(void **state) {
     free(root);
 }
 
+/* The UNet's file with another number of columns in the first layer of add_embedding. */
+static void resize_added(const char *root, size_t columns) {
+    char *path = file_join(root, "unet/diffusion_pytorch_model.safetensors");
+    err_t err;
+    st_file_t *read;
+    st_writer_t *writer;
+    must(st_open(&read, path, &err), &err);
+    must(st_writer_open(&writer, path, &err), &err);
+    for (size_t i = 0; i < st_count(read); i++) {
+        st_tensor_t t = *st_at(read, i);
+        if (strcmp(t.name, "add_embedding.linear_1.weight") == 0) t.shape.dim[1] = columns;
+        must(st_writer_add(writer, t.name, t.dtype, t.shape, t.data, &err), &err);
+    }
+    must(st_writer_finish(writer, &err), &err);
+    st_close(read);
+    free(path);
+}
+
+/* The pooled vector (20) and five numbers of 8 in place of six. */
+static void refiner(void **state) {
+    (void)state;
+    char *root = copy_model("refiner");
+    set_number(root, "unet/config.json", "projection_class_embeddings_input_dim", 60);
+    resize_added(root, 60);
+    must_refuse(root, "projection_class_embeddings_input_dim is 60, expected 68",
+                "a refiner, which is told five numbers, is not supported");
+    free(root);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         fixture_test(sizes_in_order),
@@ -390,6 +419,7 @@ int main(void) {
         fixture_test(widened_as_used),
         fixture_test(rubbish_that_nothing_uses),
         fixture_test(components_that_do_not_fit),
+        fixture_test(refiner),
     };
     return cmocka_run_group_tests(tests, scratch_setup, scratch_teardown);
 }

@@ -54,6 +54,8 @@ class Layer:
         self.experts = [Expert(file, name) for file in files]
         if mutant("experts-swapped"):
             self.experts.reverse()
+        if mutant("ranks-interleaved"):
+            interleave([e.up for e in self.experts])
         gate = f"moe_{name}.softmoe."
         self.phi = gates.take(gate + "Phi_1.weight"), gates.take(gate + "Phi_1.bias")
         heads = EXPERTS[::-1] if mutant("global-heads-swapped") else EXPERTS
@@ -61,6 +63,17 @@ class Layer:
             (gates.take(f"{gate}{e}_scale.weight"), gates.take(f"{gate}{e}_scale.bias"))
             for e in heads
         ]
+
+
+def interleave(ups):
+    """The columns of factors (d', r), written rank by rank: the first of each expert, the second of each, ...;
+    and read back as if one expert followed the other."""
+    stacked = np.concatenate(ups, 1)
+    places = [(k, i) for i, up in enumerate(ups) for k in range(up.shape[1])]
+    stacked, start = stacked[:, sorted(range(len(places)), key=places.__getitem__)], 0
+    for up in ups:
+        up[:] = stacked[:, start : start + up.shape[1]]
+        start += up.shape[1]
 
 
 def tokens_of(x):

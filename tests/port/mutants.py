@@ -363,6 +363,10 @@ LATER = (
       "sdxl-text-encoder-2", "text_encoder_2.text_model.final_layer_norm", thread="huggingface/diffusers#5057"),
     M("skip-left-out", "zeros in the place of the skips", "skip", "unet-step", f"{UP0}.resnets.0.norm1"),
     M("resnet-halved", "a ResNet's sum divided by the root of 2", "residual", "unet-step", RESNET),
+    M("ranks-interleaved", "stacked experts whose columns lie rank by rank taken expert by expert", "layout",
+      "unet-step", f"{LAYER}.face.expert", thread="unslothai/unsloth-zoo#1232"),
+    M("fused-bias-interleaved", "a fused in_proj's bias read as (D, 3): q, k and v in turns", "offset",
+      "sd21-text-encoder", f"{CLIP0}.self_attn.q_proj", thread="huggingface/diffusers#1559"),
     M("noise-channels-last", "noise drawn as (1, height, width, channels)", "nhwc", "run-5-mole", "latents",
       "latents"),
 )  # fmt: skip

@@ -19,17 +19,34 @@ def linspace(start, end, n):
 def alphas_cumprod(config):
     """The table, which torch computes in float32; these float32 numbers are the specification."""
     n, start, end = config["num_train_timesteps"], config["beta_start"], config["beta_end"]
-    if config["beta_schedule"] != "scaled_linear":
-        raise FileError(f"beta_schedule {config['beta_schedule']}: only scaled_linear is known")
-    betas = linspace(start**0.5, end**0.5, n)
-    betas = betas * betas
-    if mutant("beta-linear"):
+    schedule = "linear" if mutant("beta-linear") else config["beta_schedule"]
+    if schedule == "linear":
         betas = linspace(start, end, n)
-    table, product = np.empty(n, f32), 1.0
-    for t, alpha in enumerate(f32(1) - betas):
+    elif schedule == "scaled_linear":
+        betas = linspace(start**0.5, end**0.5, n)
+        betas = betas * betas
+    else:
+        raise FileError(f"beta_schedule {schedule}: neither linear nor scaled_linear")
+    if config.get("rescale_betas_zero_snr"):
+        betas = without_signal_at_last(betas)
+    return products(f32(1) - betas)
+
+
+def products(alphas):
+    """Of the first, of the first two, ...; in double, each rounded."""
+    table, product = np.empty(len(alphas), f32), 1.0
+    for t, alpha in enumerate(alphas):
         product *= float(alpha)
         table[t] = product
     return table
+
+
+def without_signal_at_last(betas):
+    """Lin et al. 2024, algorithm 1: the levels' square roots shifted and stretched, so that the last is 0."""
+    roots = np.sqrt(products(f32(1) - betas))
+    stretch = roots[0] / (roots[0] - roots[-1])
+    levels = ((roots - roots[-1]) * stretch) ** 2
+    return f32(1) - np.concatenate([levels[:1], levels[1:] / levels[:-1]])
 
 
 def plan(config, steps):
@@ -88,11 +105,15 @@ class Ddim:
         if kind == "epsilon":
             eps = output
             x0 = (x - (1 - a if mutant("sigma-squared") else (1 - a) ** 0.5) * eps) / a**0.5
+        elif kind == "sample":
+            x0 = output
+            eps = (x - a**0.5 * output) / (1 - a) ** 0.5
         else:
             x0 = a**0.5 * x - (1 - a) ** 0.5 * output
             eps = a**0.5 * output + (1 - a) ** 0.5 * x
         if self.config["clip_sample"] or mutant("clip-sample"):
-            x0 = np.clip(x0, -1, 1)
+            limit = self.config.get("clip_sample_range", 1)
+            x0 = np.clip(x0, -limit, limit)
         return b**0.5 * x0 + (1 - b) ** 0.5 * eps
 
 

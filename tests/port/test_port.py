@@ -115,12 +115,12 @@ class Parts(unittest.TestCase):
         base.update({"beta_start": 0.00085, "beta_end": 0.012})
         checked = 0
         for table in tables["tables"]:
-            if table["beta_schedule"] == "scaled_linear":
+            if table["beta_schedule"] != "squaredcos_cap_v2":
                 bits = [int(word, 16) for word in table["alphas_cumprod"].split()]
                 got = sampler.alphas_cumprod(table).view(np.uint32)
                 self.assertEqual(got.tolist(), bits)
                 checked += 1
-        self.assertGreater(checked, 0)
+        self.assertEqual(checked, 4)
         for row in tables["timesteps"]:
             ddim = sampler.Ddim({**base, **row}, row["steps"])
             self.assertEqual(ddim.timesteps, row["timesteps"], row)

@@ -24,7 +24,13 @@ def self_attention(module, x, heads):
     q_proj, k_proj, v_proj = (module / name for name in ("q_proj", "k_proj", "v_proj"))
     if mutant("fused-qk-swapped"):  # a fused in_proj taken for (k, q, v)
         q_proj, k_proj = k_proj.called(q_proj), q_proj.called(k_proj)
-    q, k, v = (linear(projection, x) for projection in (q_proj, k_proj, v_proj))
+    biases = [projection.bias() for projection in (q_proj, k_proj, v_proj)]
+    if mutant("fused-bias-interleaved"):  # a fused in_proj's bias (3 D) taken for (D, 3)
+        biases = np.concatenate(biases).reshape(-1, 3).T
+    q, k, v = (
+        projection.tap(nn.linear(projection.tap_input(x), projection.weight(), bias))
+        for projection, bias in zip((q_proj, k_proj, v_proj), biases)
+    )
     causal = not mutant("causal-mask-missing")
     x = nn.attention(q, k, v, heads, causal=causal)
     return module.tap(linear(module / "out_proj", x))

@@ -8,7 +8,6 @@ from mutants import mutant
 from safetensors_np import FileError
 
 CONTRACTIONS = ("'s", "'t", "'re", "'ve", "'m", "'ll", "'d")
-MAX_LENGTH = 77
 
 
 def byte_letters():
@@ -51,6 +50,7 @@ class Tokenizer:
         self.special = {token: self.vocab[token] for token in special}
         self.bos, self.eos = self.vocab[names["bos_token"]], self.vocab[names["eos_token"]]
         self.pad = self.vocab[names["pad_token"]]
+        self.length = read_json(os.path.join(folder, "tokenizer_config.json"))["model_max_length"]
         path = os.path.join(folder, "merges.txt")
         try:
             with open(path, encoding="utf-8") as file:
@@ -90,12 +90,12 @@ class Tokenizer:
         return [self.vocab.get(piece, self.eos) for piece in pieces]
 
     def encode(self, text):
-        """(ids, real): BOS, ids, EOS, padding, 77 in all; real: not padding."""
-        ids = [self.bos, *self.ids(text)[: MAX_LENGTH - 2], self.eos]
+        """(ids, real): BOS, ids, EOS, padding, as many as the folder says; real: not padding."""
+        ids = [self.bos, *self.ids(text)[: self.length - 2], self.eos]
         if mutant("begin-token-missing"):
             ids = ids[1:]
         pad = 0 if mutant("padding-id") else self.pad
         if mutant("padding-id-end"):
             pad = self.eos
-        left = MAX_LENGTH - len(ids)
+        left = self.length - len(ids)
         return ids + [pad] * left, [True] * len(ids) + [False] * left

@@ -50,6 +50,10 @@ static void check_table(json_node_t row) {
     must(json_get_string(final, "otherwise", &last, &err), &err);
     config.beta_schedule = (beta_schedule_t)schedule_of(schedule);
     config.set_alpha_to_one = false;
+    must(json_get_bool_or(row, "rescale_betas_zero_snr", false, &config.rescale_betas_zero_snr,
+                          &err),
+         &err);
+    if (config.rescale_betas_zero_snr) config.prediction_type = PREDICT_V;
     ddim_plan_t ddim = plan(&config, 1);
     for (int t = 0; t < config.num_train_timesteps; t++) {
         char *end = NULL;
@@ -110,7 +114,7 @@ static void golden_tables(void **state) {
     must(json_file_open(&file, "golden/sampler/ddim-tables.json", &err), &err);
     json_node_t root = json_file_root(file);
     must(json_get_length(root, "tables", &count, &err), &err);
-    assert_int_equal(count, 3);
+    assert_int_equal(count, 5);
     for (size_t i = 0; i < count; i++) {
         must(json_get_item(root, "tables", i, &row, &err), &err);
         check_table(row);
@@ -249,6 +253,8 @@ static ddim_config_t config_of(json_node_t attrs) {
     must(json_get_bool(attrs, "set_alpha_to_one", &c.set_alpha_to_one, &err), &err);
     must(json_get_bool(attrs, "clip_sample", &c.clip_sample, &err), &err);
     must(json_get_double_or(attrs, "clip_sample_range", 1, &c.clip_sample_range, &err), &err);
+    must(json_get_bool_or(attrs, "rescale_betas_zero_snr", false, &c.rescale_betas_zero_snr, &err),
+         &err);
     c.steps_offset = (int)offset;
     c.beta_schedule = (beta_schedule_t)schedule_of(schedule);
     c.timestep_spacing = (timestep_spacing_t)spacing_of(spacing);
@@ -309,7 +315,7 @@ static void check_step(json_node_t call, const st_file_t *tensors) {
 
 static void golden_steps(void **state) {
     (void)state;
-    sampler_calls("ddim_step", 15, check_step);
+    sampler_calls("ddim_step", 25, check_step);
 }
 
 /* If the model is right about the noise, a step from level to level is exact: a picture p with

@@ -194,6 +194,30 @@ static void timesteps_outside(void **state) {
     assert_message(&err, "1000", "outside 0..999", NULL);
 }
 
+/* No step stands still: with every number of steps, timesteps and sigmas fall, and differ. */
+static void timesteps_fall(void **state) {
+    (void)state;
+    size_t plans = 0;
+    for (int spacing = SPACING_LEADING; spacing <= SPACING_LINSPACE; spacing++)
+        for (size_t steps = 1; steps <= 1000; steps++) {
+            ddim_config_t config = ddim_config_authors;
+            euler_plan_t euler;
+            err_t err;
+            config.timestep_spacing = (timestep_spacing_t)spacing;
+            config.steps_offset = spacing == SPACING_LEADING && steps <= 500;
+            must(euler_plan(&euler, &config, false, steps, &err), &err);
+            for (size_t k = 1; k < steps; k++)
+                if (!(euler.timesteps[k] < euler.timesteps[k - 1] &&
+                      euler.sigmas[k] < euler.sigmas[k - 1]))
+                    fail_msg("spacing %d, %zu steps: timestep %zu is %g after %g", spacing, steps,
+                             k, (double)euler.timesteps[k], (double)euler.timesteps[k - 1]);
+            assert_true(euler.sigmas[steps] == 0 && euler.sigmas[steps - 1] > 0);
+            plans++;
+            euler_free(&euler);
+        }
+    assert_int_equal(plans, 3000);
+}
+
 /* ---- scheduler_config.json ------------------------------------------------------------------- */
 
 static const char *write_config(const char *more) {
@@ -259,6 +283,7 @@ int main(void) {
         cmocka_unit_test(finds_the_picture),
         cmocka_unit_test(euler_takes_no_eta),
         cmocka_unit_test(timesteps_outside),
+        cmocka_unit_test(timesteps_fall),
         cmocka_unit_test(settings_that_are_taken),
         cmocka_unit_test(settings_that_are_refused),
     };
