@@ -37,8 +37,11 @@ SANITIZER := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanit
 HARDEN := -fstack-protector-strong $(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 HARDEN_LINK := -Wl,-z,relro,-z,now
 # Every object can go into the shared library; there only what ref/api/mole.h declares can be seen.
+# With -std=c11 gcc computes in a wider type where the processor has one (s390x); clang knows no such thing.
+PRECISE := -fno-fast-math -ffp-contract=off -fno-trapping-math \
+           $(if $(shell $(CC) -Werror -fexcess-precision=fast -x c -E /dev/null 2>/dev/null),-fexcess-precision=fast)
 FLAGS := $(CFLAGS) -fPIC -fvisibility=hidden -std=c11 -fopenmp \
-         -fno-fast-math -ffp-contract=off -fno-trapping-math -D_POSIX_C_SOURCE=200809L \
+         $(PRECISE) -D_POSIX_C_SOURCE=200809L \
          -D_DEFAULT_SOURCE $(CPPFLAGS) -Iref -I$(OUT)/include $(WARN) \
          $(if $(call on,$(DEBUG)),-DMOLE_DEBUG) \
          $(if $(call on,$(SANITIZE)),$(SANITIZER),$(HARDEN)) \

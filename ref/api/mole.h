@@ -248,7 +248,7 @@ MOLE_API int mole_randn_f32(float *out, size_t n, mole_generator_t *generator, m
 MOLE_API int mole_randn_f64(double *out, size_t n, mole_generator_t *generator,
                             mole_error_t *error);
 
-/* torch.randn(n, device="cuda") after manual_seed(seed), as far as libm's log, sin and cos are CUDA's.
+/* torch.randn(n, device="cuda") after manual_seed(seed), as far as core/fmath.h's log, sin and cos are CUDA's.
  *   offset     the generator's philox offset, a multiple of 4; *advance (may be NULL): what to add to it
  *   threads    what the GPU holds at once; 0: any GPU, for n up to 40960 */
 MOLE_API int mole_randn_cuda(float *out, size_t n, uint64_t seed, uint64_t offset, size_t threads,
