@@ -216,7 +216,7 @@ uninstall: ## remove them from there (folders stay)
 .PHONY: clean
 clean: ## remove what was built, and the demo's picture
 	@for stamp in $(BUILD)/*/flags; do [ ! -f "$$stamp" ] || rm -rf "$${stamp%/flags}"; done
-	@rm -rf $(BUILD)/ci $(BUILD)/breaks $(BUILD)/site $(BUILD)/site-shots
+	@rm -rf $(BUILD)/ci $(BUILD)/breaks $(BUILD)/bits $(BUILD)/site $(BUILD)/site-shots
 	@rmdir $(BUILD) 2>/dev/null || :
 	@rm -f out/demo.png out/demo-sheet.png out/demo-xray.html out/demo.txt
 	@rm -rf out/docs
@@ -358,6 +358,18 @@ $(foreach kind,$(CLONES),$(eval $(call clones,$(kind),f32,))$(eval $(call clones
 .PHONY: clones
 clones: all $(if $(filter x86_64,$(shell uname -m)),$(foreach kind,$(CLONES),$(OUT)/clones/$(kind)/mole $(OUT)/clones/$(kind)/mole-f64)) ## every kind of vectors gives the same bits
 	@scripts/check_clones.sh $(OUT)
+
+# Longer than make test: builds of its own. Stored bits: golden/bits.
+.PHONY: programs bits bits-everywhere
+programs: $(PROGRAMS)
+
+bits: ## gcc and clang at -O0, -O2, -O3 on 1, 2 and 3 threads: the stored bits? (a quarter of an hour)
+	@CC=clang scripts/setup.sh
+	@scripts/bits.sh native $(BUILD)/bits
+
+bits-everywhere: ## aarch64, s390x, ppc64le, armhf, i386 under qemu: the stored bits? (MACHINES="s390x": some)
+	@scripts/setup.sh --emulated
+	@scripts/bits.sh everywhere $(BUILD)/bits $(MACHINES)
 
 .PHONY: counts
 counts: $(OUT)/mole ## instructions of one step by function, against tests/counts.txt (valgrind; COUNTS=--write)
