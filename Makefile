@@ -332,7 +332,7 @@ docs-check: ## run every command of README.md and docs/, and compare
 lint: ## static analysis, layout of the code, rules of the house
 	@scripts/setup.sh --lint
 	@$(MAKE) $(PARALLEL) all
-	@scripts/lint.sh -j $(JOBS) -l $(OUT)/libmole-f32.a -- $(FLAGS)
+	@scripts/lint.sh -j $(JOBS) -l $(OUT)/libmole-f32.a -- $(filter-out -fexcess-precision=fast,$(FLAGS))
 
 # No other test sees a loop that lost its vectors: the numbers stay the same. Of a cross build too:
 # make vectors CC=aarch64-linux-gnu-gcc OBJDUMP=aarch64-linux-gnu-objdump (scripts/setup.sh --cross).
@@ -358,6 +358,15 @@ $(foreach kind,$(CLONES),$(eval $(call clones,$(kind),f32,))$(eval $(call clones
 .PHONY: clones
 clones: all $(if $(filter x86_64,$(shell uname -m)),$(foreach kind,$(CLONES),$(OUT)/clones/$(kind)/mole $(OUT)/clones/$(kind)/mole-f64)) ## every kind of vectors gives the same bits
 	@scripts/check_clones.sh $(OUT)
+
+# Longer than make test. ULP="1000 40503": samples of float64, every so-manieth float.
+.PHONY: ulp
+ulp: $(OUT)/libmole-f32.a ## the elementary functions against MPFR, all 2^32 floats (half an hour): docs/ulp.txt
+	@scripts/setup.sh --ulp
+	$(Q)$(CC) $(FLAGS) -o $(OUT)/ulp scripts/ulp.c $< -lmpfr -lgmp $(LIBS)
+	@nice $(OUT)/ulp $(ULP) >$(OUT)/ulp.txt || { cat $(OUT)/ulp.txt; exit 1; }
+	@[ -n '$(ULP)' ] || cp $(OUT)/ulp.txt docs/ulp.txt
+	@cat $(OUT)/ulp.txt
 
 # Longer than make test: builds of its own. Stored bits: golden/bits.
 .PHONY: programs bits bits-everywhere

@@ -15,8 +15,8 @@ struct arena {
     size_t size, used, peak;
 };
 
-/* As much as the machine has, but where addresses have 32 bits only a quarter of them: programs, libraries and
- * mapped files want theirs. */
+/* As much as the machine has, but where addresses have 32 bits only a quarter of them: programs, libraries
+ * and mapped files want theirs. */
 static size_t all_memory(void) {
     uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
     return bytes < SIZE_MAX / 4 ? (size_t)bytes : SIZE_MAX / 4 + 1;

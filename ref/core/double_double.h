@@ -1,4 +1,5 @@
-/* double_double.h - a number as the unevaluated sum of two doubles, hi + lo with |lo| <= ulp(hi): about 106 bits.
+/* double_double.h - a number as the unevaluated sum of two doubles, hi + lo with |lo| <= ulp(hi): about 106
+ * bits.
  *
  * Built from +, -, * and / of IEEE 754 alone, each rounded to nearest (core/real.h refuses compilers that do
  * otherwise). What one rounding loses is itself a double and can be computed:
@@ -7,11 +8,12 @@
  *             (Knuth, The Art of Computer Programming 2, 4.2.2, theorem B); with |a| >= |b| simply
  *             a + b = s + (b - (s - a)) (Dekker 1971, "A floating-point technique for extending the
  *             available precision")
- *   product   a = a1 + a2 with at most 26 bits each: a1 = c - (c - a), c = fl((2^27 + 1) a). The four products of
+ * product   a = a1 + a2 with at most 26 bits each: a1 = c - (c - a), c = fl((2^27 + 1) a). The four
+ * products of
  *             the halves are exact, and so is the sum of what they leave of fl(a b) (Dekker, the same paper)
  *
- * No operand may be so large that 2^28 times it overflows, nor a product so small that its low part underflows:
- * callers keep numbers between 2^-900 and 2^900. */
+ * No operand may be so large that 2^28 times it overflows, nor a product so small that its low part
+ * underflows: callers keep numbers between 2^-900 and 2^900. */
 #ifndef MOLE_CORE_DOUBLE_DOUBLE_H
 #define MOLE_CORE_DOUBLE_DOUBLE_H
 

@@ -45,8 +45,8 @@ void dtype_to_real(real_t *out, const void *in, dtype_t dtype, size_t count);
 void dtype_to_double(double *out, const void *in, dtype_t dtype, size_t count);
 
 /* Has this machine the order of bytes of a file of that order? Numbers of files are turned into the machine's
- * order where the file is read (safetensors_read.c, npy.c) and back where it is written (safetensors_write.c); no
- * other file knows of an order. */
+ * order where the file is read (safetensors_read.c, npy.c) and back where it is written
+ * (safetensors_write.c); no other file knows of an order. */
 static inline int dtype_order_is_ours(int big_endian) {
     return big_endian == (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
 }

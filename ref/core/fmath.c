@@ -1,9 +1,9 @@
 /* fmath.c - see fmath.h.
  *
- * Every function is a leading part that is kept as a double_double and a tail, at most a few hundredths of the
- * result, for which double is enough: the last addition rounds once (0.5 ULP), and what the tail lost adds its
- * hundredths. Coefficients and tables come from scripts/golden/fmath.py (core/fmath_tables.h): polynomials that
- * interpolate the exact function in Chebyshev's points. */
+ * Every function is a leading part that is kept as a double_double and a tail, at most a few hundredths of
+ * the result, for which double is enough: the last addition rounds once (0.5 ULP), and what the tail lost
+ * adds its hundredths. Coefficients and tables come from scripts/golden/fmath.py (core/fmath_tables.h):
+ * polynomials that interpolate the exact function in Chebyshev's points. */
 #include "core/fmath.h"
 
 #include <math.h>
@@ -52,8 +52,8 @@ typedef struct {
     int exponent;
 } scaled_t;
 
-/* Rounded once. A subnormal result is a multiple of 2^-1074: a sum with the power of two whose last place that
- * is rounds to it, with the low part counted. */
+/* Rounded once. A subnormal result is a multiple of 2^-1074: a sum with the power of two whose last place
+ * that is rounds to it, with the low part counted. */
 static double rounded(scaled_t x) {
     double sign = x.part.hi < 0 ? -1 : 1, hi = sign * x.part.hi, lo = sign * x.part.lo;
     if (exponent_of(hi) + x.exponent >= -1022) return sign * times_power(hi, x.exponent);
@@ -69,8 +69,8 @@ static double rounded(scaled_t x) {
  *
  * With n = round(x / ln 2) and r = x - n ln 2, |r| <= 0.347: exp(x) = 2^n exp(r), where
  *   exp(r) = 1 + r + r^2/2 + r^3 p(r)
- * 1 + r + r^2/2 is exact to 2^-100; the tail is at most 0.0078. ln 2 is the sum of LN2_1, LN2_2 (42 bits each, so
- * that n times them is exact) and LN2_3. The result is within 2^-58 of itself. */
+ * 1 + r + r^2/2 is exact to 2^-100; the tail is at most 0.0078. ln 2 is the sum of LN2_1, LN2_2 (42 bits
+ * each, so that n times them is exact) and LN2_3. The result is within 2^-58 of itself. */
 static scaled_t exp_of(double x, double low) {
     const double magic =
         0x1.8p52; /* its last place is 1: a sum with it is rounded to a whole number */
@@ -165,10 +165,10 @@ static dd_t fraction(uint64_t high, uint64_t low) {
 
 /* r with x = n pi/2 + r, |r| <= pi/4, and n mod 4; x > 1/2.
  *
- * In whole numbers (Payne & Hanek 1983, "Radian reduction for trigonometric functions"): x = m 2^e with m below
- * 2^53, and y = x 2 / pi = n + f. Bits of 2 / pi that give multiples of 4 are left out, and those below the next
- * 7 words of 32 bits add less than 2^-137. No double is nearer to a multiple of pi/2 than 2^-62, so that f has 66
- * bits or more of the 128 that are taken. */
+ * In whole numbers (Payne & Hanek 1983, "Radian reduction for trigonometric functions"): x = m 2^e with m
+ * below 2^53, and y = x 2 / pi = n + f. Bits of 2 / pi that give multiples of 4 are left out, and those
+ * below the next 7 words of 32 bits add less than 2^-137. No double is nearer to a multiple of pi/2 than
+ * 2^-62, so that f has 66 bits or more of the 128 that are taken. */
 static dd_t reduced(double x, unsigned *quadrant) {
     int e = exponent_of(x) - 52, first = e >= 2 ? (e - 2) / 32 : 0;
     uint64_t m = (bits_of(x) & 0xfffffffffffffu) | 1ull << 52;
@@ -229,9 +229,9 @@ double fmath_cos(double x) {
 
 /* exp(z^2) erfc(z), 0 <= z < 28: falls slowly from 1 as 1 / (z sqrt pi).
  *
- * z = 2^e y. Each sixteenth of y in [0, 1) (e = 0) and in [1, 2) has a polynomial of its own in the distance h
- * from the middle, |h| <= 1/32, whose first coefficient is a double_double; the others give 0.04 of the value at
- * most. Within 2^-57 of itself. */
+ * z = 2^e y. Each sixteenth of y in [0, 1) (e = 0) and in [1, 2) has a polynomial of its own in the
+ * distance h from the middle, |h| <= 1/32, whose first coefficient is a double_double; the others give 0.04
+ * of the value at most. Within 2^-57 of itself. */
 static dd_t erfcx_of(dd_t z) {
     int e = z.hi < 1 ? 0 : exponent_of(z.hi);
     double scale = power_of_2(-e), y = z.hi * scale;

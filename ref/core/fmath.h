@@ -1,12 +1,12 @@
 /* fmath.h - exp, log, log1p, sin, cos, erf, erfc and what is made of them, for single numbers.
  *
- * No file calls libm's functions of these names: each libm has its own last bit, and glibc's even depends on the
- * processor. These use +, -, * and / of double alone, and so give the same bits on every machine. Arguments and
- * results are double in both builds; a float result is rounded once, at its store.
+ * No file calls libm's functions of these names: each libm has its own last bit, and glibc's even depends
+ * on the processor. These use +, -, * and / of double alone, and so give the same bits on every machine.
+ * Arguments and results are double in both builds; a float result is rounded once, at its store.
  *
- * Each is within 0.6 units in the last place (ULP) of the function's value for every argument, subnormal results
- * included; the derivations stand in fmath.c, what was measured in docs/numbers.md. NaN gives that NaN. -0 gives
- * the function's limit with its sign. No flag of the floating-point unit has a meaning. */
+ * Each is within 0.6 units in the last place (ULP) of the function's value for every argument, subnormal
+ * results included; the derivations stand in fmath.c, what was measured in docs/numbers.md. NaN gives that
+ * NaN. -0 gives the function's limit with its sign. No flag of the floating-point unit has a meaning. */
 #ifndef MOLE_CORE_FMATH_H
 #define MOLE_CORE_FMATH_H
 
@@ -20,8 +20,8 @@ double fmath_erfc(double x); /* 1 - erf(x), without the cancellation */
 
 /* 1 / (1 + exp(-x)) */
 double fmath_sigmoid(double x);
-/* x / (1 + exp(-slope x)), slope 1 to 1.8: SiLU with 1, quick GELU with 1.702. Of -Inf: -0, its limit; of Inf:
- * Inf. */
+/* x / (1 + exp(-slope x)), slope 1 to 1.8: SiLU with 1, quick GELU with 1.702. Of -Inf: -0, its limit; of
+ * Inf: Inf. */
 double fmath_gated(double x, double slope);
 /* x/2 erfc(-x / sqrt 2): GELU. Of -Inf: -0, its limit; of Inf: Inf. */
 double fmath_gelu(double x);

@@ -4,8 +4,8 @@
 
 #include "core/err.h"
 
-/* 0, or -1 and err where a product and a sum are fused, results are not rounded to nearest, or subnormal numbers
- * are flushed to 0 (some programs and libraries set the processor to that, for speed). */
+/* 0, or -1 and err where a product and a sum are fused, results are not rounded to nearest, or subnormal
+ * numbers are flushed to 0 (some programs and libraries set the processor to that, for speed). */
 int ieee_check(err_t *err);
 
 #endif

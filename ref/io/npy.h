@@ -43,8 +43,8 @@ int npy_header(npy_header_t *header, const void *memory, size_t bytes, size_t to
                const char *path, err_t *err);
 /* Says that an array is `unread` where numbers are needed; returns -1. */
 int npy_refuse_unread(const npy_header_t *header, const char *path, err_t *err);
-/* out = numbers first .. first + count in row-major order and the machine's order of bytes; data: all numbers,
- * as they are in the file. Not for `unread`. */
+/* out = numbers first .. first + count in row-major order and the machine's order of bytes; data: all
+ * numbers, as they are in the file. Not for `unread`. */
 void npy_gather(void *out, const void *data, const npy_header_t *header, size_t first,
                 size_t count);
 

@@ -3,8 +3,9 @@
 
     scripts/golden/fmath.py [--check]
 
-writes ref/core/fmath_tables.h and tests/core/fmath_values.txt; --check writes nothing and says whether both are what
-would be written. Needs mpmath alone (PyTorch brings it along). fmath.c says what each table is for.
+writes ref/core/fmath_tables.h, ref/core/vmath_tables.h and tests/core/fmath_values.txt; --check writes nothing and says
+whether they are what would be written. Needs mpmath alone (PyTorch brings it along). fmath.c and vmath.h say what
+each table is for.
 
 A polynomial is the one of least degree whose error stays below the bound that stands in its call; chebyfit
 interpolates in Chebyshev's points with 60 digits, then each coefficient is rounded to double. A number that
@@ -20,6 +21,7 @@ from mpmath import mp, mpf
 
 ROOT = Path(__file__).resolve().parents[2]
 TABLES = ROOT / "ref/core/fmath_tables.h"
+LOOP_TABLES = ROOT / "ref/core/vmath_tables.h"
 VALUES = ROOT / "tests/core/fmath_values.txt"
 mp.dps = 60
 
@@ -51,8 +53,14 @@ def fit(function, low, high, bound):
     raise ValueError("no polynomial is near enough")
 
 
+def listed(numbers, indent):
+    """Four in a line."""
+    texts = [hexadecimal(n) for n in numbers]
+    return f",\n{indent}".join(", ".join(texts[i : i + 4]) for i in range(0, len(texts), 4))
+
+
 def array(name, numbers):
-    lines = ",\n    ".join(hexadecimal(n) for n in numbers)
+    lines = listed(numbers, "    ")
     return f"static const double {name}[] = {{\n    {lines}}};\n"
 
 
@@ -85,7 +93,7 @@ def erfcx_rows():
     for row in rows:
         first = float(row[0])
         numbers = [mpf(first), row[0] - mpf(first), *row[1:], *[mpf(0)] * (columns - len(row))]
-        lines.append("    {" + ",\n     ".join(hexadecimal(n) for n in numbers) + "},\n")
+        lines.append(f"    {{{listed(numbers, '     ')}}},\n")
     head = f"enum {{ ERFCX_COLUMNS = {columns + 1} }};\n"
     return head + f"static const double erfcx_row[{len(rows)}][ERFCX_COLUMNS] = {{\n{''.join(lines)}}};\n"
 
@@ -149,6 +157,20 @@ def tables():
             two_over_pi(),
             "/* clang-format on */\n\n#endif\n",
         ]
+    )
+
+
+def loop_tables():
+    def exponent(u):
+        t = (1 + u) / 2
+        return mp.log(erfcx(2 / t - 2) / t)
+
+    return (
+        "/* vmath_tables.h - coefficients of vmath.h, which says what they are. Made by scripts/golden/fmath.py. */\n"
+        "#ifndef MOLE_CORE_VMATH_TABLES_H\n#define MOLE_CORE_VMATH_TABLES_H\n\n/* clang-format off */\n"
+        "/* log(exp(z^2) erfc(z) / t) in u = 2 t - 1, t = 2 / (2 + z), 0.16 <= t <= 1 */\n"
+        + array("erfc_exponent", fit(exponent, mpf("-0.68"), 1, mpf(2) ** -35))
+        + "/* clang-format on */\n\n#endif\n"
     )
 
 
@@ -239,9 +261,9 @@ def values():
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
-    parser.add_argument("--check", action="store_true", help="write nothing, say whether both files are these")
+    parser.add_argument("--check", action="store_true", help="write nothing, say whether the files are these")
     check, status = parser.parse_args().check, 0
-    for path, text in ((TABLES, tables()), (VALUES, values())):
+    for path, text in ((TABLES, tables()), (LOOP_TABLES, loop_tables()), (VALUES, values())):
         if not check:
             path.write_text(text)
         elif path.read_text() != text:

@@ -1,4 +1,5 @@
-/* ieee_check: well as the program starts, and an error where the process was set to compute in another way. */
+/* ieee_check: well as the program starts, and an error where the process was set to compute in another way.
+ * */
 #include <fenv.h>
 #ifdef __SSE__
 #include <xmmintrin.h>

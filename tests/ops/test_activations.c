@@ -8,7 +8,8 @@
 
 enum { DENSE = 4001, FAR = 10, COUNT = DENSE + FAR };
 
-/* What core/vmath.h promises of erfc, beside the rounding of the result; in float64 what the oracle is good to. */
+/* What core/vmath.h promises of erfc, beside the rounding of the result; in float64 what the oracle is good
+ * to. */
 static const double GELU = sizeof(real_t) == sizeof(float) ? 0x1p-33 : 6 * UNIT64;
 
 /* -10 to 10 in steps of 1/200, then the far ends. */
