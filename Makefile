@@ -37,8 +37,11 @@ SANITIZER := -O1 -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanit
 HARDEN := -fstack-protector-strong $(if $(filter -O1 -O2 -O3 -Os,$(CFLAGS)),-U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
 HARDEN_LINK := -Wl,-z,relro,-z,now
 # Every object can go into the shared library; there only what ref/api/mole.h declares can be seen.
+# With -std=c11 gcc computes in a wider type where the processor has one (s390x); clang knows no such thing.
+PRECISE := -fno-fast-math -ffp-contract=off -fno-trapping-math \
+           $(if $(shell $(CC) -Werror -fexcess-precision=fast -x c -E /dev/null 2>/dev/null),-fexcess-precision=fast)
 FLAGS := $(CFLAGS) -fPIC -fvisibility=hidden -std=c11 -fopenmp \
-         -fno-fast-math -ffp-contract=off -fno-trapping-math -D_POSIX_C_SOURCE=200809L \
+         $(PRECISE) -D_POSIX_C_SOURCE=200809L \
          -D_DEFAULT_SOURCE $(CPPFLAGS) -Iref -I$(OUT)/include $(WARN) \
          $(if $(call on,$(DEBUG)),-DMOLE_DEBUG) \
          $(if $(call on,$(SANITIZE)),$(SANITIZER),$(HARDEN)) \
@@ -213,7 +216,7 @@ uninstall: ## remove them from there (folders stay)
 .PHONY: clean
 clean: ## remove what was built, and the demo's picture
 	@for stamp in $(BUILD)/*/flags; do [ ! -f "$$stamp" ] || rm -rf "$${stamp%/flags}"; done
-	@rm -rf $(BUILD)/ci $(BUILD)/breaks $(BUILD)/site $(BUILD)/site-shots
+	@rm -rf $(BUILD)/ci $(BUILD)/breaks $(BUILD)/bits $(BUILD)/site $(BUILD)/site-shots
 	@rmdir $(BUILD) 2>/dev/null || :
 	@rm -f out/demo.png out/demo-sheet.png out/demo-xray.html out/demo.txt
 	@rm -rf out/docs
@@ -329,7 +332,7 @@ docs-check: ## run every command of README.md and docs/, and compare
 lint: ## static analysis, layout of the code, rules of the house
 	@scripts/setup.sh --lint
 	@$(MAKE) $(PARALLEL) all
-	@scripts/lint.sh -j $(JOBS) -l $(OUT)/libmole-f32.a -- $(FLAGS)
+	@scripts/lint.sh -j $(JOBS) -l $(OUT)/libmole-f32.a -- $(filter-out -fexcess-precision=fast,$(FLAGS))
 
 # No other test sees a loop that lost its vectors: the numbers stay the same. Of a cross build too:
 # make vectors CC=aarch64-linux-gnu-gcc OBJDUMP=aarch64-linux-gnu-objdump (scripts/setup.sh --cross).
@@ -355,6 +358,27 @@ $(foreach kind,$(CLONES),$(eval $(call clones,$(kind),f32,))$(eval $(call clones
 .PHONY: clones
 clones: all $(if $(filter x86_64,$(shell uname -m)),$(foreach kind,$(CLONES),$(OUT)/clones/$(kind)/mole $(OUT)/clones/$(kind)/mole-f64)) ## every kind of vectors gives the same bits
 	@scripts/check_clones.sh $(OUT)
+
+# Longer than make test. ULP="1000 40503": samples of float64, every so-manieth float.
+.PHONY: ulp
+ulp: $(OUT)/libmole-f32.a ## the elementary functions against MPFR, all 2^32 floats (half an hour): docs/ulp.txt
+	@scripts/setup.sh --ulp
+	$(Q)$(CC) $(FLAGS) -o $(OUT)/ulp scripts/ulp.c $< -lmpfr -lgmp $(LIBS)
+	@nice $(OUT)/ulp $(ULP) >$(OUT)/ulp.txt || { cat $(OUT)/ulp.txt; exit 1; }
+	@[ -n '$(ULP)' ] || cp $(OUT)/ulp.txt docs/ulp.txt
+	@cat $(OUT)/ulp.txt
+
+# Longer than make test: builds of its own. Stored bits: golden/bits.
+.PHONY: programs bits bits-everywhere
+programs: $(PROGRAMS)
+
+bits: ## gcc and clang at -O0, -O2, -O3 on 1, 2 and 3 threads: the stored bits? (a quarter of an hour)
+	@CC=clang scripts/setup.sh
+	@scripts/bits.sh native $(BUILD)/bits
+
+bits-everywhere: ## aarch64, s390x, ppc64le, armhf, i386 under qemu: the stored bits? (MACHINES="s390x": some)
+	@scripts/setup.sh --emulated
+	@scripts/bits.sh everywhere $(BUILD)/bits $(MACHINES)
 
 .PHONY: counts
 counts: $(OUT)/mole ## instructions of one step by function, against tests/counts.txt (valgrind; COUNTS=--write)

@@ -10,6 +10,8 @@
 #   scripts/setup.sh --more      ... and what some tests use where it is: NumPy, groff, GNU parallel
 #   scripts/setup.sh --cross     ... and a compiler for aarch64, of which `make vectors` reads the code
 #   scripts/setup.sh --counts    ... and valgrind, which counts instructions for `make counts`
+#   scripts/setup.sh --ulp       ... and MPFR, by which `make ulp` measures
+#   scripts/setup.sh --emulated  ... and compilers and an emulator of other machines, for `make bits-everywhere`
 #
 # CC=NAME         the compiler that will be used (default cc)
 # MOLE_YES=1      answer yes to the question asked before sudo is used; CI=true does the same
@@ -19,6 +21,7 @@
 set -u
 
 want_test=0 want_lint=0 want_html=0 want_golden=0 want_more=0 want_people=0 want_cross=0 want_counts=0
+want_ulp=0 want_emulated=0
 for option; do
     case $option in
         --test) want_test=1 ;;
@@ -29,6 +32,8 @@ for option; do
         --more) want_more=1 ;;
         --cross) want_cross=1 ;;
         --counts) want_counts=1 ;;
+        --ulp) want_ulp=1 ;;
+        --emulated) want_emulated=1 ;;
         -h | --help) sed -n '2,/^set/{/^set/d;s/^# \{0,1\}//p;}' "$0"; exit 0 ;;
         *) echo "setup.sh: unknown option $option (try --help)" >&2; exit 2 ;;
     esac
@@ -66,6 +71,9 @@ groff        groff-base                groff-base           groff       groff   
 parallel     parallel                  parallel             parallel    parallel        parallel      test of docs/many-machines.md
 cross        gcc-aarch64-linux-gnu,libc6-dev-arm64-cross gcc-aarch64-linux-gnu aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu aarch64-unknown-linux-gnu compiles for aarch64
 valgrind     valgrind                  valgrind             valgrind    valgrind        valgrind      counts instructions
+mpfr         libmpfr-dev               mpfr-devel           mpfr        mpfr-dev        mpfr          true values of functions
+emulator     qemu-user                 qemu-user            qemu-user   qemu            qemu          runs programs of other machines
+emulated     gcc-aarch64-linux-gnu,gcc-s390x-linux-gnu,gcc-powerpc64le-linux-gnu,gcc-arm-linux-gnueabihf,gcc-i686-linux-gnu gcc-aarch64-linux-gnu,gcc-s390x-linux-gnu,gcc-powerpc64le-linux-gnu,gcc-arm-linux-gnu aarch64-linux-gnu-gcc s390x-linux-gnu-gcc s390x-elf-gcc compilers for other machines
 TABLE
 }
 
@@ -122,6 +130,14 @@ find_missing() {
     fi
     if [ $want_counts = 1 ]; then
         has valgrind || echo valgrind
+    fi
+    if [ $want_ulp = 1 ]; then
+        has pkg-config && pkg-config --exists mpfr || echo mpfr
+    fi
+    if [ $want_emulated = 1 ]; then
+        has qemu-s390x || echo emulator
+        has s390x-linux-gnu-gcc && has i686-linux-gnu-gcc && has powerpc64le-linux-gnu-gcc &&
+            has arm-linux-gnueabihf-gcc && has aarch64-linux-gnu-gcc || echo emulated
     fi
     if [ $want_golden = 1 ]; then
         python3 -c 'import venv, ensurepip' 2>/dev/null || echo python

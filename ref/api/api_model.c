@@ -6,6 +6,7 @@
 
 #include "api/api_check.h"
 #include "api/api_tokenizer.h"
+#include "core/ieee.h"
 #include "pipeline/pipeline.h"
 
 enum { REAL = sizeof(mole_real_t) };
@@ -62,7 +63,8 @@ int mole_model_open(mole_model_t **model, const char *folder, const mole_expert_
     m->matmul = MATMUL_BLAS;
     m->form = MOLE_DIRECT;
     atomic_flag_clear(&m->busy);
-    if (pipeline_open(&m->pipeline, &files, c.err) || arena_create(&m->arena, 0, c.err)) {
+    if (ieee_check(c.err) || pipeline_open(&m->pipeline, &files, c.err) ||
+        arena_create(&m->arena, 0, c.err)) {
         mole_model_close(m);
         return -1;
     }

@@ -122,7 +122,8 @@ MOLE_API int mole_layer_norm(mole_real_t *out, const mole_real_t *x, const mole_
 
 /* ---- activations: n numbers, out may be x ------------------------------------------------------------ */
 
-/* 1 / (1 + exp(-x));  x sigmoid(x);  x/2 (1 + erf(x / sqrt 2));  x sigmoid(1.702 x) */
+/* 1 / (1 + exp(-x));  x sigmoid(x);  x/2 (1 + erf(x / sqrt 2));  x sigmoid(1.702 x)
+ * of -Inf: 0, and -0 for the others, where torch has NaN */
 MOLE_API int mole_sigmoid(mole_real_t *out, const mole_real_t *x, size_t n, mole_error_t *error);
 MOLE_API int mole_silu(mole_real_t *out, const mole_real_t *x, size_t n, mole_error_t *error);
 MOLE_API int mole_gelu(mole_real_t *out, const mole_real_t *x, size_t n, mole_error_t *error);
@@ -248,7 +249,7 @@ MOLE_API int mole_randn_f32(float *out, size_t n, mole_generator_t *generator, m
 MOLE_API int mole_randn_f64(double *out, size_t n, mole_generator_t *generator,
                             mole_error_t *error);
 
-/* torch.randn(n, device="cuda") after manual_seed(seed), as far as libm's log, sin and cos are CUDA's.
+/* torch.randn(n, device="cuda") after manual_seed(seed), as far as our log, sin and cos are CUDA's.
  *   offset     the generator's philox offset, a multiple of 4; *advance (may be NULL): what to add to it
  *   threads    what the GPU holds at once; 0: any GPU, for n up to 40960 */
 MOLE_API int mole_randn_cuda(float *out, size_t n, uint64_t seed, uint64_t offset, size_t threads,

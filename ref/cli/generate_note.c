@@ -93,7 +93,9 @@ static uint64_t add_file(uint64_t hash, const char *path) {
     size_t bytes;
     int fd = path ? file_open_read(path, &bytes, NULL) : -1;
     if (fd < 0) return hash;
-    hash = fnv(hash, &bytes, sizeof bytes);
+    unsigned char length[8]; /* little endian, and 8 bytes on every machine */
+    for (int i = 0; i < 8; i++) length[i] = (unsigned char)((uint64_t)bytes >> 8 * i);
+    hash = fnv(hash, length, sizeof length);
     size_t stride = bytes <= whole ? BLOCK : bytes / PLACES;
     for (size_t at = 0; at < bytes; at += stride) {
         ssize_t got = pread(fd, block, BLOCK, (off_t)at);

@@ -15,6 +15,7 @@
 
 #include "api/mole.h"
 #include "cli/cli.h"
+#include "core/ieee.h"
 #include "ops/blas.h"
 
 static const struct {
@@ -136,8 +137,13 @@ static int take_closed_streams(void) {
 }
 
 int main(int argc, char **argv) {
+    err_t err;
     if (take_closed_streams()) return EXIT_INPUT;
     cli_signals();
+    if (ieee_check(&err)) {
+        cli_say("mole: %s", err.text);
+        return EXIT_INPUT;
+    }
     json_set_alloc_funcs(xmalloc, free); /* nothing that a report lacks for want of memory */
     const char *precision = wanted_precision(argc, argv);
     if (precision && strcmp(precision, REAL_NAME) != 0) {

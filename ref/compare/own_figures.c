@@ -130,11 +130,11 @@ static void measure_own(comparison_t *c, rounding_t *r, size_t at, const char *n
     size_t count = shape_count(shape);
     m->truth_rms = rms_of(c->b, count);
     double result = OWN_ROUNDING * m->truth_rms;
-    if (text_ends(name, "time_proj")) result = hypot(result, angles_error(c->b, shape));
+    if (text_ends(name, "time_proj")) result = fmath_hypot(result, angles_error(c->b, shape));
     own_sums_t sums = own_sum_error(c, &r->in, name, c->b, shape);
     double careful = sums.length > BLOCK ? sqrt(BLOCK / (double)sums.length) : 1;
-    m->naive = hypot(result, sums.rms);
-    m->careful = hypot(result, sums.rms * careful);
+    m->naive = fmath_hypot(result, sums.rms);
+    m->careful = fmath_hypot(result, sums.rms * careful);
 }
 
 static int round_tap(comparison_t *c, void *who, size_t at, const char *name, real_t *x,

@@ -15,6 +15,7 @@
 #include "api/mole.h"
 #include "compare/own_figures.h"
 #include "compare/units.h"
+#include "core/fmath.h"
 #include "core/name_ids.h"
 #include "golden/sha256.h"
 #include "io/file.h"
@@ -70,7 +71,7 @@ static int join_stretches(writing_t *w) {
         if (units_stretch(c)) return -1;
         for (size_t i = 0; i < c->result->rows; i++) {
             double *rms = naive ? &w->g.tap[i].orders_rms : &w->g.tap[i].isolated_rms;
-            *rms = hypot(*rms, c->result->row[i].stretch);
+            *rms = fmath_hypot(*rms, c->result->row[i].stretch);
         }
     }
     return 0;

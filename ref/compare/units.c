@@ -2,6 +2,7 @@
 #include "compare/units.h"
 
 #include "compare/gates.h"
+#include "core/fmath.h"
 #include "core/tap_name.h"
 
 #include <math.h>
@@ -199,7 +200,7 @@ static int add_step_rounding(comparison_t *c, size_t at) {
     if (pass_truth(c, at, 0, count, c->a, c->err) || pass_truth(c, before, 0, count, c->b, c->err))
         return -1;
     double change = pass_rms(c->a, c->b, count) * 0.5 * budget_unit(row->budget);
-    c->meta[at].emulated = hypot(c->meta[at].emulated, change);
+    c->meta[at].emulated = fmath_hypot(c->meta[at].emulated, change);
     return 0;
 }
 
@@ -215,7 +216,7 @@ static int emulate_low(comparison_t *c) {
     for (size_t i = 0; i < c->result->rows; i++) {
         row_meta_t *m = &c->meta[i];
         if (is_small(c, i)) m->emulated = fmax(m->emulated, pooled * m->truth_rms);
-        m->emulated = hypot(m->emulated, m->gate);
+        m->emulated = fmath_hypot(m->emulated, m->gate);
         if (!status) status = add_step_rounding(c, i);
     }
     return status;

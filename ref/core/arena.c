@@ -15,8 +15,15 @@ struct arena {
     size_t size, used, peak;
 };
 
+/* As much as the machine has, but where addresses have 32 bits only a quarter of them: programs, libraries
+ * and mapped files want theirs. */
+static size_t all_memory(void) {
+    uint64_t bytes = (uint64_t)sysconf(_SC_PHYS_PAGES) * (uint64_t)sysconf(_SC_PAGESIZE);
+    return bytes < SIZE_MAX / 4 ? (size_t)bytes : SIZE_MAX / 4 + 1;
+}
+
 int arena_create(arena_t **arena, size_t bytes, err_t *err) {
-    if (bytes == 0) bytes = (size_t)sysconf(_SC_PHYS_PAGES) * (size_t)sysconf(_SC_PAGESIZE);
+    if (bytes == 0) bytes = all_memory();
     void *base = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
                       MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (base == MAP_FAILED)

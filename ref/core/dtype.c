@@ -12,8 +12,9 @@
 
 #include "core/err.h"
 
-#if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "tensor files are little endian and are used in place: this program needs such a machine"
+#if !defined(__BYTE_ORDER__) ||                                                                    \
+    (__BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__ && __BYTE_ORDER__ != __ORDER_BIG_ENDIAN__)
+#error "the order of a number's bytes is neither little nor big endian"
 #endif
 _Static_assert(sizeof(float) == 4 && sizeof(double) == 8, "IEEE 754 float and double");
 

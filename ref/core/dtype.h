@@ -38,13 +38,20 @@ const char *dtype_name(dtype_t dtype);
 /* 0 and *dtype, or -1 for a name that is not among them. */
 int dtype_parse(const char *name, dtype_t *dtype);
 
-/* out[i] = in[i] for `count` numbers of F64, F32, F16 or BF16, little endian and possibly unaligned.
+/* out[i] = in[i] for `count` numbers of F64, F32, F16 or BF16, possibly unaligned.
  * Widening is exact; F64 to a float real_t rounds to nearest, ties to even. */
 void dtype_to_real(real_t *out, const void *in, dtype_t dtype, size_t count);
 /* The same of every dtype into double: exact but for I64 and U64 beyond 2^53. */
 void dtype_to_double(double *out, const void *in, dtype_t dtype, size_t count);
 
-/* Turns the bytes of each of `count` numbers around, in place: big endian to little endian. */
+/* Has this machine the order of bytes of a file of that order? Numbers of files are turned into the machine's
+ * order where the file is read (safetensors_read.c, npy.c) and back where it is written
+ * (safetensors_write.c); no other file knows of an order. */
+static inline int dtype_order_is_ours(int big_endian) {
+    return big_endian == (__BYTE_ORDER__ == __ORDER_BIG_ENDIAN__);
+}
+
+/* Turns the bytes of each of `count` numbers around, in place. */
 void dtype_swap_bytes(void *data, dtype_t dtype, size_t count);
 
 /* out[i] = in[i] as F32, F16 or BF16, rounded to nearest, ties to even; what F16 cannot hold

@@ -1,8 +1,8 @@
 /* vmath.h - exp, erfc and sigmoid as plain arithmetic, for loops over millions of numbers.
  *
- * libm's functions are calls, one number at a time. These are a few dozen multiplications and additions
- * without a branch, so that a loop over them is compiled into vector instructions (core/vectorised.h), and
- * the same bits come out on every machine, whatever its libm. Single numbers go through core/fmath.h.
+ * core/fmath.h has them for single numbers, within 0.6 ULP. These are shorter, a few dozen multiplications
+ * and additions without a branch, so that a loop over them is compiled into vector instructions
+ * (core/vectorised.h); the same bits come out on every machine.
  *
  * exp. With n = round(x / ln 2) and r = x - n ln 2, |r| <= 0.35: exp(x) = 2^n exp(r), where
  * exp(r) = 1 + r + r^2 q(r) and q is the polynomial nearest to it on that interval (Chebyshev; relative
@@ -10,23 +10,24 @@
  * place). ln 2 is split in two so that n ln2_high is exact. Adding 1.5 * 2^52 rounds to a whole number and
  * leaves it in the low bits of the sum, from where a shift puts it into an exponent.
  *
- * erfc. With t = 2 / (2 + z): erfc(z) = t exp(P(t) - z^2) for z >= 0, where P is smooth on 0 < t <= 1; its
- * Chebyshev series is below. (The form is that of Numerical Recipes, section 6.2.) The series is cut where
- * the number type no longer notices. */
+ * erfc. With t = 2 / (2 + z) and u = 2 t - 1: erfc(z) = t exp(P(u) - z^2) for z >= 0, where P is smooth,
+ * and a polynomial near it for t >= 0.16, z <= 10.5; beyond, the result is below the least float. (The form
+ * is that of Numerical Recipes, section 6.2; the coefficients are by scripts/golden/fmath.py.) */
 #ifndef MOLE_CORE_VMATH_H
 #define MOLE_CORE_VMATH_H
 
+#include <math.h>
 #include <stdint.h>
 #include <string.h>
 
 #include "core/real.h"
+#include "core/vmath_tables.h"
 
-/* exp(x) for x <= 0; 0 below -708, where the result would leave the normal range. NaN stays NaN. */
-static inline double vmath_exp_double(double x) {
-    const double low = -708, magic = 0x1.8p52;
-    double c = x < low ? low : x;
-    double shifted = c * 0x1.71547652b82fep+0 + magic, n = shifted - magic;
-    double r = (c - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
+/* exp(x) for -708 <= x <= 0; NaN stays NaN. */
+static inline double vmath_exp_within(double x) {
+    const double magic = 0x1.8p52;
+    double shifted = x * 0x1.71547652b82fep+0 + magic, n = shifted - magic;
+    double r = (x - n * 0x1.62e42fefa3800p-1) - n * 0x1.ef35793c76730p-45;
     double q = 2.09146869680868772e-9;
     q = q * r + 2.51052170047207452e-8;
     q = q * r + 2.75572736431102953e-7;
@@ -43,7 +44,14 @@ static inline double vmath_exp_double(double x) {
     memcpy(&bits, &shifted, sizeof bits);
     bits = (bits + 1023) << 52;
     memcpy(&scale, &bits, sizeof scale);
-    return x < low ? 0 : p * scale;
+    return p * scale;
+}
+
+/* exp(x) for x <= 0; 0 below -708, where the result would leave the normal range. NaN stays NaN. */
+static inline double vmath_exp_double(double x) {
+    const double low = -708;
+    double power = vmath_exp_within(x < low ? low : x);
+    return x < low ? 0 : power;
 }
 
 /* The same in float: exp(x) for x <= 0; 0 below -87. */
@@ -75,34 +83,19 @@ static inline real_t vmath_exp(real_t x) {
 #endif
 }
 
-/* 1 / (1 + exp(-x)). The exponential is taken of -|x|, so that nothing overflows and small results keep
+/* 1 / (1 + exp(-x)), |x| <= 708; NaN stays NaN. The exponential is taken of -|x|, so that small results keep
  * their bits. */
 static inline double vmath_sigmoid(double x) {
-    double e = vmath_exp_double(x < 0 ? x : -x);
+    double e = vmath_exp_within(-fabs(x));
     return (x < 0 ? e : 1) / (1 + e);
 }
 
-/* erfc(z) for z >= 0, to about 2^-53 (double) or 2^-29 (float) of itself. */
+/* erfc(z) for 0 <= z <= 15: within 2^-33 of itself up to z = 10.5, then below 2^-150. NaN stays NaN. */
 static inline double vmath_erfc(double z) {
-    static const double c[] = {
-        -1.3026537197817094342,  0.6419697923564902603,   1.9476473204185836312e-2,
-        -9.5615147868086316e-3,  -9.465953444820369e-4,   3.6683949785276145e-4,
-        4.2523324806907772e-5,   -2.0278578112534243e-5,  -1.6242900046470255e-6,
-        1.3036558355805232e-6,   1.5626441722066143e-8,   -8.5238095914926543e-8,
-        6.5290544390988515e-9,   5.0593434955514689e-9,   -9.9136415649303309e-10,
-        -2.2736512229318359e-10, 9.6467911020155268e-11,  2.3940380830391149e-12,
-        -6.8860275264975535e-12, 8.9448792730907266e-13,  3.1309213993429573e-13,
-        -1.1270822361367245e-13, 3.8109052551886718e-16,  7.1060976136092812e-15,
-        -1.5230282014571366e-15, -9.4574945712892109e-17, 1.2102371892241980e-16};
-    enum { TERMS = sizeof(real_t) == sizeof(float) ? 14 : sizeof c / sizeof *c };
-    double t = 2 / (2 + z), y = 2 * (2 * t - 1), b = 0, b1 = 0; /* Clenshaw's recurrence */
-    for (int k = TERMS - 1; k > 0; k--) {
-        double b2 = b1;
-        b1 = b;
-        b = y * b1 - b2 + c[k];
-    }
-    double series = y / 2 * b - b1 + c[0] / 2;
-    return t * vmath_exp_double(series - z * z);
+    enum { TERMS = sizeof erfc_exponent / sizeof *erfc_exponent };
+    double t = 2 / (2 + z), u = 2 * t - 1, sum = erfc_exponent[TERMS - 1];
+    for (int k = TERMS - 2; k >= 0; k--) sum = sum * u + erfc_exponent[k];
+    return t * vmath_exp_within(sum - z * z);
 }
 
 #endif

@@ -198,7 +198,7 @@ static const char *other_kind(char kind, size_t stated, size_t *size) {
     }
 }
 
-/* Fill dtype and big_endian, or unread. Returns the bytes of an item, 0 where unknown. */
+/* Fill dtype and swapped, or unread. Returns the bytes of an item, 0 where unknown. */
 static size_t find_type(npy_header_t *header, const char *descr) {
     const char *kind = descr + (*descr && strchr("<>|=", *descr) != NULL);
     char *rest = NULL;
@@ -207,7 +207,7 @@ static size_t find_type(npy_header_t *header, const char *descr) {
     for (size_t i = 0; size && *rest == '\0' && i < TYPES; i++)
         if (types[i].kind == *kind && types[i].size == size) {
             header->dtype = types[i].dtype;
-            header->big_endian = *descr == '>';
+            header->swapped = !dtype_order_is_ours(*descr == '>');
             return size;
         }
     const char *what = other_kind(*kind, size, &size);
@@ -265,7 +265,7 @@ void npy_gather(void *out, const void *data, const npy_header_t *header, size_t 
         gather_fortran(out, data, header, first, count);
     else
         memcpy(out, (const char *)data + first * size, count * size);
-    if (header->big_endian) dtype_swap_bytes(out, header->dtype, count);
+    if (header->swapped) dtype_swap_bytes(out, header->dtype, count);
 }
 
 /* Start and length of the dictionary's text; start NULL: it is longer than what is read. */

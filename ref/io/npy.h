@@ -17,7 +17,8 @@
 typedef struct {
     dtype_t dtype;
     shape_t shape;
-    void *data; /* row-major, little endian, shape_count * dtype_size bytes; owned */
+    void *
+        data; /* row-major, in the machine's order of bytes, shape_count * dtype_size bytes; owned */
 } npy_t;
 
 /* What stands before the numbers. */
@@ -27,7 +28,7 @@ typedef struct {
     size_t count;  /* numbers */
     bool fortran;  /* the first index runs fastest */
     size_t offset; /* of the first number, from the start of the file */
-    bool big_endian;
+    bool swapped;  /* the file has the other order of bytes */
     char
         unread[96]; /* "", or why this array's numbers are not read: "dtype '|O': Python objects" */
 } npy_header_t;
@@ -42,8 +43,8 @@ int npy_header(npy_header_t *header, const void *memory, size_t bytes, size_t to
                const char *path, err_t *err);
 /* Says that an array is `unread` where numbers are needed; returns -1. */
 int npy_refuse_unread(const npy_header_t *header, const char *path, err_t *err);
-/* out = numbers first .. first + count in row-major order, little endian; data: all numbers, as they are in
- * the file. Not for `unread`. */
+/* out = numbers first .. first + count in row-major order and the machine's order of bytes; data: all
+ * numbers, as they are in the file. Not for `unread`. */
 void npy_gather(void *out, const void *data, const npy_header_t *header, size_t first,
                 size_t count);
 
@@ -70,7 +71,7 @@ const char *npz_other_name(const npz_t *npz, size_t index);
 int npz_read(npz_t *npz, const char *name, npy_t *array, err_t *err);
 
 /* Array `index` from its start to its end in pieces, of any size and without memory for the whole.
- * The bytes come as they are in the file (header->fortran, big_endian, unread). 0 and the header, or -1
+ * The bytes come as they are in the file (header->fortran, swapped, unread). 0 and the header, or -1
  * and err; npz_stream_close is due on success and before npz_close. */
 typedef struct npz_stream npz_stream_t;
 int npz_stream_open(npz_stream_t **stream, npz_t *npz, size_t index, npy_header_t *header,

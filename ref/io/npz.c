@@ -257,7 +257,7 @@ static int read_rest(npz_stream_t *s, const npy_header_t *header, npy_t *array, 
     if (status == 0) status = npz_stream_read(s, data, bytes, err);
     if (status == 0 && header->fortran)
         npy_gather(rows, data, header, 0, header->count);
-    else if (status == 0 && header->big_endian)
+    else if (status == 0 && header->swapped)
         dtype_swap_bytes(data, header->dtype, header->count);
     if (status == 0) {
         char *kept = header->fortran ? rows : data;

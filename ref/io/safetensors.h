@@ -20,7 +20,7 @@ typedef struct {
     const char *name;
     dtype_t dtype;
     shape_t shape;
-    const void *data; /* little endian, row-major, not necessarily aligned */
+    const void *data; /* row-major, not necessarily aligned, in the machine's order of bytes */
     size_t bytes;
     char *
         unread; /* NULL, or (st_unread_at) why its numbers are not read: dtype and shape say nothing */

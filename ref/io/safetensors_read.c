@@ -44,7 +44,8 @@ static int map_file(st_file_t *file, err_t *err) {
         close(fd);
         return err_set(err, "%s: is empty (0 bytes), a safetensors file was expected", file->path);
     }
-    void *map = mmap(NULL, file->bytes, PROT_READ, MAP_PRIVATE, fd, 0);
+    int access = dtype_order_is_ours(0) ? PROT_READ : PROT_READ | PROT_WRITE;
+    void *map = mmap(NULL, file->bytes, access, MAP_PRIVATE, fd, 0);
     int problem = errno;
     close(fd);
     if (map == MAP_FAILED) return err_set(err, "%s: cannot map: %s", file->path, strerror(problem));
@@ -89,8 +90,8 @@ static int check_frame(const st_file_t *file, uint64_t *header_bytes, err_t *err
                  file->bytes);
         return refuse_format(file, defect, err);
     }
-    uint64_t length;
-    memcpy(&length, file->map, sizeof length);
+    uint64_t length = 0;
+    for (int i = LENGTH_BYTES - 1; i >= 0; i--) length = length << 8 | file->map[i];
     snprintf(defect, sizeof defect, "header length %llu is above the limit of %llu bytes",
              (unsigned long long)length, (unsigned long long)header_limit);
     if (length > header_limit) return refuse_format(file, defect, err);
@@ -331,6 +332,16 @@ static void set_apart(st_file_t *file, st_tensor_t *work) {
 
 /* ---- the interface --------------------------------------------------------------------------- */
 
+/* The private mapping is changed, not the file. */
+static void turn_bytes(st_file_t *file) {
+    const unsigned char *first = file->map;
+    for (size_t i = 0; i < file->count; i++) {
+        const st_tensor_t *t = &file->tensors[i];
+        size_t at = (size_t)((const unsigned char *)t->data - first);
+        dtype_swap_bytes(file->map + at, t->dtype, shape_count(t->shape));
+    }
+}
+
 static int load(st_file_t *file, err_t *err) {
     uint64_t header_bytes = 0;
     if (map_file(file, err) != 0 || check_frame(file, &header_bytes, err) != 0) return -1;
@@ -343,6 +354,7 @@ static int load(st_file_t *file, err_t *err) {
     free(work);
     for (size_t i = 0; status == 0 && i < file->count; i++)
         name_id(&file->names, file->tensors[i].name);
+    if (status == 0 && !dtype_order_is_ours(0)) turn_bytes(file);
     return status;
 }
 
@@ -420,14 +432,19 @@ void st_metadata_each(const st_file_t *file,
     }
 }
 
+/* Of a private mapping that nobody wrote to, only the page table entries go; what turn_bytes wrote would be
+ * lost. */
+static void forget(unsigned char *from, size_t bytes) {
+    if (dtype_order_is_ours(0)) (void)madvise(from, bytes, MADV_DONTNEED);
+}
+
 void st_forget(const st_file_t *file) {
-    /* Of a private mapping that nobody writes to, only the page table entries go. */
-    (void)madvise(file->map, file->bytes, MADV_DONTNEED);
+    forget(file->map, file->bytes);
 }
 
 void st_forget_tensor(const st_file_t *file, const st_tensor_t *tensor) {
     size_t page = (size_t)sysconf(_SC_PAGESIZE);
     size_t at = (size_t)((const unsigned char *)tensor->data - file->map);
     size_t from = (at + page - 1) / page * page, to = (at + tensor->bytes) / page * page;
-    if (from < to) (void)madvise(file->map + from, to - from, MADV_DONTNEED);
+    if (from < to) forget(file->map + from, to - from);
 }

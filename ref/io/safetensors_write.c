@@ -52,6 +52,22 @@ static json_t *describe(dtype_t dtype, shape_t shape, size_t begin, size_t end) 
                      "data_offsets", (json_int_t)begin, (json_int_t)end);
 }
 
+/* In the order of bytes of the file, a piece at a time where the machine has the other. */
+static int write_numbers(out_file_t *out, dtype_t dtype, const void *data, size_t count,
+                         err_t *err) {
+    enum { PIECE = 1024 };
+    uint64_t piece[PIECE];
+    size_t size = dtype_size(dtype);
+    if (dtype_order_is_ours(0)) return out_file_write(out, data, count * size, err);
+    for (size_t done = 0, n; done < count; done += n) {
+        n = count - done < PIECE ? count - done : PIECE;
+        memcpy(piece, (const char *)data + done * size, n * size);
+        dtype_swap_bytes(piece, dtype, n);
+        if (out_file_write(out, piece, n * size, err)) return -1;
+    }
+    return 0;
+}
+
 int st_writer_add(st_writer_t *writer, const char *name, dtype_t dtype, shape_t shape,
                   const void *data, err_t *err) {
     char shown[SHOWN_TEXT];
@@ -70,7 +86,7 @@ int st_writer_add(st_writer_t *writer, const char *name, dtype_t dtype, shape_t 
         return err_set(err, "%s: tensor name '%s' is not UTF-8", writer->path, shown);
 
     err_t problem;
-    if (out_file_write(&writer->spool, data, bytes, &problem) != 0) {
+    if (write_numbers(&writer->spool, dtype, data, count, &problem) != 0) {
         writer->failed = xasprintf("%s (tensor '%s')", problem.text, shown);
         return err_set(err, "%s", writer->failed);
     }
@@ -94,11 +110,13 @@ static int write_header(const st_writer_t *writer, out_file_t *out, err_t *err) 
     if (!text) return err_set(err, "%s: out of memory for the header", writer->path);
     size_t used = strlen(text), padding = (8 - used % 8) % 8;
     uint64_t length = used + padding;
+    unsigned char bytes[8];
+    for (int i = 0; i < 8; i++) bytes[i] = (unsigned char)(length >> 8 * i);
     int status = 0;
     if (length > 100000000)
         status = err_set(err, "%s: a header of %zu bytes is above the format's limit", writer->path,
                          (size_t)length);
-    if (status == 0) status = out_file_write(out, &length, sizeof length, err);
+    if (status == 0) status = out_file_write(out, bytes, sizeof bytes, err);
     if (status == 0) status = out_file_write(out, text, used, err);
     if (status == 0) status = out_file_write(out, "        ", padding, err);
     free(text);

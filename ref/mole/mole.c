@@ -12,6 +12,7 @@
 
 #include "core/fmath.h"
 #include "core/vectorised.h"
+#include "core/vmath.h"
 
 /* ---- at load ------------------------------------------------------------------------------------- */
 
@@ -192,9 +193,16 @@ static void expert_forward(const run_t *run, const mole_layer_t *layer, const mo
     arena_release(run->arena, mark);
 }
 
+/* For a float the shorter form is enough. */
+static real_t sigmoid_of(double x) {
+    const double most = 700;
+    if (sizeof(real_t) == sizeof(double)) return (real_t)fmath_sigmoid(x);
+    return (real_t)vmath_sigmoid(x < -most ? -most : x > most ? most : x);
+}
+
 /* sigmoid(logit); as a run in bfloat16 has it, where that deviation is on. */
 static real_t gate_of(const run_t *run, double logit) {
-    if (!(run->deviations & DEVIATION_BF16_GATES)) return (real_t)fmath_sigmoid(logit);
+    if (!(run->deviations & DEVIATION_BF16_GATES)) return sigmoid_of(logit);
     return bf16_rounded(fmath_sigmoid((double)bf16_rounded(logit)));
 }
 

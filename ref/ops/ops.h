@@ -117,6 +117,9 @@ void layer_norm(real_t *out, const real_t *x, const real_t *weight, const real_t
 
 /* ---- activations: element by element, out may be x --------------------------------------------------- */
 
+/* At -Inf silu, gelu and quick_gelu are -0, their limit, where torch has NaN; at Inf they are Inf, and NaN
+ * gives NaN. In float32 each is within 0.51 ULP of its value, in float64 within 0.6. */
+
 /* sigmoid               out = 1 / (1 + exp(-x)) */
 void sigmoid(real_t *out, const real_t *x, size_t n);
 /* silu                  out = x sigmoid(x)                      torch.nn.functional.silu */

@@ -3,7 +3,7 @@
  * torch's float32 kernel evaluates log, sin and cos with the polynomials of Moshier's Cephes
  * library (logf, sinf, cosf) on eight lanes of AVX2, compiled so that a product and the sum it
  * feeds become one fused multiply-add. Doing the same roundings in the same places gives the same
- * bits; libm's better functions would not. Which products are fused follows the compiler's rule
+ * bits; better functions would not. Which products are fused follows the compiler's rule
  * for a sum of two products: the one written first is fused, the other is rounded. fmaf is exact
  * by definition, with or without hardware for it, and IEEE sqrt is correctly rounded, so nothing
  * here depends on the machine. */

@@ -8,7 +8,7 @@
  * [0, 1). */
 void box_muller16(float x[16]);
 
-/* In float64, with libm, as torch has it. */
+/* In float64, by core/fmath.h where torch calls libm. */
 void box_muller16_f64(double x[16]);
 
 #endif

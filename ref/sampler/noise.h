@@ -50,8 +50,10 @@ void noise_rand_f64(double *out, size_t n, generator_t *noise);
  * blocks call libm: 38% of the numbers then differ, by at most 2.3e-6. */
 void noise_randn(float *out, size_t n, generator_t *noise);
 
-/* torch.randn(n, dtype=torch.float64): the same two rules, in double throughout, with libm (whose
- * last bits are torch's where torch runs on the same libm; so are those of n < 16 above). */
+/* torch.randn(n, dtype=torch.float64): the same two rules, in double throughout. torch calls libm there,
+ * whose last bit depends on libm and processor; core/fmath.h's is the same everywhere. Of 10^6 numbers 0.4
+ * % were not torch's (glibc 2.36), by 4 units of 2^-53 at most. Of n < 16 above, rounded to float32, all of
+ * 280,000 were. */
 void noise_randn_f64(double *out, size_t n, generator_t *noise);
 
 /* ---- CUDA: torch.Generator("cuda") ----------------------------------------------------------- */

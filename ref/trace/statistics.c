@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "core/fmath.h"
 #include "trace/precision.h"
 
 const char *statistic_name(statistic_t statistic) {
@@ -180,8 +181,8 @@ static double size_of(const statistics_t *s, double count) {
     if (s->has[STATISTIC_NORM]) return s->value[STATISTIC_NORM] / sqrt(count);
     if (s->has[STATISTIC_LEAST] && s->has[STATISTIC_MOST])
         return fmax(fabs(s->value[STATISTIC_LEAST]), fabs(s->value[STATISTIC_MOST]));
-    return hypot(s->has[STATISTIC_MEAN] ? s->value[STATISTIC_MEAN] : 0,
-                 s->has[STATISTIC_DEVIATION] ? s->value[STATISTIC_DEVIATION] : 0);
+    return fmath_hypot(s->has[STATISTIC_MEAN] ? s->value[STATISTIC_MEAN] : 0,
+                       s->has[STATISTIC_DEVIATION] ? s->value[STATISTIC_DEVIATION] : 0);
 }
 
 /* Four times the rms error of a sum in one accumulator, of numbers of one sign: a rounding's is 0.425 units,
@@ -239,8 +240,8 @@ static char *norm_defect(const statistics_t *s, size_t count, const double *off)
         return NULL;
     double n = (double)count, rms = v[STATISTIC_NORM] / sqrt(n);
     double mean = v[STATISTIC_MEAN], deviation = v[STATISTIC_DEVIATION];
-    double most = hypot(mean, deviation),
-           least = hypot(mean, deviation * sqrt(count > 1 ? (n - 1) / n : 1));
+    double most = fmath_hypot(mean, deviation),
+           least = fmath_hypot(mean, deviation * sqrt(count > 1 ? (n - 1) / n : 1));
     double room =
         2 * (off[STATISTIC_MEAN] + off[STATISTIC_DEVIATION] + off[STATISTIC_NORM] / sqrt(n)) +
         1e-12 * most;

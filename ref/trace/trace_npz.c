@@ -50,7 +50,7 @@ static int next(npz_source_t *s, size_t count, err_t *err) {
     s->at += count;
     if (npz_stream_read(s->stream, s->piece, count * dtype_size(s->header.dtype), err) != 0)
         return -1;
-    if (s->header.big_endian) dtype_swap_bytes(s->piece, s->header.dtype, count);
+    if (s->header.swapped) dtype_swap_bytes(s->piece, s->header.dtype, count);
     return 0;
 }
 

