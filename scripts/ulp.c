@@ -1,6 +1,6 @@
 /* ulp.c - how far are the elementary functions from their values, in units of the last place (ULP)?
  *
- * ulp [SAMPLES [STRIDE]]      of float64, per function (default 1000000); of float32 every STRIDE-th
+ * ulp [SAMPLES [STRIDE]]      of float64, per function (default 1000000; 0: none); of float32 every STRIDE-th
  * (default 1)
  *
  * float64 (core/fmath.h): random arguments, a third each evenly over where the function changes, by orders of
@@ -44,9 +44,7 @@ static void gelu_by_mpfr(mpfr_t out, const mpfr_t x) {
     mpfr_clear(z);
 }
 
-typedef enum {
-    EXP, LOG, LOG1P, SIN, COS, ERF, ERFC, SIGMOID, SILU, GELU, QUICK_GELU
-} function_t;
+typedef enum { EXP, LOG, LOG1P, SIN, COS, ERF, ERFC, SIGMOID, SILU, GELU, QUICK_GELU } function_t;
 
 static void by_mpfr(mpfr_t out, function_t f, const mpfr_t x) {
     switch (f) {
@@ -180,11 +178,13 @@ static float float_of(uint64_t bits) {
 static void check_oracle(function_t f) {
     uint64_t state = 1;
     for (int i = 0; i < CHECKED; i++) {
-        double x = (double)(float)ldexp((next(&state) & 1 ? 1 : -1) * (1 + (double)(next(&state) >> 40) * 0x1p-24),
+        double x = (double)(float)ldexp((next(&state) & 1 ? 1 : -1) *
+                                            (1 + (double)(next(&state) >> 40) * 0x1p-24),
                                         (int)(next(&state) % 40) - 34);
         long double value = by_long_double(f, (long double)x);
         if (fabsl(value) < 0x1p-149L) continue;
-        double hi = (double)value; /* long double as two doubles: MPFR measures the first, the rest is exact */
+        double hi = (double)
+            value; /* long double as two doubles: MPFR measures the first, the rest is exact */
         double error = error_by_mpfr(f, x, hi, 53, -1074);
         if (error > 0.75) {
             fprintf(stderr, "ulp: long double gives another %s(%a) than MPFR\n", wide[f].name, x);
@@ -200,8 +200,8 @@ typedef struct {
 } found_t;
 
 /* STRIDE-th floats from `first`, BLOCK of them. NaN and Inf have no error here. */
-static void measure_block(function_t f, void (*of)(float *, const float *, size_t), uint64_t first, uint64_t stride,
-                          found_t *found) {
+static void measure_block(function_t f, void (*of)(float *, const float *, size_t), uint64_t first,
+                          uint64_t stride, found_t *found) {
     float x[BLOCK] = {0}, out[BLOCK];
     size_t n = 0;
     for (; n < BLOCK && first + n * stride < 1ull << 32; n++) x[n] = float_of(first + n * stride);
@@ -218,7 +218,8 @@ static void measure_block(function_t f, void (*of)(float *, const float *, size_
     }
 }
 
-static int measure_narrow(function_t f, void (*of)(float *, const float *, size_t), uint64_t stride) {
+static int measure_narrow(function_t f, void (*of)(float *, const float *, size_t),
+                          uint64_t stride) {
     found_t all = {0};
     check_oracle(f);
 #pragma omp parallel for schedule(dynamic, 64)
@@ -249,7 +250,7 @@ int main(int argc, char **argv) {
     int failed = 0;
     if (stride == 0) stride = 1;
     printf("| function | type | arguments | worst error, ULP | at |\n|---|---|---|---|---|\n");
-    for (int f = 0; f < FUNCTIONS; f++) failed |= measure_wide((function_t)f, samples);
+    for (int f = 0; samples && f < FUNCTIONS; f++) failed |= measure_wide((function_t)f, samples);
     failed |= measure_narrow(SIGMOID, sigmoid, stride) | measure_narrow(SILU, silu, stride) |
               measure_narrow(GELU, gelu, stride) | measure_narrow(QUICK_GELU, quick_gelu, stride);
     return failed;

@@ -98,6 +98,13 @@ static double attention_noise(own_input_t *in, const char *name, shape_t shape) 
     return keys || text_ends(name, ".to_q") || text_ends(name, ".q_proj") ? 8 : 1;
 }
 
+/* The angle of a sine of 0 to 1, by Newton's steps: of small ones, as here, to the last bits. */
+static double angle_of(double sine) {
+    double angle = sine;
+    for (int i = 0; i < 4; i++) angle -= (fmath_sin(angle) - sine) / fmath_cos(angle);
+    return angle;
+}
+
 /* The angles of timesteps, t 10000^(-i/half), are float32 in diffusers: the exponential is off by as many
  * roundings as its exponent is large, and t times it by one more. The smallest angle of a row says t. x (B,2
  * half): sines and cosines. */
@@ -107,7 +114,7 @@ static double angles_error(const double *x, shape_t shape) {
     for (size_t b = 0; half > 1 && b < rows; b++) {
         const double *row = x + b * width;
         double least = fmath_exp(-fmath_log(10000) * (double)(half - 1) / (double)half);
-        double t = asin(fmin(1, fmin(fabs(row[half - 1]), fabs(row[width - 1])))) / least;
+        double t = angle_of(fmin(1, fmin(fabs(row[half - 1]), fabs(row[width - 1])))) / least;
         for (size_t i = 1; i < half; i++) {
             double exponent = fmath_log(10000) * (double)i / (double)half,
                    angle = t * fmath_exp(-exponent);
