@@ -38,7 +38,7 @@ from safetensors_np import read  # noqa: E402
 
 # What a mutant's case starts with -> the picture that is made with it.
 PICTURES = {"sd21": "sd21-run-3-mole", "sdxl-run-2-euler": "sdxl-run-2-euler", "sdxl": "sdxl-run-2-mole",
-            "other": "other-run-2-mole", "": "run-5-mole"}
+            "other": "other-run-2-mole", "run-4-vpred": "run-4-vpred", "": "run-5-mole"}
 GATES = ("max 1e-3", "cosine 0.99", "NMSE 1e-2", "35 dB PSNR")
 CLEAN = ("unet-step", "text-encoder", "vae-decode", "run-5-mole-48x40", "sd21-run-3-mole",
          "sdxl-text-encoder-2", "sdxl-run-2-mole")
