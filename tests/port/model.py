@@ -6,6 +6,7 @@ conv_in.weight and conv_in.bias in the file, and whose output goes into the trac
 
 import json
 import os
+import re
 
 import nn
 import safetensors_np
@@ -36,6 +37,8 @@ class Weights:
             self.tensors = {f"text_model.{n}": x for n, x in self.tensors.items()}
 
     def take(self, name, optional=False):
+        if mutant("first-layer-repeated"):  # a list of one layer, many times
+            name = re.sub(r"(encoder\.layers)\.\d+\.", r"\1.0.", name)
         if name not in self.tensors:
             if optional:
                 return None

@@ -114,6 +114,8 @@ def layer_of(module):
     experts = module.component.experts
     if experts is None:
         return None
+    if mutant("experts-not-on-projections") and module.path.endswith(("proj_in", "proj_out")):
+        return None
     names = ["lora_unet_" + path.replace(".", "_") for path in (module.path, single_file_path(module.path))]
     found = [experts[name] for name in names if name in experts]
     if not found:
@@ -136,6 +138,8 @@ def bf16(x):
 def local_gates(layer, x):
     """(B, T, experts)"""
     weight, bias = layer.phi
+    if mutant("gate-normalised-token"):
+        x = nn.rounded(x / np.sqrt((x * x).sum(-1, keepdims=True)))
     logits = nn.linear(x, weight, None if mutant("gate-bias-missing") else bias)
     if mutant("phi-rows-swapped"):
         logits = logits[..., ::-1]
@@ -143,6 +147,8 @@ def local_gates(layer, x):
         return np.clip(logits / 6 + 0.5, 0, 1)
     if mutant("gate-softmax"):
         return nn.softmax(logits)
+    if mutant("gate-sigmoid-twice"):
+        logits = sigmoid(logits)
     return sigmoid(logits)
 
 
@@ -168,10 +174,13 @@ def mixture(module, layer, x, base, shape, real):
     y = module.tap(shape(base), ".mole.base")
     local = local_gates(layer, x)
     for i, (name, expert) in enumerate(zip(EXPERTS, layer.experts)):
+        if mutant("face-left-out") and name == "face":
+            continue
         out = nn.rounded(nn.linear(nn.linear(x, expert.down), expert.up) * expert.scale)
         out = tokens_of(module.tap(shape(out), f".mole.{name}.expert"))
         D = module.tap(local[..., i], f".mole.{name}.local")
-        G = module.tap(global_gate(layer.heads[i], expert, out, real), f".mole.{name}.global")
+        pooled = nn.rounded(D[..., None] * out) if mutant("pooled-gated") else out
+        G = module.tap(global_gate(layer.heads[i], expert, pooled, real), f".mole.{name}.global")
         share = nn.rounded(nn.rounded(D[..., None] * G[:, None, None]) * out)
         if mutant("local-gate-left-out"):
             share = nn.rounded(G[:, None, None] * out)

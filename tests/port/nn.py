@@ -167,7 +167,10 @@ def conv2d(x, weight, bias=None, stride=1, padding=(0, 0, 0, 0)):
     left, right, top, bottom = padding
     if mutant("conv-kernel-transposed"):
         weight = weight.swapaxes(2, 3)
-    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)))
+    if mutant("kernels-flipped"):
+        weight = weight[:, :, ::-1, ::-1]
+    mode = "wrap" if mutant("conv-circular") else "constant"
+    x = np.pad(x, ((0, 0), (0, 0), (top, bottom), (left, right)), mode)
     windows = sliding_window_view(x, (kh, kw), axis=(2, 3))[:, :, ::stride, ::stride]
     B, _, H, W = windows.shape[:4]
     rows = windows.transpose(0, 2, 3, 1, 4, 5).reshape(B * H * W, C * kh * kw)
@@ -201,6 +204,8 @@ def group_norm(x, groups, weight, bias, eps):
     if mutant("groupnorm-interleaved"):
         y = y.reshape(B, groups, C // groups, -1).swapaxes(1, 2)
     y = y.reshape(x.shape)
+    if mutant("groupnorm-not-affine"):
+        return rounded(y)
     affine = (1, C) + (1,) * (x.ndim - 2)
     return rounded(y * weight.reshape(affine) + bias.reshape(affine))
 
@@ -260,6 +265,8 @@ def softmax(x):
 def split_heads(x, heads):
     """(B, T, heads * d) -> (B, heads, T, d)."""
     B, T, C = x.shape
+    if mutant("heads-innermost"):  # channel c belongs to head c % heads
+        return x.reshape(B, T, C // heads, heads).transpose(0, 3, 1, 2)
     return x.reshape(B, T, heads, C // heads).transpose(0, 2, 1, 3)
 
 
@@ -270,10 +277,15 @@ def attention(q, k, v, heads, causal=False, scale=None, seen=None):
     q, k, v = (split_heads(x, heads) for x in (q, k, v))
     scores = matmul(q, k.swapaxes(-1, -2)) * scale
     if causal:
-        scores = scores + np.triu(np.full(scores.shape[-2:], -np.inf, scores.dtype), 1)
+        first = 2 if mutant("causal-mask-late") else 1
+        scores = scores + np.triu(np.full(scores.shape[-2:], -np.inf, scores.dtype), first)
     if seen is not None:
         scores = np.where(seen[:, None, None, :], scores, -np.inf).astype(scores.dtype)
-    out = rounded(matmul(rounded(softmax(scores)), v))  # scores are not stored
+    if mutant("softmax-over-queries"):
+        weights = softmax(scores.swapaxes(-1, -2)).swapaxes(-1, -2)
+    else:
+        weights = softmax(scores)
+    out = rounded(matmul(rounded(weights), v))  # scores are not stored
     if mutant("heads-not-merged"):  # (B, heads, T, d) taken as it lies in memory
         return out.reshape(B, T, C)
     return out.transpose(0, 2, 1, 3).reshape(B, T, C)

@@ -50,10 +50,11 @@ class Pipeline:
         """Does the folder have two text encoders?"""
         return os.path.isdir(os.path.join(self.folder, "text_encoder_2"))
 
-    def encode_ids(self, ids):
+    def encode_ids(self, ids, real=None):
         """What the UNet reads of the first text encoder."""
-        forward = text_encoder.penultimate if self.is_xl() else text_encoder.forward
-        return forward(self.part("text_encoder"), np.asarray(ids))
+        if self.is_xl() and not mutant("last-for-penultimate"):
+            return text_encoder.penultimate(self.part("text_encoder"), np.asarray(ids))
+        return text_encoder.forward(self.part("text_encoder"), np.asarray(ids), real)
 
     def encode_ids_2(self, ids):
         """(states, pooled) of XL's second text encoder."""
@@ -73,7 +74,7 @@ class Pipeline:
 
     def encode(self, texts):
         ids, real = self.tokenize("tokenizer", texts)
-        states = self.trace.tap("prompt_embeds", self.encode_ids(ids))
+        states = self.trace.tap("prompt_embeds", self.encode_ids(ids, real))
         return unet.Prompt(states, real)
 
     def encode_xl(self, texts, settings):
@@ -88,9 +89,11 @@ class Pipeline:
         second, pooled = self.encode_ids_2(self.tokenize(other, given)[0])
         states = np.concatenate([second, first] if mutant("text-encoders-swapped") else [first, second], -1)
         zeros = (settings["negative_rule"] == "zeros") != mutant("negative-rule")
+        if mutant("pooled-normalised"):
+            pooled = nn.rounded(pooled / np.sqrt((pooled * pooled).sum(-1, keepdims=True)))
         for i, text in enumerate(texts):
             if text is None and zeros:
-                states[i], pooled[i] = 0, 0
+                states[i], pooled[i] = 0, pooled[i] if mutant("negative-pooled-kept") else 0
         states, pooled = self.trace.tap("prompt_embeds", states), self.trace.tap("add_text_embeds", pooled)
         keys = ("original_size", "crops_coords_top_left", "target_size")
         numbers = [value for key in keys for value in settings[key]]
@@ -126,7 +129,8 @@ class Pipeline:
         for k, t in enumerate(plan.timesteps):
             trace.step(k)
             sample = nn.rounded(plan.scaled(latents, t))
-            output = self.denoise(np.concatenate([sample] * len(texts)), t, prompt)
+            told = len(plan.timesteps) - 1 - k if mutant("timestep-index") else t
+            output = self.denoise(np.concatenate([sample] * len(texts)), told, prompt)
             output = trace.tap("noise_pred", output)
             guided = nn.rounded(sampler.guide(output, scale)) if scale > 1 else output
             guided = trace.tap("guided", guided)
@@ -138,7 +142,10 @@ class Pipeline:
             factor = 0.13025
         if mutant("vae-scale-missing"):
             factor = 1.0
-        image = self.decode(nn.rounded(latents / factor))
+        latents = nn.rounded(latents / factor)
+        if mutant("latents-shifted"):  # as of Stable Diffusion 3
+            latents = nn.rounded(latents + 0.0609)
+        image = self.decode(latents)
         if mutant("image-not-shifted"):
             image = np.clip(image, 0, 1)
         else:

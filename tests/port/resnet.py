@@ -14,6 +14,8 @@ def resnet(module, x, groups, eps, time=None):
     h = conv2d(module / "conv1", h)
     if time is not None:
         t = time if mutant("time-silu-missing") else nn.silu(time)
+        if mutant("time-silu-twice"):
+            t = nn.silu(t)
         time = linear(module / "time_emb_proj", t)[:, :, None, None]
         h = h if mutant("time-after-norm") else nn.add(h, time)
     h = group_norm(module / "norm2", h, groups, eps)

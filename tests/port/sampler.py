@@ -20,6 +20,8 @@ def alphas_cumprod(config):
     """The table, which torch computes in float32; these float32 numbers are the specification."""
     n, start, end = config["num_train_timesteps"], config["beta_start"], config["beta_end"]
     schedule = "linear" if mutant("beta-linear") else config["beta_schedule"]
+    if mutant("betas-of-ddpm"):
+        start, end, schedule = 1e-4, 0.02, "linear"
     if schedule == "linear":
         betas = linspace(start, end, n)
     elif schedule == "scaled_linear":
@@ -107,13 +109,19 @@ class Ddim:
             x0 = (x - (1 - a if mutant("sigma-squared") else (1 - a) ** 0.5) * eps) / a**0.5
         elif kind == "sample":
             x0 = output
-            eps = (x - a**0.5 * output) / (1 - a) ** 0.5
+            eps = output if mutant("direction-from-sample") else (x - a**0.5 * output) / (1 - a) ** 0.5
         else:
             x0 = a**0.5 * x - (1 - a) ** 0.5 * output
+            if mutant("v-sign"):
+                x0 = a**0.5 * x + (1 - a) ** 0.5 * output
             eps = a**0.5 * output + (1 - a) ** 0.5 * x
         if self.config["clip_sample"] or mutant("clip-sample"):
             limit = self.config.get("clip_sample_range", 1)
             x0 = np.clip(x0, -limit, limit)
+        if mutant("eta-one"):
+            sigma = ((1 - b) / (1 - a) * (1 - a / b)) ** 0.5
+            noise = np.random.RandomState(t).standard_normal(x.shape).astype(x.dtype)
+            return b**0.5 * x0 + (1 - b - sigma**2) ** 0.5 * eps + sigma * noise
         return b**0.5 * x0 + (1 - b) ** 0.5 * eps
 
 
@@ -129,6 +137,8 @@ class Euler:
         largest = self.sigmas[0]
         leading = config["timestep_spacing"] == "leading"
         self.start = (largest**2 + 1) ** 0.5 if leading else largest
+        if mutant("euler-start-of-sigma"):
+            self.start = largest
         if mutant("euler-start-unscaled"):
             self.start = 1.0
 
@@ -143,6 +153,8 @@ class Euler:
 
     def step(self, x, output, t):
         sigma, below = self.pair(t)
+        if mutant("euler-step-of-scaled"):
+            x = self.scaled(x, t)
         if self.kind == "epsilon":
             x0 = x - sigma * output
         else:
@@ -162,4 +174,6 @@ def guide(batch, scale):
     guided = unconditional + scale * (conditional - unconditional)
     if mutant("guidance-rescaled"):  # guidance_rescale of 0.7, which nobody asked for
         guided = guided * (0.7 * conditional.std() / guided.std() + 0.3)
+    if mutant("guidance-three-channels"):
+        guided = np.concatenate([guided[:, :3], conditional[:, 3:]], 1)
     return guided.astype(batch.dtype)

@@ -20,19 +20,22 @@ def embeddings(module, ids):
     return module.tap(nn.add(tokens, positions))
 
 
-def self_attention(module, x, heads):
+def self_attention(module, x, heads, seen=None):
+    """seen: what a mutant masks."""
     q_proj, k_proj, v_proj = (module / name for name in ("q_proj", "k_proj", "v_proj"))
     if mutant("fused-qk-swapped"):  # a fused in_proj taken for (k, q, v)
         q_proj, k_proj = k_proj.called(q_proj), q_proj.called(k_proj)
     biases = [projection.bias() for projection in (q_proj, k_proj, v_proj)]
     if mutant("fused-bias-interleaved"):  # a fused in_proj's bias (3 D) taken for (D, 3)
         biases = np.concatenate(biases).reshape(-1, 3).T
+    if mutant("clip-bias-missing"):  # as the UNet's
+        biases = [None] * 3
     q, k, v = (
         projection.tap(nn.linear(projection.tap_input(x), projection.weight(), bias))
         for projection, bias in zip((q_proj, k_proj, v_proj), biases)
     )
     causal = not mutant("causal-mask-missing")
-    x = nn.attention(q, k, v, heads, causal=causal)
+    x = nn.attention(q, k, v, heads, causal=causal, seen=seen)
     return module.tap(linear(module / "out_proj", x))
 
 
@@ -48,8 +51,8 @@ def mlp(module, x, name):
     return module.tap(linear(module / "fc2", x))
 
 
-def hidden_states(component, ids, layers):
-    """The embeddings, and what each of the first `layers` layers makes of them."""
+def hidden_states(component, ids, layers, seen=None):
+    """The embeddings, and what each of the first `layers` layers makes of them. seen: what a mutant masks."""
     config, root = component.config, component.root() / "text_model"
     eps, heads = config["layer_norm_eps"], config["num_attention_heads"]
     states = [embeddings(root / "embeddings", ids)]
@@ -58,7 +61,7 @@ def hidden_states(component, ids, layers):
         h = layer_norm(layer / "layer_norm1", x, eps)
         if mutant("clip-residual-after-norm"):
             x = h
-        x = nn.add(x, self_attention(layer / "self_attn", h, heads))
+        x = nn.add(x, self_attention(layer / "self_attn", h, heads, seen))
         h = layer_norm(layer / "layer_norm2", x, eps)
         states.append(layer.tap(nn.add(x, mlp(layer / "mlp", h, config["hidden_act"]))))
     return states
@@ -69,15 +72,19 @@ def final_norm(component, x):
     if mutant("final-layer-norm-missing"):
         final.tap_input(x)
         return final.tap(x)
+    if mutant("final-norm-twice"):
+        x = nn.layer_norm(x, final.weight(), final.bias(), component.config["layer_norm_eps"])
     return layer_norm(final, x, component.config["layer_norm_eps"])
 
 
-def forward(component, ids):
-    """v1.5 and v2.1: the last layer's states, normalised."""
+def forward(component, ids, real=None):
+    """v1.5 and v2.1: the last layer's states, normalised. real (B, T): which tokens are not padding. The model
+    does not look at it; a mutant does."""
     layers = component.config["num_hidden_layers"]
     if mutant("clip-skip"):
         layers -= 1
-    return final_norm(component, hidden_states(component, ids, layers)[-1])
+    seen = real if mutant("text-padding-masked") else None
+    return final_norm(component, hidden_states(component, ids, layers, seen)[-1])
 
 
 def penultimate(component, ids):

@@ -63,7 +63,8 @@ class Tokenizer:
     def merge(self, word):
         """Pieces of a word: join the pair that stands first in merges.txt, until none is left."""
         pieces = [self.letters[b] for b in word.encode("utf-8")]
-        pieces[-1] += "</w>"
+        if not mutant("end-of-word-missing"):
+            pieces[-1] += "</w>"
         while len(pieces) > 1:
             pairs = list(zip(pieces, pieces[1:]))
             best = min(pairs, key=lambda pair: self.rank.get(pair, len(self.rank)))
@@ -86,7 +87,8 @@ class Tokenizer:
         text = unicodedata.normalize("NFC", text)
         # One character at a time: str.lower() knows the final sigma, CLIP does not.
         text = "".join(c.lower() for c in text)
-        pieces = [piece for word in words(text) for piece in self.merge(word)]
+        parts = text.split() if mutant("words-by-space") else words(text)
+        pieces = [piece for word in parts for piece in self.merge(word)]
         return [self.vocab.get(piece, self.eos) for piece in pieces]
 
     def encode(self, text):

@@ -92,7 +92,10 @@ def transformer_block(module, x, prompt, heads):
     h = layer_norm(module / "norm1", x, LAYER_NORM_EPS)
     if mutant("residual-after-norm"):
         x = h
-    x = nn.add(x, attention(module / "attn1", h, h, heads))
+    self_attention = attention(module / "attn1", h, h, heads)
+    if mutant("residual-doubled"):
+        x = nn.add(x, x)
+    x = nn.add(x, self_attention)
     h = layer_norm(module / "norm2", x, LAYER_NORM_EPS)
     states = prompt.states[::-1] if mutant("context-rows-exchanged") else prompt.states
     x = nn.add(x, attention(module / "attn2", h, states, heads, prompt.real))
@@ -149,7 +152,8 @@ def down_block(module, x, time, prompt, s, level, layers, attends, last):
 
 def mid_block(module, x, time, prompt, s):
     x = resnet(module / "resnets.0", x, s.groups, s.eps, time)
-    x = transformer(module / "attentions.0", x, prompt, s, -1)
+    if not mutant("mid-attention-left-out"):
+        x = transformer(module / "attentions.0", x, prompt, s, -1)
     return module.tap(resnet(module / "resnets.1", x, s.groups, s.eps, time))
 
 
@@ -197,10 +201,15 @@ def added_embedding(root, prompt, config):
     if mutant("crop-in-the-middle"):
         numbers = numbers.copy()
         numbers[:, 2:4] = np.floor(np.abs(numbers[:, 0:2] - numbers[:, 4:6]) / 2)
+    if mutant("numbers-all-target"):
+        numbers = numbers.copy()
+        numbers[:, 0:2] = numbers[:, 4:6]
     if mutant("numbers-in-bf16"):
         numbers = nn.short(numbers.astype(np.float32), 16).astype(numbers.dtype)
     dim = config["addition_time_embed_dim"]
     x = sinusoid(root / "add_time_proj", numbers.ravel(), dim, config).reshape(len(numbers), -1)
+    if mutant("numbers-transposed"):  # of each frequency six numbers, not of each number its frequencies
+        x = x.reshape(len(numbers), -1, dim).swapaxes(1, 2).reshape(len(numbers), -1)
     parts = [x, pooled] if mutant("numbers-before-pooled") else [pooled, x]
     return embedding(root / "add_embedding", np.concatenate(parts, -1))
 
@@ -208,6 +217,8 @@ def added_embedding(root, prompt, config):
 def time_embedding(root, timestep, prompt, batch, config):
     if mutant("timestep-in-bf16"):
         timestep = float(nn.short(np.array([timestep], np.float32), 16)[0])
+    if mutant("timestep-normalised"):
+        timestep = timestep / 1000
     x = sinusoid(root / "time_proj", [timestep] * batch, config["block_out_channels"][0], config)
     x = embedding(root / "time_embedding", x)
     if config["addition_embed_type"] is None:

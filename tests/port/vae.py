@@ -32,7 +32,7 @@ def decode(component, latents):
         eps = 1e-5
     decoder = root / "decoder"
     x = latents
-    if config.get("use_post_quant_conv", True):
+    if config.get("use_post_quant_conv", True) and not mutant("post-quant-missing"):
         x = conv2d(root / "post_quant_conv", x, padding=(0, 0, 0, 0))
     x = conv2d(decoder / "conv_in", x)
 
@@ -43,7 +43,7 @@ def decode(component, latents):
     levels = len(config["block_out_channels"])
     for i in range(levels):
         block = decoder / f"up_blocks.{i}"
-        for j in range(config["layers_per_block"] + 1):
+        for j in range(config["layers_per_block"] + (0 if mutant("vae-block-short") else 1)):
             x = resnet(block / f"resnets.{j}", x, groups, eps)
         if i < levels - 1:
             up = block / "upsamplers.0"
