@@ -61,6 +61,7 @@ static inline double gelu_of(float x) {
 
 static const double QUICK = 1.702;
 
+/* x sigmoid(x) = x / (1 + exp(-x)) */
 static inline double silu_of(real_t x) {
     return gated_of(x, 1);
 }
