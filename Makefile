@@ -372,7 +372,7 @@ ulp: $(OUT)/libmole-f32.a ## the elementary functions against MPFR, all 2^32 flo
 .PHONY: programs bits bits-everywhere
 programs: $(PROGRAMS)
 
-bits: ## gcc and clang at -O0, -O2, -O3 on 1, 2 and 3 threads: the stored bits? (a quarter of an hour)
+bits: ## gcc and clang at -O0, -O2, -O3 on 1, 2 and 3 threads: the stored bits? (a quarter of an hour; LEVELS=-O0: some)
 	@CC=clang scripts/setup.sh
 	@scripts/bits.sh native $(BUILD)/bits
 

@@ -2,7 +2,8 @@
 # bits.sh - the same bits from every compiler, level, number of threads and machine? scripts/bits.py says of what.
 #
 #   scripts/bits.sh native FOLDER                 gcc and clang at -O0, -O2, -O3 and for this very processor, on 1,
-#                                                 2 and 3 threads; and with a C library that knows of no FMA and AVX
+#                                                 2 and 3 threads; and with a C library that knows of no FMA and AVX.
+#                                                 LEVELS="-O0": these alone
 #   scripts/bits.sh everywhere FOLDER [MACHINE...]  cross compilers and qemu of the distribution, each machine at -O2
 #
 # Builds go into FOLDER (build/bits). Each program adds a line to FOLDER/native.txt or FOLDER/everywhere.txt, of which
@@ -51,10 +52,11 @@ version() { "$@" --version | head -n 1 | grep -oE '[0-9]+\.[0-9]+(\.[0-9]+)?' | 
 libc() { echo "glibc $(ldd --version | head -n 1 | grep -oE '[0-9.]+$')"; }
 
 native() {
-    local cc level programs
+    local cc level programs levels=(-O0 -O2 -O3 '-O3 -march=native')
+    [ -z "${LEVELS:-}" ] || read -ra levels <<<"$LEVELS"
     for cc in gcc clang; do
         command -v $cc >/dev/null || { skip "$cc: not here"; continue; }
-        for level in -O0 -O2 -O3 '-O3 -march=native'; do
+        for level in "${levels[@]}"; do
             programs=$(build "$folder/$cc${level// /}" CC=$cc CFLAGS="$level -g0") ||
                 { failed=$((failed + 1)); echo "FAIL $cc $level: does not build"; continue; }
             check "$programs" "$cc $(version $cc) $level | $(uname -m) | $(libc)" --threads 1,2,3
