@@ -21,9 +21,6 @@
 #include "causes/culprit.h"
 #include "mole/run.h"
 
-/* So many runs of the reference, with one thing changed, are asked for at most. */
-enum { CAUSES_RUNS = 24 };
-
 /* Fills the cause, or leaves its texts "". The kind is one of the keywords that docs list (causes_kinds).
  * run gives arena and way of multiplying; run->sink is not used. A tensor with NaN or Inf has no cause
  * here. */

@@ -1,8 +1,6 @@
 /* causes_hunt.c - see causes_hunt.h. */
 #include "causes/causes_hunt.h"
 
-#include "causes/causes.h"
-
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -1,6 +1,6 @@
 /* causes_rerun.c - the reference's run once more, on the candidate's own taps and with one thing changed that
- * the candidate did not dump: the timestep and XL's six numbers that the UNet is given, the scale of the latents
- * that the VAE is given, the tokens that a text encoder is given. */
+ * the candidate did not dump: the timestep and XL's six numbers that the UNet is given, the scale of the
+ * latents that the VAE is given, the tokens that a text encoder is given. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>

@@ -9,6 +9,8 @@
 #define CAUSE_ROUNDINGS 32
 
 enum { CAUSE_TEXT = 512 };
+/* So many runs of the reference, with one thing changed, are asked for at most. */
+enum { CAUSES_RUNS = 24 };
 
 /* A change of the reference's run: whenever the tap `name` comes by, an input NAME.in too, change(who, x,
  * shape) may alter its numbers in place. */

@@ -1,10 +1,10 @@
-/* match_numbers.c - which row an entry of an unknown name is, by its numbers, and then by its place among those
- * that are known.
+/* match_numbers.c - which row an entry of an unknown name is, by its numbers, and then by its place among
+ * those that are known.
  *
- * The nearest pair of an entry and a row that nobody stands for is taken first, so that an entry which is a little
- * wrong does not take the row of its neighbour. What a fault has changed is near no row. Where as many entries
- * as rows are left between two known ones, in the file's order and the reference's, and the shapes agree one
- * by one, they are each other's. */
+ * The nearest pair of an entry and a row that nobody stands for is taken first, so that an entry which is a
+ * little wrong does not take the row of its neighbour. What a fault has changed is near no row. Where as many
+ * entries as rows are left between two known ones, in the file's order and the reference's, and the shapes
+ * agree one by one, they are each other's. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

@@ -9,7 +9,8 @@
  * digit.
  *
  * Built-in maps have names: "ldm" (single-file checkpoints and kohya), "diffusers" (module names without
- * the component in front), "auto" (no rule: a comparison finds by the numbers what it does not by the names). */
+ * the component in front), "auto" (no rule: a comparison finds by the numbers what it does not by the
+ * names). */
 #ifndef MOLE_TRACE_NAMES_H
 #define MOLE_TRACE_NAMES_H
 

@@ -115,7 +115,7 @@ static void ways_to_ask(void **state) {
 /* "mole 1.2.3, f32, ...": the version of the library's header and the number type. */
 static void version(void **state) {
     (void)state;
-    static const char *const words[] = {"--version",    "version",           "-V",
+    static const char *const words[] = {"--version",    "version",          "-V",
                                         "help version", "verify --version", "peek -V"};
     char expected[64];
     snprintf(expected, sizeof expected, "mole %s, %s, ", MOLE_VERSION, REAL_NAME);

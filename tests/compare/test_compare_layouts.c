@@ -284,8 +284,8 @@ static void wrong_heads(double *x, shape_t *shape) {
     turn(x, shape, (const int[]){0, 2, 1, 3});
 }
 
-/* Wrong numbers alone: what fits one tensor in two ways is meant as the others of its kind, (B,h,T,d) here, which
- * for (2,12,24) might be (B,C1,C2,T) as well. */
+/* Wrong numbers alone: what fits one tensor in two ways is meant as the others of its kind, (B,h,T,d) here,
+ * which for (2,12,24) might be (B,C1,C2,T) as well. */
 static void neighbours_decide_between_shapes(void **state) {
     (void)state;
     err_t err;

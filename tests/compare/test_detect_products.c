@@ -1,5 +1,5 @@
-/* test_detect_products.c - TF32 is found from the errors of products, and excuses nothing else. The runs are this
- * program's own, with what goes into products rounded; `mole compare` judges them. */
+/* test_detect_products.c - TF32 is found from the errors of products, and excuses nothing else. The runs are
+ * this program's own, with what goes into products rounded; `mole compare` judges them. */
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>

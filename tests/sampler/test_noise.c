@@ -100,9 +100,9 @@ static size_t place(const vector_t *v, size_t total, size_t i) {
     return (i - 2 * ENDS) * STRIDE;
 }
 
-/* How far number `at` may be from torch's, relative to it. Uniforms and float32 blocks are equal everywhere; for
- * short float32 requests and all float64 normals torch takes libm's log, sin and cos, of which each libm has its
- * own last bit: one unit of float32, a few of float64. */
+/* How far number `at` may be from torch's, relative to it. Uniforms and float32 blocks are equal everywhere;
+ * for short float32 requests and all float64 normals torch takes libm's log, sin and cos, of which each libm
+ * has its own last bit: one unit of float32, a few of float64. */
 static double allowance(const vector_t *v, size_t at) {
     size_t part = 0, end = (size_t)v->sizes[0];
     while (at >= end) end += (size_t)v->sizes[++part];
