@@ -92,9 +92,8 @@ static void one_number_of_a_step_shows(void **state) {
             const golden_tap_t *t = &golden.tap[i];
             double *x = truth_of(t->name);
             size_t count = shape_count(t->shape);
-            assert_true(count > 0);
             for (size_t n = 0; n < count; n++) x[n] = (double)(float)x[n];
-            if (strcmp(t->name, wrong) == 0) x[(37 * k + 11) % count] += 1e-3;
+            if (strcmp(t->name, wrong) == 0) x[37 * k + 11] += 1e-3;
             assert_int_equal(st_writer_add(w, t->name, DTYPE_F64, t->shape, x, &err), 0);
         }
         assert_int_equal(st_writer_finish(w, &err), 0);
