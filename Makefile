@@ -59,7 +59,7 @@ HELP_SRC := $(filter-out $(TEST_SRC),$(wildcard tests/*.c tests/*/*.c))
 SOURCES  := $(LIB_SRC) $(CLI_SRC) $(TEST_SRC) $(HELP_SRC)
 PROGRAMS := $(if $(CLI_SRC),$(OUT)/mole $(OUT)/mole-f64)
 # Tests that only run the program are run once: it is the same program, in whichever type they are built.
-ONCE     := $(wildcard tests/cli/test_*.c) $(patsubst %,tests/compare/test_%.c,batch_row compare_run own skipped_said)
+ONCE     := $(wildcard tests/cli/test_*.c) $(patsubst %,tests/compare/test_%.c,batch_row compare_layouts compare_run detect_products own skipped_said)
 TESTS    := $(TEST_SRC:%.c=$(OUT)/f32/%) $(patsubst %.c,$(OUT)/f64/%,$(filter-out $(ONCE),$(TEST_SRC)))
 
 Q := $(if $(V),,@)
