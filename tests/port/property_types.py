@@ -159,7 +159,8 @@ def run(mole, seed, base, group, keep):
             continue
         with keep(index) as path:
             common.write(path, {n: tensors[n] for n in kept}, stored)
-            told = compute in PRODUCTS and not (kind == "all" and shows_products(compute, kept))
+            held = [n for n in kept if n in known]
+            told = compute in PRODUCTS and not (kind == "all" and shows_products(compute, held))
             answer = common.compare(mole, case, path, *(["--budget", "tf32"] if told else []))
             if mutant:
                 state, text = judge_wrong(answer, case, mutant, compute)
