@@ -406,7 +406,8 @@ static void report_mutant(const char *folder, const char *const *layer, const ch
     page_t page = page_of(place_of(html));
     json_t *drawn = json_object_get(page.json, "pictures");
     bool seen = false;
-    assert_true(json_array_size(drawn) >= 8 && json_array_size(drawn) <= PICTURE_ROWS + 1);
+    /* The worst rows, of which some are a few numbers that nobody draws: which, the last bits decide. */
+    assert_true(json_array_size(drawn) >= 5 && json_array_size(drawn) <= PICTURE_ROWS + 1);
     for (size_t i = 0; i < json_array_size(drawn); i++) {
         json_t *index = json_object_get(json_array_get(drawn, i), "index");
         seen = seen || (size_t)json_integer_value(index) == r.culprit;
