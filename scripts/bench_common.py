@@ -17,9 +17,11 @@ import argparse
 import json
 import os
 import platform
+import resource
 import statistics
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 FORMAT = "mole performance 1"
@@ -241,6 +243,27 @@ def store(path, section, value):
     stored["machine"] = {**stored.get("machine", {}), **machine()}
     stored[section] = value
     save(path, stored)
+
+
+def peak_bytes():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def answer(run, finite, weights):
+    """Be such a program: the protocol of `mole bench --serve`, as bench_torch.py says it."""
+    print("ready", 0, weights, flush=True)
+    for line in sys.stdin:
+        if line.strip() != "go":
+            raise Failed(f"expected 'go', found '{line.strip()}'")
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+        start = time.perf_counter()
+        result = run()
+        seconds = time.perf_counter() - start
+        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
+        if not finite(result):
+            raise Failed("the result is not finite")
+        del result
+        print(f"{seconds:.6f} {faults} {peak_bytes()}", flush=True)
 
 
 def main():

@@ -5,6 +5,12 @@ model there: a conversion holds the weights several times, so it is a process of
 the inputs (arrays) and a number of threads, and returns what runs the model once and gives the result as an array.
 """
 
+import subprocess
+import sys
+import tempfile
+
+import bench_common as common
+
 
 def to_openvino(torch, module, inputs, folder):
     import openvino as ov
@@ -40,3 +46,18 @@ def onnxruntime(folder, inputs, threads):
 
 
 ENGINES = {"openvino": (to_openvino, openvino), "onnxruntime": (to_onnxruntime, onnxruntime)}
+
+
+def serve(o):
+    """The program that measures one: converts in another, loads what that left, and speaks the protocol."""
+    import numpy as np
+
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        said = subprocess.run(
+            [sys.executable, *sys.argv, "--convert", folder], stdout=subprocess.PIPE, text=True, check=False
+        )
+        if said.returncode:
+            raise common.Failed(f"{o.engine}: the conversion ended with {said.returncode}")
+        inputs = list(np.load(f"{folder}/inputs.npz").values())
+        run = ENGINES[o.engine][1](folder, inputs, o.threads)
+    common.answer(run, lambda result: np.isfinite(result).all(), int(said.stdout.split()[-1]))

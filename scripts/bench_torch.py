@@ -33,14 +33,13 @@ installed; the stock PyTorch is left out then. They cannot be held to AVX2, so n
 import argparse
 import math
 import os
-import resource
 import subprocess
 import sys
-import tempfile
 import time
 from pathlib import Path
 
 import bench_common as common
+import bench_engines
 from bench_engines import ENGINES
 
 TUNED = {
@@ -215,10 +214,6 @@ def component(torch, name, batch, width, height):
     return model, whole, (latents, torch.tensor(500), context)
 
 
-def peak_bytes():
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-
-
 def convert(o):
     """The component as a converted model, with its inputs, in the folder o.convert."""
     import numpy as np
@@ -230,37 +225,6 @@ def convert(o):
         ENGINES[o.engine][0](torch, whole, inputs, o.convert)
         np.savez(f"{o.convert}/inputs.npz", *[x.numpy() for x in inputs])
         print(sum(p.numel() * p.element_size() for p in model.parameters()))
-
-
-def serve_engine(o):
-    import numpy as np
-
-    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
-        said = subprocess.run(
-            [sys.executable, *sys.argv, "--convert", folder], stdout=subprocess.PIPE, text=True, check=False
-        )
-        if said.returncode:
-            raise common.Failed(f"{o.engine}: the conversion ended with {said.returncode}")
-        inputs = list(np.load(f"{folder}/inputs.npz").values())
-        run = ENGINES[o.engine][1](folder, inputs, o.threads)
-    serve(run, lambda result: np.isfinite(result).all(), int(said.stdout.split()[-1]))
-
-
-def serve(run, finite, weights):
-    """The protocol of `mole bench --serve`."""
-    print("ready", 0, weights, flush=True)
-    for line in sys.stdin:
-        if line.strip() != "go":
-            raise common.Failed(f"expected 'go', found '{line.strip()}'")
-        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-        start = time.perf_counter()
-        result = run()
-        seconds = time.perf_counter() - start
-        faults = resource.getrusage(resource.RUSAGE_SELF).ru_minflt - faults
-        if not finite(result):
-            raise common.Failed("the result is not finite")
-        del result
-        print(f"{seconds:.6f} {faults} {peak_bytes()}", flush=True)
 
 
 def serve_torch(o):
@@ -275,7 +239,7 @@ def serve_torch(o):
     with torch.inference_mode():
         model, whole, inputs = component(torch, o.serve, o.batch, o.width, o.height)
         weights = sum(p.numel() * p.element_size() for p in model.parameters())
-        serve(lambda: whole(*inputs), lambda result: torch.isfinite(result).all(), weights)
+        common.answer(lambda: whole(*inputs), lambda result: torch.isfinite(result).all(), weights)
 
 
 # ---- the driver -------------------------------------------------------------------------------------
@@ -530,7 +494,7 @@ def main():
         if o.convert:
             convert(o)
         elif o.serve:
-            (serve_engine if o.engine else serve_torch)(o)
+            (bench_engines.serve if o.engine else serve_torch)(o)
         else:
             if o.avx2 and o.engines:
                 common.say("bench_torch.py: --with: these use AVX-512 where it is, whatever --avx2 says")
