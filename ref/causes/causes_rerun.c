@@ -123,7 +123,7 @@ static void change_sizes(void *who, double *x, shape_t shape) {
     if (!rows || rows % 2 || dim < 4 || dim % 2) return;
     double *scratch = xmalloc(dim * sizeof *scratch);
     int *n = xcalloc(rows, sizeof *n);
-    for (int flip = 1; flip >= 0 && !o->changed; flip--) {
+    for (int flip = 1; flip >= 0; flip--) {
         size_t r = 0;
         while (r < rows && (n[r] = hunt_number_of(x + r * dim, dim, flip, scratch)) >= 0) r++;
         if (r < rows) continue;

@@ -85,6 +85,10 @@ static bool is_word(const char *word, const char *a, const char *b, const char *
     return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
 }
 
+static bool is_version(const char *option) {
+    return strcmp(option, "-V") == 0 || strcmp(option, "--version") == 0;
+}
+
 static int print_version(void) {
     printf("mole %s, %s, %s\n", MOLE_VERSION, REAL_NAME, matmul_library());
     return 0;
@@ -93,9 +97,7 @@ static int print_version(void) {
 static int run_command(int argc, char **argv) {
     for (int i = 0; i < COMMANDS; i++)
         if (strcmp(argv[0], commands[i].name) == 0)
-            return argc == 2 && is_word(argv[1], "-V", "--version", "--version")
-                       ? print_version()
-                       : commands[i].run(argc, argv);
+            return argc == 2 && is_version(argv[1]) ? print_version() : commands[i].run(argc, argv);
     cli_say("mole: no command '%s' (see mole --help)", argv[0]);
     return EXIT_USAGE;
 }
@@ -108,7 +110,7 @@ static int run_help(int argc, char **argv) {
         return EXIT_USAGE;
     }
     if (argc == 2 && !is_word(argv[1], "-h", "--help", "help")) {
-        if (is_word(argv[1], "-V", "--version", "version")) return print_version();
+        if (is_version(argv[1]) || strcmp(argv[1], "version") == 0) return print_version();
         char *words[] = {argv[1], option, NULL};
         return run_command(2, words);
     }
@@ -122,7 +124,7 @@ static int run(int argc, char **argv) {
         return EXIT_USAGE;
     }
     if (is_word(argv[1], "-h", "--help", "help")) return run_help(argc - 1, argv + 1);
-    if (is_word(argv[1], "-V", "--version", "version")) return print_version();
+    if (is_version(argv[1]) || strcmp(argv[1], "version") == 0) return print_version();
     return run_command(argc - 1, argv + 1);
 }
 

@@ -41,6 +41,11 @@ static bool nearly(size_t part, size_t whole) {
     return part * OF >= whole * NEARLY;
 }
 
+/* As float32. */
+static bool is_off(const compare_row_t *row) {
+    return row->verdict == ROW_DIFFERS || row->isolated_ratio > row->limit;
+}
+
 static void count_off(const comparison_t *c, products_t *p) {
     const compare_result_t *r = c->result;
     for (size_t i = 0; i < r->rows; i++) {
@@ -50,11 +55,11 @@ static void count_off(const comparison_t *c, products_t *p) {
         p->kind[i] = kind;
         if (kind == KINDS) continue;
         p->maps[kind]++;
-        p->off[kind] += row->verdict == ROW_DIFFERS || row->isolated_ratio > row->limit;
+        p->off[kind] += is_off(row);
     }
 }
 
-/* Of which kinds nearly all are off: enough in all, and what is no product is not. */
+/* Of which kinds nearly all are off: enough in all, and of what is no product nearly none. */
 static bool may_be(const products_t *p, bool is[KINDS]) {
     size_t maps = 0;
     for (kind_t k = KIND_CONV; k <= KIND_LINEAR; k++) {
@@ -64,16 +69,11 @@ static bool may_be(const products_t *p, bool is[KINDS]) {
     return maps >= LEAST && p->off[KIND_OTHER] * OF <= p->maps[KIND_OTHER];
 }
 
-static bool is_off(const products_t *p, size_t row) {
-    const compare_row_t *before = &p->before[row];
-    return before->verdict == ROW_DIFFERS || before->isolated_ratio > before->limit;
-}
-
 static void count_like(const comparison_t *c, products_t *p) {
     for (size_t i = c->result->rows; i-- > 0;) {
         const compare_row_t *row = &c->result->row[i];
         kind_t kind = p->kind[i];
-        if (kind > KIND_LINEAR || !is_off(p, i) || row->isolated_ratio > row->limit ||
+        if (kind > KIND_LINEAR || !is_off(&p->before[i]) || row->isolated_ratio > row->limit ||
             row->isolated_ratio * SMALL < 1)
             continue;
         p->like_tf32[kind]++;
@@ -117,17 +117,17 @@ static int confirm(comparison_t *c, products_t *p, bool is[KINDS], double limit)
 }
 
 static void say(compare_result_t *r, const products_t *p, const bool is[KINDS]) {
-    size_t maps = 0;
+    static const char *const what[] = {"convolutions", "linear maps",
+                                       "convolutions and linear maps"};
+    static const char *const where[] = {
+        "torch.backends.cudnn.allow_tf32", "torch.backends.cuda.matmul.allow_tf32",
+        "torch.backends.cudnn.allow_tf32 and torch.backends.cuda.matmul.allow_tf32"};
+    size_t maps = 0, which = is[KIND_CONV] && is[KIND_LINEAR] ? 2 : is[KIND_LINEAR];
     for (kind_t k = KIND_CONV; k <= KIND_LINEAR; k++) maps += is[k] ? p->maps[k] : 0;
-    bool both = is[KIND_CONV] && is[KIND_LINEAR];
     compare_note(
-        r, xasprintf("%s are computed in TF32 (nearly all of %zu are off by what that rounds, and "
-                     "what is no product is not), and judged by it; PyTorch: "
-                     "torch.backends.cud%s.allow_tf32 = False",
-                     both            ? "convolutions and linear maps"
-                     : is[KIND_CONV] ? "convolutions"
-                                     : "linear maps",
-                     maps, is[KIND_CONV] ? "nn" : "a.matmul"));
+        r, xasprintf("%s are computed in TF32, and judged by it: nearly all of %zu are off by "
+                     "what that rounds, and nearly nothing else is (in PyTorch %s)",
+                     what[which], maps, where[which]));
 }
 
 int detect_products(comparison_t *c, double limit) {

@@ -139,6 +139,9 @@ static void what_the_candidate_is(void **state) {
     assert_true(complete && !isolate);
     json_decref(all);
     expect(program_run(NULL, "check-statement %s", path), 0, "holds          silu");
+    ran = program_run(&there, "compare --map auto --statement port.json silu port.safetensors");
+    assert_int_equal(ran.status, 0);
+    expect(program_run(NULL, "check-statement %s", path), 0, "holds          silu");
 }
 
 /* ---- what does not hold ------------------------------------------------------------------------------ */
